@@ -1,0 +1,1057 @@
+/* TinyReptile's core: see tinyreptile_core.h for what every function promises.
+ *
+ * How one online step needs no memory besides the weights and one float per activation: the
+ * backward pass visits the weight matrix row by row. Row i first sends the gradient back to input
+ * i, then is updated with input i. Now input i is not needed any more, so its gradient takes its
+ * place. The activations of a layer turn into their gradients while the rows are updated.
+ */
+#include "tinyreptile_core.h"
+
+#include <string.h>
+
+/* ---- Equal bits everywhere ------------------------------------------------------------------- */
+
+/* A fused multiply-add rounds once where a multiplication and an addition round twice. GCC ignores
+ * the standard's pragma and clang ignores GCC's. Sketches are compiled with -Os, which would leave
+ * the loops below rolled up; TR_PLAIN_OPTIONS keeps the command line's own level, for tests. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#define TR_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#pragma GCC optimize("fp-contract=off")
+#ifndef TR_PLAIN_OPTIONS
+#pragma GCC optimize("O3")
+#endif
+#if __GNUC__ >= 8
+#define TR_UNROLL _Pragma("GCC unroll 16")
+#endif
+#else
+#pragma STDC FP_CONTRACT OFF
+#endif
+#ifndef TR_UNROLL
+#define TR_UNROLL
+#endif
+
+#if defined(__GNUC__)
+#define TR_INLINE static inline __attribute__((always_inline))
+#else
+#define TR_INLINE static inline
+#endif
+
+#if defined(__FAST_MATH__)
+#error "compile TinyReptile without -ffast-math: it would give other bits, and miss a NaN"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && (__FLT_EVAL_METHOD__ == 1 || __FLT_EVAL_METHOD__ == 2)
+#error "compile TinyReptile with float arithmetic in float, for example -msse2 -mfpmath=sse"
+#endif
+
+/* Largest sum of squares of a layer's values that counts as sound. */
+#define TR_BOUND (TR_LIMIT * TR_LIMIT)
+
+const char *tr_status_text(tr_status status)
+{
+    switch (status) {
+    case TR_OK: return "ok";
+    case TR_ERR_NULL: return "a needed pointer is NULL";
+    case TR_ERR_NETWORK: return "the network's layers do not fit together";
+    case TR_ERR_WEIGHTS: return "the weight array has the wrong size for this network";
+    case TR_ERR_WORKSPACE: return "the workspace is too small for this network";
+    case TR_ERR_PHI: return "the start weights hold NaN or a huge number";
+    case TR_ERR_RATE: return "the learning rate is out of range";
+    case TR_ERR_SAMPLE: return "the sample holds NaN or a huge number";
+    case TR_ERR_TARGET: return "the target is missing, NaN or huge";
+    case TR_ERR_LABEL: return "the label is missing or out of range";
+    case TR_ERR_DIVERGED: return "the output is out of bounds; weights kept, lower the rate";
+    case TR_ERR_OVERFLOW: return "a gradient is out of bounds; reset to phi and lower the rate";
+    }
+    return "unknown status";
+}
+
+/* ---- Mathematics ----------------------------------------------------------------------------- */
+
+TR_INLINE float float_from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+TR_INLINE uint32_t bits_from_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* x P(x^2) / Q(x^2), fitted to tanh by extras/fit_math.py; one division, which IEEE 754 rounds
+ * alike everywhere. Beyond TANH_ONE, tanh rounds to 1. No branch, so that compilers can use SIMD. */
+#define TANH_ONE 9.02f
+TR_INLINE float tanh_inline(float x)
+{
+    const float u = x * x;
+    const float p = (((1.33191094e-8f * u + 2.05835113e-5f) * u + 3.49403662e-3f) * u
+                     + 0.133797199f) * u + 1.0f;
+    const float q = (((7.76203592e-7f * u + 3.28309601e-4f) * u + 2.58710813e-2f) * u
+                     + 0.467130363f) * u + 1.0f;
+    const float y = x * p / q;
+    const float saturated = x < 0.0f ? -1.0f : 1.0f;
+    return u > TANH_ONE * TANH_ONE ? saturated : y;
+}
+
+float tr_tanhf(float x)
+{
+    return tanh_inline(x);
+}
+
+/* ln(2) in two parts: the first has so few bits that its multiples are exact. */
+#define LN2_HIGH 0.693145752f
+#define LN2_LOW 1.42860682e-6f
+
+/* exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to a whole number. */
+float tr_expf(float x)
+{
+    if (x < -87.0f) {
+        return 0.0f;
+    }
+    if (x > 88.72f) {
+        return float_from_bits(0x7f800000u);
+    }
+    const float shifted = x * 1.44269504f + 12582912.0f;
+    const float n = shifted - 12582912.0f;
+    const float r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    const float g = (((1.38146128e-3f * r + 8.36871006e-3f) * r + 4.1668389e-2f) * r
+                     + 0.166665211f) * r + 0.49999994f;
+    const float y = 1.0f + (r + r * r * g);
+    /* 2^n in two factors, as 2^128 is no float. */
+    const int32_t whole = (int32_t)n;
+    const int32_t half = whole / 2;
+    const float low = float_from_bits((uint32_t)(half + 127) << 23);
+    const float high = float_from_bits((uint32_t)(whole - half + 127) << 23);
+    return y * low * high;
+}
+
+/* log(x) = k ln(2) + log(m), m in sqrt(1/2) ... sqrt(2). */
+float tr_logf(float x)
+{
+    const uint32_t bits = bits_from_float(x);
+    const uint32_t offset = bits - 0x3f3504f3u; /* sqrt(1/2) */
+    const int32_t k = (int32_t)offset >> 23;
+    const float f = float_from_bits((offset & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    const float h = ((((((-7.63449743e-2f * f + 0.127615824f) * f - 0.13160184f) * f
+                        + 0.142017573f) * f - 0.166233569f) * f + 0.200012267f) * f
+                     - 0.250008196f) * f + 0.333333313f;
+    const float square = f * f;
+    const float tail = square * f * h + (float)k * LN2_LOW - 0.5f * square;
+    return (f + tail) + (float)k * LN2_HIGH;
+}
+
+/* ---- Kernels --------------------------------------------------------------------------------- */
+
+/* Sums run over PARTS partial sums, added up pairwise: the order that SIMD units like, and a
+ * Cortex-M4 does not mind. */
+#define PARTS 8
+
+TR_INLINE float add_up(const float part[PARTS])
+{
+    return ((part[0] + part[4]) + (part[2] + part[6]))
+         + ((part[1] + part[5]) + (part[3] + part[7]));
+}
+
+static float dot(const float *restrict a, const float *restrict b, size_t n)
+{
+    float part[PARTS] = {0.0f};
+    for (; n >= PARTS; n -= PARTS, a += PARTS, b += PARTS) {
+        TR_UNROLL
+        for (int j = 0; j < PARTS; j++) {
+            part[j] += a[j] * b[j];
+        }
+    }
+    float sum = add_up(part);
+    for (; n > 0; n--) {
+        sum += *a++ * *b++;
+    }
+    return sum;
+}
+
+/* `width` neighbouring outputs at once, their sums in registers; each output's sum runs over the
+ * inputs from first to last, so the bits do not depend on the width. */
+TR_INLINE void forward_block(float *restrict out, const float *restrict x,
+                             const float *restrict w, const float *restrict bias, size_t inputs,
+                             size_t outputs, const int width)
+{
+    float sum[16];
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        sum[j] = bias[j];
+    }
+    for (size_t i = 0; i < inputs; i++, w += outputs) {
+        const float xi = x[i];
+        TR_UNROLL
+        for (int j = 0; j < width; j++) {
+            sum[j] += xi * w[j];
+        }
+    }
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        out[j] = sum[j];
+    }
+}
+
+/* out (outputs) = x (inputs) @ w (inputs, outputs) + bias (outputs); the bias follows w. */
+static void dense_forward(float *restrict out, const float *restrict x, const float *restrict w,
+                          size_t inputs, size_t outputs)
+{
+    const float *bias = w + inputs * outputs;
+    if (outputs == 1) {
+        *out = *bias + dot(x, w, inputs);
+        return;
+    }
+    size_t o = 0;
+    for (; o + 16 <= outputs; o += 16) {
+        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 16);
+    }
+    if (o + 8 <= outputs) {
+        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 8);
+        o += 8;
+    }
+    if (o + 4 <= outputs) {
+        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 4);
+        o += 4;
+    }
+    for (; o < outputs; o++) {
+        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 1);
+    }
+}
+
+/* What the backward pass of one layer works on. In an online step `target` is NULL, and the weights
+ * themselves gain scale * gradient (scale = -rate); otherwise `target` gains it (scale = 1). */
+typedef struct {
+    float *weights; /* (inputs, outputs), then the bias (outputs) */
+    float *target;  /* the same, or NULL */
+    float scale;
+    int gate; /* kind of the activation that made the inputs; its derivative is applied to dx */
+} tr_pass;
+
+/* A gradient, times the derivative of the activation whose output was y. */
+TR_INLINE float gated(int gate, float gradient, float y)
+{
+    if (gate == TR_KIND_TANH) {
+        return gradient * (1.0f - y * y);
+    }
+    if (gate == TR_KIND_RELU) {
+        return y > 0.0f ? gradient : 0.0f;
+    }
+    return gradient;
+}
+
+/* target (n) += c * delta (n) */
+TR_INLINE void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
+{
+    for (; n >= PARTS; n -= PARTS, target += PARTS, delta += PARTS) {
+        TR_UNROLL
+        for (int j = 0; j < PARTS; j++) {
+            target[j] += c * delta[j];
+        }
+    }
+    for (; n > 0; n--) {
+        *target++ += c * *delta++;
+    }
+}
+
+/* The heart of an online step: a row's dot product with delta, and the row += c * delta, reading
+ * and writing each weight once. Two rows (n each) together, so that each delta is read once too. */
+TR_INLINE void learn_two_rows(float dx[2], float *restrict w0, float *restrict w1, float c0,
+                              float c1, const float *restrict delta, size_t n)
+{
+    float part0[PARTS] = {0.0f};
+    float part1[PARTS] = {0.0f};
+    for (; n >= PARTS; n -= PARTS, w0 += PARTS, w1 += PARTS, delta += PARTS) {
+        TR_UNROLL
+        for (int j = 0; j < PARTS; j++) {
+            const float d = delta[j];
+            part0[j] += w0[j] * d;
+            part1[j] += w1[j] * d;
+            w0[j] += c0 * d;
+            w1[j] += c1 * d;
+        }
+    }
+    float sum0 = add_up(part0);
+    float sum1 = add_up(part1);
+    for (; n > 0; n--, w0++, w1++) {
+        const float d = *delta++;
+        sum0 += *w0 * d;
+        sum1 += *w1 * d;
+        *w0 += c0 * d;
+        *w1 += c1 * d;
+    }
+    dx[0] = sum0;
+    dx[1] = sum1;
+}
+
+/* Backward pass of the last dense layer of a regression with one output: the weight is a vector. */
+TR_INLINE void single_backward(const tr_pass *pass, float *restrict x, float d, size_t inputs)
+{
+    float *restrict w = pass->weights;
+    float *restrict target = pass->target ? pass->target : w;
+    const float c = pass->scale * d;
+    for (size_t i = 0; i < inputs; i++) {
+        const float xi = x[i];
+        x[i] = gated(pass->gate, w[i] * d, xi);
+        target[i] += c * xi;
+    }
+    target[inputs] += c;
+}
+
+/* Backward pass of a dense layer; delta (outputs) is the gradient of its output. The gradient of
+ * its inputs takes the place of x (inputs). */
+TR_INLINE void dense_backward(const tr_pass *pass, float *restrict x,
+                              const float *restrict delta, size_t inputs, size_t outputs)
+{
+    if (outputs == 1) {
+        single_backward(pass, x, *delta, inputs);
+        return;
+    }
+    float *w = pass->weights;
+    float *target = pass->target;
+    size_t i = 0;
+    if (!target) {
+        for (; i + 2 <= inputs; i += 2, w += 2 * outputs) {
+            float dx[2];
+            learn_two_rows(dx, w, w + outputs, pass->scale * x[i], pass->scale * x[i + 1], delta,
+                           outputs);
+            x[i] = gated(pass->gate, dx[0], x[i]);
+            x[i + 1] = gated(pass->gate, dx[1], x[i + 1]);
+        }
+        target = w;
+    }
+    for (; i < inputs; i++, w += outputs, target += outputs) {
+        const float xi = x[i];
+        x[i] = gated(pass->gate, dot(w, delta, outputs), xi);
+        add_scaled(target, pass->scale * xi, delta, outputs);
+    }
+    add_scaled(target, pass->scale, delta, outputs); /* the bias */
+}
+
+/* The same for the first layer that learns: its inputs need no gradient and stay as they are. */
+TR_INLINE void dense_backward_first(const tr_pass *pass, const float *restrict x,
+                                    const float *restrict delta, size_t inputs, size_t outputs)
+{
+    float *target = pass->target ? pass->target : pass->weights;
+    for (size_t i = 0; i < inputs; i++, target += outputs) {
+        add_scaled(target, pass->scale * x[i], delta, outputs);
+    }
+    add_scaled(target, pass->scale, delta, outputs);
+}
+
+/* Number of positions of a convolution. */
+TR_INLINE size_t positions_of(const tr_layer *layer)
+{
+    return ((size_t)layer->time - layer->kernel) / layer->stride + 1;
+}
+
+static void conv_forward(float *restrict out, const float *restrict x, const float *restrict w,
+                         const tr_layer *layer)
+{
+    const size_t step = (size_t)layer->stride * layer->inputs;
+    for (size_t t = positions_of(layer); t > 0; t--, x += step, out += layer->outputs) {
+        dense_forward(out, x, w, (size_t)layer->kernel * layer->inputs, layer->outputs);
+    }
+}
+
+/* One row of a convolution's weight, `width` outputs of it: the gradient is summed over all
+ * positions in registers, and each position's share of dx is added to column (or NULL). x, delta
+ * and column advance by x_step, outputs and stride from position to position. */
+TR_INLINE void conv_row_block(const tr_pass *pass, size_t offset, float *restrict column,
+                              const float *restrict x, const float *restrict delta,
+                              size_t positions, size_t x_step, const tr_layer *layer,
+                              const int width)
+{
+    float w[PARTS];
+    float gradient[PARTS] = {0.0f};
+    float *target = (pass->target ? pass->target : pass->weights) + offset;
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        w[j] = pass->weights[offset + (size_t)j];
+    }
+    for (; positions > 0; positions--, x += x_step, delta += layer->outputs) {
+        float part[PARTS] = {0.0f};
+        TR_UNROLL
+        for (int j = 0; j < width; j++) {
+            gradient[j] += *x * delta[j];
+            part[j] = w[j] * delta[j];
+        }
+        if (column) {
+            *column += width == PARTS ? add_up(part) : part[0];
+            column += layer->stride;
+        }
+    }
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        target[j] += pass->scale * gradient[j];
+    }
+}
+
+/* Backward pass of a convolution, one input channel after the other: when all rows of a channel
+ * are done, its gradients, collected in column (time), take the place of its inputs.
+ * column is NULL for the first layer that learns. */
+TR_INLINE void conv_backward(const tr_pass *pass, float *x_gradient,
+                             float *restrict column, const float *x, const float *restrict delta,
+                             const tr_layer *layer)
+{
+    const size_t outputs = layer->outputs;
+    const size_t channels = layer->inputs;
+    const size_t positions = positions_of(layer);
+    const size_t x_step = layer->stride * channels;
+    for (size_t channel = 0; channel < channels; channel++) {
+        if (column) {
+            memset(column, 0, layer->time * sizeof *column);
+        }
+        for (size_t k = 0; k < layer->kernel; k++) {
+            const size_t row = k * channels + channel;
+            float *start = column ? column + k : NULL;
+            size_t o = 0;
+            for (; o + PARTS <= outputs; o += PARTS) {
+                conv_row_block(pass, row * outputs + o, start, x + row, delta + o, positions,
+                               x_step, layer, PARTS);
+            }
+            for (; o < outputs; o++) {
+                conv_row_block(pass, row * outputs + o, start, x + row, delta + o, positions,
+                               x_step, layer, 1);
+            }
+        }
+        if (column) {
+            for (size_t t = 0; t < layer->time; t++) {
+                float *value = x_gradient + t * channels + channel;
+                *value = gated(pass->gate, column[t], *value);
+            }
+        }
+    }
+    float *bias = (pass->target ? pass->target : pass->weights) + layer->kernel * channels * outputs;
+    for (size_t t = 0; t < positions; t++) {
+        add_scaled(bias, pass->scale, delta + t * outputs, outputs);
+    }
+}
+
+/* out (channels) = mean over time of x (time, channels) */
+static void pool_forward(float *restrict out, const float *restrict x, size_t time,
+                         size_t channels)
+{
+    const float share = 1.0f / (float)time;
+    for (size_t c = 0; c < channels; c++) {
+        float sum = 0.0f;
+        for (size_t t = 0; t < time; t++) {
+            sum += x[t * channels + c];
+        }
+        out[c] = sum * share;
+    }
+}
+
+static void pool_backward(float *restrict x, const float *restrict delta, size_t time,
+                          size_t channels, int gate)
+{
+    const float share = 1.0f / (float)time;
+    for (size_t t = 0; t < time; t++, x += channels) {
+        for (size_t c = 0; c < channels; c++) {
+            x[c] = gated(gate, delta[c] * share, x[c]);
+        }
+    }
+}
+
+/* ---- Networks -------------------------------------------------------------------------------- */
+
+TR_INLINE int has_weights(const tr_layer *layer)
+{
+    return layer->kind == TR_KIND_DENSE || layer->kind == TR_KIND_CONV1D;
+}
+
+TR_INLINE int is_activation(const tr_layer *layer)
+{
+    return layer->kind == TR_KIND_TANH || layer->kind == TR_KIND_RELU;
+}
+
+TR_INLINE int is_elementwise(const tr_layer *layer)
+{
+    return is_activation(layer) || layer->kind == TR_KIND_SCALE;
+}
+
+/* An elementwise layer overwrites what it reads, unless that is the sample, or the output of an
+ * activation, which the backward pass needs. */
+TR_INLINE int works_in_place(const tr_network *network, size_t index)
+{
+    return index > 0 && is_elementwise(&network->layers[index])
+        && !is_activation(&network->layers[index - 1]);
+}
+
+TR_INLINE size_t weights_of(const tr_layer *layer)
+{
+    const size_t fan_in = (size_t)layer->inputs * (layer->kernel ? layer->kernel : 1u);
+    return has_weights(layer) ? fan_in * layer->outputs + layer->outputs : 0;
+}
+
+/* Numbers in a layer's output, from the numbers in its input. */
+TR_INLINE size_t output_size(const tr_layer *layer, size_t size)
+{
+    if (is_elementwise(layer)) {
+        return size;
+    }
+    return layer->kind == TR_KIND_CONV1D ? positions_of(layer) * layer->outputs : layer->outputs;
+}
+
+/* Numbers in a layer's input, from the numbers in its output. */
+TR_INLINE size_t input_size(const tr_layer *layer, size_t size)
+{
+    return is_elementwise(layer) ? size : (size_t)layer->time * layer->inputs;
+}
+
+typedef struct {
+    size_t weights;
+    size_t activations; /* floats of all layers' outputs */
+    size_t column;      /* floats for a convolution's backward pass */
+    size_t outputs;
+    size_t first; /* index of the first layer with weights */
+} tr_sizes;
+
+/* Whether one layer is well formed and takes `size` numbers. All products stay below 2^32: size is
+ * at most TR_MAX_FLOATS = 2^24, and each field is checked against it before it multiplies. */
+static int layer_fits(const tr_layer *layer, size_t size)
+{
+    if (is_elementwise(layer)) {
+        return layer->kind != TR_KIND_SCALE
+            || (layer->factor == layer->factor && layer->factor != 0.0f
+                && layer->factor <= TR_LIMIT && layer->factor >= -TR_LIMIT);
+    }
+    if (layer->inputs == 0 || layer->outputs == 0
+        || (size_t)layer->time * layer->inputs != size) {
+        return 0;
+    }
+    switch (layer->kind) {
+    case TR_KIND_DENSE:
+        return layer->kernel == 0 && layer->time == 1
+            && (size_t)layer->inputs * layer->outputs < (size_t)TR_MAX_FLOATS;
+    case TR_KIND_CONV1D:
+        return layer->kernel > 0 && layer->stride > 0 && layer->kernel <= layer->time
+            && (size_t)layer->outputs
+                   < (size_t)TR_MAX_FLOATS / ((size_t)layer->kernel * layer->inputs)
+            && (size_t)layer->outputs * positions_of(layer) < (size_t)TR_MAX_FLOATS;
+    case TR_KIND_GLOBAL_AVERAGE_POOL:
+        return layer->inputs == layer->outputs;
+    default:
+        return 0;
+    }
+}
+
+/* Check a network in full and measure it. */
+static tr_status measure(tr_sizes *sizes, const tr_network *network)
+{
+    if (!network || !network->layers) {
+        return TR_ERR_NULL;
+    }
+    if (network->loss != TR_MSE && network->loss != TR_CROSS_ENTROPY) {
+        return TR_ERR_NETWORK;
+    }
+    tr_sizes found = {0, 0, 0, 0, 0};
+    size_t size = network->inputs;
+    for (size_t i = 0; i < network->layer_count; i++) {
+        const tr_layer *layer = &network->layers[i];
+        if (size == 0 || !layer_fits(layer, size)) {
+            return TR_ERR_NETWORK;
+        }
+        if (found.weights == 0) {
+            found.first = i;
+        } else if (layer->kind == TR_KIND_CONV1D && layer->time > found.column) {
+            found.column = layer->time;
+        }
+        size = output_size(layer, size);
+        found.weights += weights_of(layer);
+        found.activations += works_in_place(network, i) ? 0 : size;
+        if (found.weights > (size_t)TR_MAX_FLOATS || found.activations > (size_t)TR_MAX_FLOATS) {
+            return TR_ERR_NETWORK;
+        }
+    }
+    found.outputs = size;
+    if (found.weights == 0 || size > UINT16_MAX) {
+        return TR_ERR_NETWORK;
+    }
+    *sizes = found;
+    return TR_OK;
+}
+
+tr_status tr_weight_count(size_t *weights, const tr_network *network)
+{
+    tr_sizes sizes;
+    const tr_status status = weights ? measure(&sizes, network) : TR_ERR_NULL;
+    if (status == TR_OK) {
+        *weights = sizes.weights;
+    }
+    return status;
+}
+
+tr_status tr_workspace_size(size_t *floats, const tr_network *network)
+{
+    tr_sizes sizes;
+    const tr_status status = floats ? measure(&sizes, network) : TR_ERR_NULL;
+    if (status == TR_OK) {
+        *floats = sizes.activations + sizes.column;
+    }
+    return status;
+}
+
+tr_status tr_output_count(size_t *outputs, const tr_network *network)
+{
+    tr_sizes sizes;
+    const tr_status status = outputs ? measure(&sizes, network) : TR_ERR_NULL;
+    if (status == TR_OK) {
+        *outputs = sizes.outputs;
+    }
+    return status;
+}
+
+/* ---- Models ---------------------------------------------------------------------------------- */
+
+tr_status tr_init(tr_model *model, const tr_network *network, float *weights, size_t weight_count,
+                  float *workspace, size_t workspace_floats)
+{
+    if (!model || !weights || !workspace) {
+        return TR_ERR_NULL;
+    }
+    tr_sizes sizes;
+    const tr_status status = measure(&sizes, network);
+    if (status != TR_OK) {
+        return status;
+    }
+    if (weight_count != sizes.weights) {
+        return TR_ERR_WEIGHTS;
+    }
+    if (workspace_floats < sizes.activations + sizes.column) {
+        return TR_ERR_WORKSPACE;
+    }
+    model->network = network;
+    model->weights = weights;
+    model->workspace = workspace;
+    model->output = workspace + (sizes.activations - sizes.outputs);
+    model->weight_count = (uint32_t)sizes.weights;
+    model->steps = 0;
+    model->outputs = (uint16_t)sizes.outputs;
+    model->first = (uint16_t)sizes.first;
+    return TR_OK;
+}
+
+/* Whether no value is NaN, infinite, or beyond TR_LIMIT together with the others. */
+TR_INLINE int is_sound(const float *values, size_t n)
+{
+    return dot(values, values, n) <= TR_BOUND; /* a NaN compares as false */
+}
+
+tr_status tr_reset(tr_model *model, const float *phi)
+{
+    if (!model || !phi) {
+        return TR_ERR_NULL;
+    }
+    if (!is_sound(phi, model->weight_count)) {
+        return TR_ERR_PHI;
+    }
+    memcpy(model->weights, phi, model->weight_count * sizeof *phi);
+    model->steps = 0;
+    return TR_OK;
+}
+
+tr_status tr_freeze(tr_model *model, size_t layers)
+{
+    if (!model) {
+        return TR_ERR_NULL;
+    }
+    const tr_network *network = model->network;
+    for (size_t i = layers; i < network->layer_count; i++) {
+        if (has_weights(&network->layers[i])) {
+            model->first = (uint16_t)i;
+            return TR_OK;
+        }
+    }
+    return TR_ERR_NETWORK;
+}
+
+/* ---- Forward pass ---------------------------------------------------------------------------- */
+
+/* out = layer(x) for n outputs of an elementwise layer; out may be x. */
+static void elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
+{
+    switch (layer->kind) {
+    case TR_KIND_TANH:
+        for (size_t i = 0; i < n; i++) {
+            out[i] = tanh_inline(x[i]);
+        }
+        break;
+    case TR_KIND_RELU:
+        for (size_t i = 0; i < n; i++) {
+            out[i] = x[i] < 0.0f ? 0.0f : x[i]; /* keeps a NaN, so that it is noticed */
+        }
+        break;
+    default:
+        for (size_t i = 0; i < n; i++) {
+            out[i] = layer->factor * x[i];
+        }
+        break;
+    }
+}
+
+/* All layers for one sample. Checks the sample, and all activations that the backward pass will
+ * multiply by, so that a step that goes wrong is refused before it has moved a weight. */
+static tr_status forward_pass(const tr_model *model, const float *x)
+{
+    const tr_network *network = model->network;
+    const float *w = model->weights;
+    const float *in = x;
+    float *out = model->workspace;
+    size_t size = network->inputs;
+    float squares = 0.0f;
+    if (!is_sound(x, size)) {
+        return TR_ERR_SAMPLE;
+    }
+    for (size_t i = 0; i < network->layer_count; i++) {
+        const tr_layer *layer = &network->layers[i];
+        if (works_in_place(network, i)) {
+            out -= size;
+        }
+        switch (layer->kind) {
+        case TR_KIND_DENSE:
+            dense_forward(out, in, w, layer->inputs, layer->outputs);
+            break;
+        case TR_KIND_CONV1D:
+            conv_forward(out, in, w, layer);
+            break;
+        case TR_KIND_GLOBAL_AVERAGE_POOL:
+            pool_forward(out, in, layer->time, layer->inputs);
+            break;
+        default:
+            elementwise_forward(out, in, layer, size);
+            break;
+        }
+        w += weights_of(layer);
+        size = output_size(layer, size);
+        /* A tanh is at most 1, and what an in-place layer overwrites is not needed any more. */
+        const int last = i + 1u == network->layer_count;
+        if (last || !(layer->kind == TR_KIND_TANH || works_in_place(network, i + 1u))) {
+            squares += dot(out, out, size);
+        }
+        in = out;
+        out += size;
+    }
+    return squares <= TR_BOUND ? TR_OK : TR_ERR_DIVERGED;
+}
+
+tr_status tr_forward(tr_model *model, float *output, const float *x)
+{
+    if (!model || !output || !x) {
+        return TR_ERR_NULL;
+    }
+    const tr_status status = forward_pass(model, x);
+    if (status == TR_OK) {
+        memcpy(output, model->output, model->outputs * sizeof *output);
+    }
+    return status;
+}
+
+/* Index of the largest of n values; the first of equals, as in NumPy. */
+static size_t largest(const float *values, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) {
+        if (values[i] > values[best]) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Turn n logits into exp(logit - largest); returns their sum, between 1 and n. */
+static float exponentials(float *logits, size_t n)
+{
+    const float top = logits[largest(logits, n)];
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        logits[i] = tr_expf(logits[i] - top);
+        sum += logits[i];
+    }
+    return sum;
+}
+
+tr_status tr_classify(tr_model *model, int32_t *label, float *probability, const float *x)
+{
+    if (!model || !label || !x) {
+        return TR_ERR_NULL;
+    }
+    const tr_status status = forward_pass(model, x);
+    if (status == TR_OK) {
+        *label = (int32_t)largest(model->output, model->outputs);
+        if (probability) {
+            *probability = 1.0f / exponentials(model->output, model->outputs);
+        }
+    }
+    return status;
+}
+
+/* ---- Losses ---------------------------------------------------------------------------------- */
+
+/* What a sample should give: `values` for TR_MSE, `label` for TR_CROSS_ENTROPY. */
+typedef struct {
+    const float *values;
+    int32_t label;
+} tr_answer;
+
+static tr_status check_answer(const tr_model *model, tr_answer answer)
+{
+    if (model->network->loss == TR_MSE) {
+        return answer.values && is_sound(answer.values, model->outputs) ? TR_OK : TR_ERR_TARGET;
+    }
+    return answer.label >= 0 && answer.label < (int32_t)model->outputs ? TR_OK : TR_ERR_LABEL;
+}
+
+/* Turn the model's output into share * the gradient of the loss; `loss` may be NULL. */
+static void loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
+{
+    float *output = model->output;
+    const size_t n = model->outputs;
+    if (model->network->loss == TR_MSE) {
+        const float factor = 2.0f * share / (float)n;
+        float sum = 0.0f;
+        for (size_t i = 0; i < n; i++) {
+            const float error = output[i] - answer.values[i];
+            sum += error * error;
+            output[i] = error * factor;
+        }
+        if (loss) {
+            *loss = sum / (float)n;
+        }
+        return;
+    }
+    const float margin = output[largest(output, n)] - output[answer.label];
+    const float sum = exponentials(output, n);
+    const float factor = share / sum;
+    for (size_t i = 0; i < n; i++) {
+        output[i] *= factor;
+    }
+    output[answer.label] -= share;
+    if (loss) {
+        *loss = tr_logf(sum) + margin;
+    }
+}
+
+/* ---- Backward pass --------------------------------------------------------------------------- */
+
+/* From the gradient in model->output down to the first layer that learns. Every gradient takes the
+ * place of the activation it belongs to; `pass` tells what the weights' gradients are added to.
+ * Inlined into its two callers, so that an online step carries no code for a gradient buffer. */
+TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
+{
+    const tr_network *network = model->network;
+    float *delta = model->output;
+    float *column = model->output + model->outputs;
+    size_t size = model->outputs;
+    size_t offset = model->weight_count;
+    for (size_t i = network->layer_count; i-- > model->first;) {
+        const tr_layer *layer = &network->layers[i];
+        const size_t inputs = input_size(layer, size);
+        const size_t count = weights_of(layer);
+        offset -= count;
+        const int gate = i > 0 ? network->layers[i - 1].kind : 0;
+        const tr_pass pass = {model->weights + offset, target ? target + offset : NULL, scale, gate};
+        if (works_in_place(network, i)) {
+            if (layer->kind == TR_KIND_SCALE) {
+                for (size_t j = 0; j < size; j++) {
+                    delta[j] *= layer->factor;
+                }
+            }
+            continue; /* an activation's derivative was applied by whoever wrote delta */
+        }
+        if (i == model->first) {
+            const float *sample = i > 0 ? delta - inputs : x;
+            if (layer->kind == TR_KIND_DENSE) {
+                dense_backward_first(&pass, sample, delta, inputs, size);
+            } else {
+                conv_backward(&pass, NULL, NULL, sample, delta, layer);
+            }
+            break;
+        }
+        float *in = delta - inputs;
+        switch (layer->kind) {
+        case TR_KIND_DENSE:
+            dense_backward(&pass, in, delta, inputs, size);
+            break;
+        case TR_KIND_CONV1D:
+            conv_backward(&pass, in, column, in, delta, layer);
+            break;
+        case TR_KIND_GLOBAL_AVERAGE_POOL:
+            pool_backward(in, delta, layer->time, layer->inputs, gate);
+            break;
+        default: {
+            const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
+            for (size_t j = 0; j < size; j++) {
+                in[j] = gated(gate, delta[j] * factor, in[j]);
+            }
+            break;
+        }
+        }
+        if (!is_sound(in, inputs)) {
+            return TR_ERR_OVERFLOW;
+        }
+        delta = in;
+        size = inputs;
+    }
+    return TR_OK;
+}
+
+/* ---- Learning -------------------------------------------------------------------------------- */
+
+static int is_rate(float rate)
+{
+    return rate >= 0.0f && rate <= TR_MAX_RATE;
+}
+
+static tr_status learn_one(tr_model *model, float *loss, const float *x, tr_answer answer,
+                           float rate)
+{
+    tr_status status = check_answer(model, answer);
+    if (status == TR_OK) {
+        status = forward_pass(model, x);
+    }
+    if (status != TR_OK) {
+        return status;
+    }
+    loss_gradient(model, loss, answer, 1.0f);
+    status = backward_pass(model, x, NULL, -rate);
+    model->steps += status == TR_OK;
+    return status;
+}
+
+tr_status tr_learn_value(tr_model *model, float *loss, const float *x, const float *target,
+                         float rate)
+{
+    if (!model || !x || !target) {
+        return TR_ERR_NULL;
+    }
+    if (model->network->loss != TR_MSE) {
+        return TR_ERR_LABEL;
+    }
+    const tr_answer answer = {target, 0};
+    return is_rate(rate) ? learn_one(model, loss, x, answer, rate) : TR_ERR_RATE;
+}
+
+tr_status tr_learn_label(tr_model *model, float *loss, const float *x, int32_t label, float rate)
+{
+    if (!model || !x) {
+        return TR_ERR_NULL;
+    }
+    if (model->network->loss != TR_CROSS_ENTROPY) {
+        return TR_ERR_TARGET;
+    }
+    const tr_answer answer = {NULL, label};
+    return is_rate(rate) ? learn_one(model, loss, x, answer, rate) : TR_ERR_RATE;
+}
+
+/* NULL pointers, and whether the samples carry the kind of answer that the loss needs. */
+static tr_status check_samples(const tr_model *model, const tr_samples *samples)
+{
+    if (!model || !samples || !samples->x) {
+        return TR_ERR_NULL;
+    }
+    if (model->network->loss == TR_MSE) {
+        return samples->targets ? TR_OK : TR_ERR_TARGET;
+    }
+    return samples->labels ? TR_OK : TR_ERR_LABEL;
+}
+
+TR_INLINE const float *sample_at(const tr_model *model, const tr_samples *samples, size_t i)
+{
+    return samples->x + i * model->network->inputs;
+}
+
+TR_INLINE tr_answer answer_at(const tr_model *model, const tr_samples *samples, size_t i)
+{
+    const int regression = model->network->loss == TR_MSE;
+    const tr_answer answer = {regression ? samples->targets + i * model->outputs : NULL,
+                              regression ? 0 : samples->labels[i]};
+    return answer;
+}
+
+tr_status tr_learn_online(tr_model *model, float *losses, const tr_samples *samples, float rate)
+{
+    tr_status status = check_samples(model, samples);
+    if (status == TR_OK && !is_rate(rate)) {
+        status = TR_ERR_RATE;
+    }
+    for (size_t i = 0; status == TR_OK && i < samples->count; i++) {
+        status = learn_one(model, losses ? losses + i : NULL, sample_at(model, samples, i),
+                           answer_at(model, samples, i), rate);
+    }
+    return status;
+}
+
+tr_status tr_gradient(tr_model *model, float *loss, float *gradient, const tr_samples *samples)
+{
+    tr_status status = check_samples(model, samples);
+    if (status != TR_OK || !gradient) {
+        return status != TR_OK ? status : TR_ERR_NULL;
+    }
+    const float share = 1.0f / (float)samples->count;
+    float mean = 0.0f;
+    memset(gradient, 0, model->weight_count * sizeof *gradient);
+    for (size_t i = 0; status == TR_OK && i < samples->count; i++) {
+        const float *x = sample_at(model, samples, i);
+        const tr_answer answer = answer_at(model, samples, i);
+        float one;
+        status = check_answer(model, answer);
+        if (status == TR_OK) {
+            status = forward_pass(model, x);
+        }
+        if (status == TR_OK) {
+            loss_gradient(model, &one, answer, share);
+            mean += one * share;
+            status = backward_pass(model, x, gradient, 1.0f);
+        }
+    }
+    if (status == TR_OK && loss) {
+        *loss = mean;
+    }
+    return status == TR_ERR_OVERFLOW ? TR_ERR_DIVERGED : status;
+}
+
+tr_status tr_learn_minibatch(tr_model *model, float *loss, float *gradient,
+                             const tr_samples *samples, float rate)
+{
+    if (!is_rate(rate)) {
+        return TR_ERR_RATE;
+    }
+    const tr_status status = tr_gradient(model, loss, gradient, samples);
+    if (status == TR_OK) {
+        add_scaled(model->weights, -rate, gradient, model->weight_count);
+        model->steps++;
+    }
+    return status;
+}
+
+tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_samples *samples)
+{
+    tr_status status = check_samples(model, samples);
+    float sum = 0.0f;
+    size_t right = 0;
+    for (size_t i = 0; status == TR_OK && i < samples->count; i++) {
+        const tr_answer answer = answer_at(model, samples, i);
+        status = check_answer(model, answer);
+        if (status == TR_OK) {
+            status = forward_pass(model, sample_at(model, samples, i));
+        }
+        if (status == TR_OK) {
+            float one;
+            right += !answer.values && largest(model->output, model->outputs) == (size_t)answer.label;
+            loss_gradient(model, &one, answer, 1.0f);
+            sum += one;
+        }
+    }
+    if (status == TR_OK && loss) {
+        *loss = samples->count > 0 ? sum / (float)samples->count : 0.0f;
+    }
+    if (status == TR_OK && correct) {
+        *correct = right;
+    }
+    return status;
+}
