@@ -1,0 +1,1 @@
+"""A teaching kit for meta-learning on microcontrollers."""

@@ -1,0 +1,82 @@
+"""What every task family offers: devices that stream samples, and tasks to test on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from tinyreptile_lite.network import Network
+
+Array = np.ndarray
+
+
+class Samples(NamedTuple):
+    """Inputs and targets, sample axis first (after a task axis, where there is one).
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (N, *input_shape) or (T, N, *input_shape)
+    y : ndarray, shape (N, outputs) of float32, or (N,) of integers for labels
+    """
+
+    x: Array
+    y: Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a new device learns from (support) and is tested on (query); the two never overlap."""
+
+    name: str
+    support: Samples
+    query: Samples
+
+
+class Device(Protocol):
+    """Somebody's device, with data that nobody else sees."""
+
+    @property
+    def name(self) -> str:
+        """Name of the device, unique in its family."""
+
+    def stream(self, count: int, rng: np.random.Generator) -> Samples:
+        """Draw the next ``count`` samples of this device's own stream."""
+
+    def task(self, rng: np.random.Generator) -> Task:
+        """Draw a support and a query set, to test how well this device adapts."""
+
+
+class Family(Protocol):
+    """Many devices whose tasks differ but have something in common.
+
+    Attributes
+    ----------
+    name : str
+    metric : {"mse", "accuracy"}
+        How the query set is scored.
+    folds : int
+        Number of ways `split` divides the devices; each device is a test device in one of them.
+    counts : tuple of int
+        Numbers of support samples after which a new device is tested.
+    """
+
+    name: str
+    metric: str
+    folds: int
+    counts: tuple[int, ...]
+
+    def network(self) -> Network:
+        """Build the network that suits the family."""
+
+    def split(
+        self, fold: int, rng: np.random.Generator
+    ) -> tuple[Sequence[Device], Sequence[Device]]:
+        """Divide into devices to train on and devices never seen in training."""
+
+
+def stack(tasks: Sequence[Task]) -> tuple[Samples, Samples]:
+    """Join tasks along a leading task axis: support and query with shapes (T, N, ...)."""
+    support = Samples(*(np.stack(part) for part in zip(*(t.support for t in tasks), strict=True)))
+    query = Samples(*(np.stack(part) for part in zip(*(t.query for t in tasks), strict=True)))
+    return support, query
