@@ -188,7 +188,9 @@ class Conv1D(Layer):
 
     def _windows(self, x: Array) -> Array:
         """All windows of (..., N, time, channels) as rows: (..., N * positions, fan_in)."""
-        index = _window_index(self._positions(x.shape[-2]), self.stride * self.in_channels, self.fan_in)
+        index = _window_index(
+            self._positions(x.shape[-2]), self.stride * self.in_channels, self.fan_in
+        )
         rows = x.reshape(*x.shape[:-2], -1).take(index, axis=-1)
         return rows.reshape(*x.shape[:-3], -1, self.fan_in)
 

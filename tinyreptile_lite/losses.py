@@ -27,7 +27,9 @@ class MeanSquaredError:
     def check(self, y: Array, samples: tuple[int, ...], outputs: int) -> Array:
         y = np.asarray(y, dtype=np.float32)
         if y.shape != (*samples, outputs):
-            raise KitError(f"targets have shape {y.shape}; this network needs {(*samples, outputs)}")
+            raise KitError(
+                f"targets have shape {y.shape}; this network needs {(*samples, outputs)}"
+            )
         if not np.isfinite(y).all():
             raise KitError("targets hold NaN or infinite values; remove those samples")
         return y

@@ -208,8 +208,10 @@ class Network:
         tasks = params.shape[:-1]
         samples_axis = len(tasks)
         fits = x.ndim == samples_axis + 1 + len(self.input_shape)
-        if not fits or x.shape[:samples_axis] != tasks or x.shape[1 + samples_axis :] != (
-            self.input_shape
+        if (
+            not fits
+            or x.shape[:samples_axis] != tasks
+            or x.shape[1 + samples_axis :] != (self.input_shape)
         ):
             wanted = ", ".join(map(str, (*tasks, "N", *self.input_shape)))
             raise KitError(f"the input has shape {x.shape}; this network needs ({wanted})")

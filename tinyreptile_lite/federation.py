@@ -1,0 +1,267 @@
+"""The round loop: pick clients, send phi, collect what they learned, move phi. One for all."""
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tinyreptile_lite.clients import Client, Order, Update
+from tinyreptile_lite.errors import DivergenceError, KitError
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.strategies import Strategy
+
+Array = np.ndarray
+Probe = Callable[[Array], float]
+
+
+@dataclass
+class History:
+    """What happened, round by round.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean loss of the round's clients while they learned.
+    outer_rate : list of float
+    clients : list of list of int
+        Positions of the visited clients in the list of clients.
+    probe_round, probe_value : list
+        Values of the probe, and after how many rounds each was taken.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    outer_rate: list[float] = field(default_factory=list)
+    clients: list[list[int]] = field(default_factory=list)
+    probe_round: list[int] = field(default_factory=list)
+    probe_value: list[float] = field(default_factory=list)
+
+
+class Federation:
+    """A server, its clients and the state between two rounds.
+
+    Parameters
+    ----------
+    net : Network
+    strategy : Strategy
+    clients : sequence of Client
+    rounds : int
+        Length of the whole run; the outer rate is scheduled over it.
+    rng : numpy.random.Generator
+        Draws the initial parameters, then picks clients and seeds their visits.
+    phi : ndarray, shape (P,), optional
+        Initial parameters instead of random ones.
+
+    Attributes
+    ----------
+    phi : ndarray of float32, shape (P,)
+        The common parameters.
+    round : int
+        Rounds done.
+    history : History
+
+    Raises
+    ------
+    KitError
+        If there are no rounds, or fewer clients than a round visits.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        strategy: Strategy,
+        clients: Sequence[Client],
+        rounds: int,
+        rng: np.random.Generator,
+        phi: Array | None = None,
+    ) -> None:
+        if rounds < 1:
+            raise KitError(f"rounds is {rounds}; give a whole number of at least 1")
+        if len(clients) < strategy.clients:
+            raise KitError(
+                f"{strategy.name} visits {strategy.clients} clients a round, "
+                f"but there are {len(clients)}; add clients or visit fewer"
+            )
+        self.net, self.strategy, self.clients, self.rounds = net, strategy, clients, rounds
+        self.rng = rng
+        self.phi = net.init(rng) if phi is None else np.array(phi, np.float32)
+        net.views(self.phi)  # refuses parameters of another network
+        self.round = 0
+        self.history = History()
+
+    def step(self) -> None:
+        """Run one round.
+
+        Raises
+        ------
+        DivergenceError
+            If what a client learned is not finite; phi and the history stay as they were.
+        """
+        count = self.strategy.clients
+        chosen = self.rng.choice(len(self.clients), count, replace=False, shuffle=False)
+        seeds = self.rng.integers(2**32, size=count)
+        updates = [
+            self._visit(self.clients[i], int(seed)) for i, seed in zip(chosen, seeds, strict=True)
+        ]
+        rate = self.strategy.outer.rate(self.round, self.rounds)
+        self.phi = self.strategy.combine(self.phi, [update.params for update in updates], rate)
+        self.round += 1
+        self.history.loss.append(float(np.mean([update.loss for update in updates])))
+        self.history.outer_rate.append(rate)
+        self.history.clients.append([int(i) for i in chosen])
+
+    def _visit(self, client: Client, seed: int) -> Update:
+        order = Order(self.round, self.strategy.learner, self.strategy.samples, seed)
+        with np.errstate(over="ignore", invalid="ignore"):  # answered below, with a remedy
+            update = client.visit(self.phi, order)
+        if not (np.isfinite(update.params).all() and np.isfinite(update.loss)):
+            raise DivergenceError(
+                f"round {self.round + 1} diverged on client {client.name}: the weights are no "
+                f"longer finite; lower the inner rate ({self.strategy.learner.rate})"
+            )
+        return update
+
+    def run(
+        self,
+        progress: bool = False,
+        probe: Probe | None = None,
+        probe_every: int = 0,
+        checkpoint: Path | None = None,
+        checkpoint_every: int = 0,
+    ) -> Array:
+        """Run all rounds that are left.
+
+        Parameters
+        ----------
+        progress : bool
+            Show a progress bar.
+        probe : callable, optional
+            Called with phi before the first round, then after every ``probe_every`` rounds and at
+            the end; its value goes into the history.
+        checkpoint : Path, optional
+            File to save to, after every ``checkpoint_every`` rounds and at the end.
+
+        Returns
+        -------
+        ndarray of float32, shape (P,)
+            The final phi.
+        """
+        bar = tqdm(
+            total=self.rounds, initial=self.round, desc=self.strategy.name, disable=not progress
+        )
+        with bar:
+            if probe and self.round == 0:
+                self._probe(probe)
+            while self.round < self.rounds:
+                self.step()
+                bar.update()
+                if probe and self._due(probe_every):
+                    self._probe(probe)
+                if checkpoint and self._due(checkpoint_every):
+                    self.save(checkpoint)
+        return self.phi
+
+    def _due(self, every: int) -> bool:
+        return self.round == self.rounds or (every > 0 and self.round % every == 0)
+
+    def _probe(self, probe: Probe) -> None:
+        self.history.probe_round.append(self.round)
+        self.history.probe_value.append(float(probe(self.phi)))
+
+    # Checkpoints
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "network": self.net.config(),
+            "strategy": self.strategy.config(),
+            "rounds": self.rounds,
+            "clients": len(self.clients),
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint (.npz) in one piece: after a crash the old or the new one is there."""
+        state = {
+            "identity": self._identity(),
+            "round": self.round,
+            "rng": self.rng.bit_generator.state,
+            "history": vars(self.history),
+        }
+        write_npz(path, phi=self.phi, state=np.array(json.dumps(state)))
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of this very run.
+
+        Raises
+        ------
+        KitError
+            If the file is missing, damaged, or of another network, strategy or length.
+        """
+        phi, state = read_checkpoint(path)
+        for part, value in self._identity().items():
+            if state["identity"][part] != value:
+                raise KitError(
+                    f"the checkpoint {path} has another {part}: {_short(state['identity'][part])}, "
+                    f"not {_short(value)}; start again with another file name"
+                )
+        self.phi = phi
+        self.round = state["round"]
+        self.rng.bit_generator.state = state["rng"]
+        self.history = History(**state["history"])
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 200 else text[:197] + "..."
+
+
+def write_npz(path: Path, **arrays: Array) -> None:
+    """Write arrays to ``path`` so that a crash never leaves half a file.
+
+    Raises
+    ------
+    KitError
+        If the folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=path.name, suffix=".part", delete=False
+        ) as file:
+            part = Path(file.name)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise KitError(
+            f"cannot write {path}: {error.strerror}; choose a folder you can write to"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> tuple[Array, dict[str, Any]]:
+    """Read phi and the state that `Federation.save` wrote.
+
+    Returns
+    -------
+    phi : ndarray of float32, shape (P,)
+    state : dict
+
+    Raises
+    ------
+    KitError
+        If the file is missing, truncated or no checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            phi, state = file["phi"], json.loads(str(file["state"]))
+    except FileNotFoundError as error:
+        raise KitError(f"there is no checkpoint {path}; check the name, or train first") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise KitError(f"{path} is damaged or no checkpoint; delete it and train again") from error
+    return phi, state

@@ -1,0 +1,133 @@
+"""Strategies: what the server does with what the devices send back.
+
+There is one rule for all of them, the outer update `interpolate`. They differ in how many devices
+a round visits, in what these do there (the learner), and in the outer rate. The functions below
+name the usual choices; nothing else tells TinyReptile from FedAvg.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.learners import Adam, Learner, MinibatchSGD, OnlineSGD
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """An outer rate that goes in a straight line from ``start`` to ``end`` over all rounds."""
+
+    start: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        for rate in (self.start, self.end):
+            if not (np.isfinite(rate) and 0 <= rate <= 1):
+                raise KitError(f"the outer rate is {rate}; give a number from 0 to 1")
+
+    def rate(self, round_index: int, rounds: int) -> float:
+        """Outer rate of the round with this index, counted from 0."""
+        return self.start + (self.end - self.start) * round_index / rounds
+
+
+ANNEALED = Schedule(1.0, 0.0)
+CONSTANT = Schedule(1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way for a server and its devices to learn a common starting point.
+
+    Parameters
+    ----------
+    name : str
+    learner : Learner
+        What a device does during a visit.
+    samples : int
+        Samples a device sees in one visit.
+    clients : int
+        Devices visited in each round, all starting from the same parameters.
+    outer : Schedule
+        Outer rate over the rounds.
+    pooled : bool
+        True if the server holds everybody's samples and learns from them itself.
+    """
+
+    name: str
+    learner: Learner
+    samples: int
+    clients: int = 1
+    outer: Schedule = ANNEALED
+    pooled: bool = False
+
+    def __post_init__(self) -> None:
+        for name, count in (("samples", self.samples), ("clients", self.clients)):
+            if count < 1:
+                raise KitError(f"{name} is {count}; give a whole number of at least 1")
+
+    def combine(self, phi: Array, params: Sequence[Array], rate: float) -> Array:
+        """Move phi towards the mean of the returned parameters.
+
+        All devices of a round see the same number of samples, so the mean is FedAvg's weighted
+        mean as well.
+        """
+        mean = params[0] if len(params) == 1 else np.mean(params, axis=0, dtype=np.float32)
+        return interpolate(phi, mean, rate)
+
+    def config(self) -> dict[str, Any]:
+        """Describe the strategy in plain JSON types, to recognise it in a checkpoint."""
+        learner = {"kind": type(self.learner).__name__} | asdict(self.learner)  # type: ignore[call-overload]
+        return asdict(self) | {"learner": learner}
+
+
+def interpolate(phi: Array, phi_hat: Array, rate: float) -> Array:
+    """Outer update ``phi + rate * (phi_hat - phi)`` (Reptile, Nichol et al. 2018, algorithm 1)."""
+    return phi + np.float32(rate) * (phi_hat - phi)
+
+
+def tiny_reptile(rate: float, samples: int, outer: Schedule = ANNEALED) -> Strategy:
+    """TinyReptile: one device a round learns online (our reading of Ren et al. 2023)."""
+    return Strategy("tinyreptile", OnlineSGD(rate), samples, outer=outer)
+
+
+def reptile(
+    rate: float,
+    samples: int,
+    epochs: int,
+    batch: int,
+    clients: int = 1,
+    outer: Schedule = ANNEALED,
+    adam: bool = False,
+) -> Strategy:
+    """Reptile: a device keeps its samples and makes several epochs of minibatch SGD or Adam.
+
+    With more than one client it is the batched version (Nichol et al. 2018, algorithm 2).
+    """
+    name = "reptile" + ("-adam" if adam else "") + ("-batched" if clients > 1 else "")
+    learner = (Adam if adam else MinibatchSGD)(rate, epochs, batch)
+    return Strategy(name, learner, samples, clients, outer)
+
+
+def fed_avg(rate: float, samples: int, clients: int) -> Strategy:
+    """FedAvg (McMahan et al. 2017): several devices learn online, the server takes the mean.
+
+    Several local steps and an outer rate of 1: this is batched Reptile.
+    """
+    return Strategy("fedavg", OnlineSGD(rate), samples, clients, CONSTANT)
+
+
+def fed_sgd(rate: float, samples: int, clients: int) -> Strategy:
+    """FedSGD (McMahan et al. 2017): each device makes one step on all its samples at once.
+
+    The mean of the stepped parameters is one step along the mean gradient.
+    """
+    return Strategy("fedsgd", MinibatchSGD(rate, 1, samples), samples, clients, CONSTANT)
+
+
+def joint(rate: float, samples: int, batch: int) -> Strategy:
+    """Joint training: the server has collected everybody's samples and runs minibatch SGD."""
+    return Strategy("joint", MinibatchSGD(rate, 1, batch), samples, 1, CONSTANT, pooled=True)
