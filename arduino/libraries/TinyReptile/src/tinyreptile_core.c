@@ -148,13 +148,13 @@ float tr_logf(float x)
 /* ---- Kernels --------------------------------------------------------------------------------- */
 
 /* Sums run over PARTS partial sums, added up pairwise: the order that SIMD units like, and a
- * Cortex-M4 does not mind. */
-#define PARTS 8
+ * Cortex-M4 does not mind. Its 32 float registers hold the partial sums of ROWS rows. */
+#define PARTS 4
+#define ROWS 4
 
 TR_INLINE float add_up(const float part[PARTS])
 {
-    return ((part[0] + part[4]) + (part[2] + part[6]))
-         + ((part[1] + part[5]) + (part[3] + part[7]));
+    return (part[0] + part[2]) + (part[1] + part[3]);
 }
 
 static float dot(const float *restrict a, const float *restrict b, size_t n)
@@ -244,8 +244,58 @@ TR_INLINE float gated(int gate, float gradient, float y)
     return gradient;
 }
 
+/* ROWS rows of w (ROWS, n) += c (ROWS) times delta (n), reading each delta once. */
+TR_INLINE void learn_rows(float *w, const float c[ROWS], const float *delta, size_t n)
+{
+    float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
+    for (; n > 0; n--, delta++) {
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            *row[r]++ += c[r] * *delta;
+        }
+    }
+}
+
+/* The heart of an online step: the same, and before it each row's dot product with delta into dx,
+ * so that each weight is read and written once. */
+TR_INLINE void send_back_and_learn_rows(float dx[ROWS], float *w, const float c[ROWS],
+                                        const float *delta, size_t n)
+{
+    float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
+    float part[ROWS][PARTS] = {{0.0f}};
+    for (; n >= PARTS; n -= PARTS, delta += PARTS) {
+        float d[PARTS];
+        TR_UNROLL
+        for (int j = 0; j < PARTS; j++) {
+            d[j] = delta[j];
+        }
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            TR_UNROLL
+            for (int j = 0; j < PARTS; j++) {
+                const float weight = row[r][j];
+                part[r][j] += weight * d[j];
+                row[r][j] = weight + c[r] * d[j];
+            }
+            row[r] += PARTS;
+        }
+    }
+    TR_UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        dx[r] = add_up(part[r]);
+    }
+    for (; n > 0; n--, delta++) {
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            const float weight = *row[r];
+            dx[r] += weight * *delta;
+            *row[r]++ = weight + c[r] * *delta;
+        }
+    }
+}
+
 /* target (n) += c * delta (n) */
-TR_INLINE void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
+static void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
 {
     for (; n >= PARTS; n -= PARTS, target += PARTS, delta += PARTS) {
         TR_UNROLL
@@ -256,36 +306,6 @@ TR_INLINE void add_scaled(float *restrict target, float c, const float *restrict
     for (; n > 0; n--) {
         *target++ += c * *delta++;
     }
-}
-
-/* The heart of an online step: a row's dot product with delta, and the row += c * delta, reading
- * and writing each weight once. Two rows (n each) together, so that each delta is read once too. */
-TR_INLINE void learn_two_rows(float dx[2], float *restrict w0, float *restrict w1, float c0,
-                              float c1, const float *restrict delta, size_t n)
-{
-    float part0[PARTS] = {0.0f};
-    float part1[PARTS] = {0.0f};
-    for (; n >= PARTS; n -= PARTS, w0 += PARTS, w1 += PARTS, delta += PARTS) {
-        TR_UNROLL
-        for (int j = 0; j < PARTS; j++) {
-            const float d = delta[j];
-            part0[j] += w0[j] * d;
-            part1[j] += w1[j] * d;
-            w0[j] += c0 * d;
-            w1[j] += c1 * d;
-        }
-    }
-    float sum0 = add_up(part0);
-    float sum1 = add_up(part1);
-    for (; n > 0; n--, w0++, w1++) {
-        const float d = *delta++;
-        sum0 += *w0 * d;
-        sum1 += *w1 * d;
-        *w0 += c0 * d;
-        *w1 += c1 * d;
-    }
-    dx[0] = sum0;
-    dx[1] = sum1;
 }
 
 /* Backward pass of the last dense layer of a regression with one output: the weight is a vector. */
@@ -312,18 +332,21 @@ TR_INLINE void dense_backward(const tr_pass *pass, float *restrict x,
         return;
     }
     float *w = pass->weights;
-    float *target = pass->target;
     size_t i = 0;
-    if (!target) {
-        for (; i + 2 <= inputs; i += 2, w += 2 * outputs) {
-            float dx[2];
-            learn_two_rows(dx, w, w + outputs, pass->scale * x[i], pass->scale * x[i + 1], delta,
-                           outputs);
-            x[i] = gated(pass->gate, dx[0], x[i]);
-            x[i + 1] = gated(pass->gate, dx[1], x[i + 1]);
+    for (; !pass->target && i + ROWS <= inputs; i += ROWS, w += ROWS * outputs) {
+        float c[ROWS];
+        float dx[ROWS];
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            c[r] = pass->scale * x[i + (size_t)r];
         }
-        target = w;
+        send_back_and_learn_rows(dx, w, c, delta, outputs);
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            x[i + (size_t)r] = gated(pass->gate, dx[r], x[i + (size_t)r]);
+        }
     }
+    float *target = pass->target ? pass->target : w;
     for (; i < inputs; i++, w += outputs, target += outputs) {
         const float xi = x[i];
         x[i] = gated(pass->gate, dot(w, delta, outputs), xi);
@@ -337,7 +360,16 @@ TR_INLINE void dense_backward_first(const tr_pass *pass, const float *restrict x
                                     const float *restrict delta, size_t inputs, size_t outputs)
 {
     float *target = pass->target ? pass->target : pass->weights;
-    for (size_t i = 0; i < inputs; i++, target += outputs) {
+    size_t i = 0;
+    for (; i + ROWS <= inputs; i += ROWS, target += ROWS * outputs) {
+        float c[ROWS];
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            c[r] = pass->scale * x[i + (size_t)r];
+        }
+        learn_rows(target, c, delta, outputs);
+    }
+    for (; i < inputs; i++, target += outputs) {
         add_scaled(target, pass->scale * x[i], delta, outputs);
     }
     add_scaled(target, pass->scale, delta, outputs);
