@@ -1,0 +1,217 @@
+/* The pip compiler brings mathematics and memory functions, but no C library that is ready for a
+ * board. These are the functions that sketches use most; a sketch that needs more is linked with
+ * the compiler's full C library, which takes a minute the first time. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int *__errno_location(void) {
+  static int error;
+  return &error;
+}
+
+/* ---- Strings --------------------------------------------------------------------------------- */
+
+size_t strlen(const char *text) {
+  const char *end = text;
+  while (*end) end++;
+  return (size_t)(end - text);
+}
+
+int strncmp(const char *a, const char *b, size_t limit) {
+  for (; limit > 0; a++, b++, limit--)
+    if (*a != *b || !*a) return (unsigned char)*a - (unsigned char)*b;
+  return 0;
+}
+
+int strcmp(const char *a, const char *b) { return strncmp(a, b, SIZE_MAX); }
+
+char *strcpy(char *to, const char *from) { return memcpy(to, from, strlen(from) + 1); }
+
+char *strncpy(char *to, const char *from, size_t limit) {
+  size_t i = 0;
+  for (; i < limit && from[i]; i++) to[i] = from[i];
+  for (; i < limit; i++) to[i] = '\0';
+  return to;
+}
+
+char *strcat(char *to, const char *from) {
+  strcpy(to + strlen(to), from);
+  return to;
+}
+
+void *memchr(const void *memory, int c, size_t size) {
+  const unsigned char *bytes = memory;
+  for (; size > 0; bytes++, size--)
+    if (*bytes == (unsigned char)c) return (void *)bytes;
+  return NULL;
+}
+
+char *strchr(const char *text, int c) { return memchr(text, c, strlen(text) + 1); }
+
+char *strrchr(const char *text, int c) {
+  for (size_t i = strlen(text) + 1; i > 0; i--)
+    if (text[i - 1] == (char)c) return (char *)text + i - 1;
+  return NULL;
+}
+
+char *strstr(const char *text, const char *find) {
+  const size_t length = strlen(find);
+  for (; *text || !length; text++)
+    if (strncmp(text, find, length) == 0) return (char *)text;
+  return NULL;
+}
+
+size_t strspn(const char *text, const char *of) {
+  size_t count = 0;
+  while (text[count] && strchr(of, text[count])) count++;
+  return count;
+}
+
+size_t strcspn(const char *text, const char *of) {
+  size_t count = 0;
+  while (text[count] && !strchr(of, text[count])) count++;
+  return count;
+}
+
+char *strtok(char *text, const char *separators) {
+  static char *next;
+  if (text) next = text;
+  if (!next) return NULL;
+  next += strspn(next, separators);
+  if (!*next) return NULL;
+  char *token = next;
+  next += strcspn(next, separators);
+  if (*next) *next++ = '\0';
+  return token;
+}
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'Z') return c - 'A' + 10;
+  return 99;
+}
+
+static const char *skip_sign(const char *text, bool *negative) {
+  while (is_space(*text)) text++;
+  *negative = *text == '-';
+  return *text == '-' || *text == '+' ? text + 1 : text;
+}
+
+static unsigned long magnitude(const char *text, char **end, int base, bool *negative) {
+  const char *at = skip_sign(text, negative), *first;
+  if ((base == 0 || base == 16) && at[0] == '0' && (at[1] | 32) == 'x' && digit(at[2]) < 16) {
+    at += 2;
+    base = 16;
+  } else if (base == 0) {
+    base = *at == '0' ? 8 : 10;
+  }
+  unsigned long value = 0;
+  for (first = at; digit(*at) < base; at++) value = value * (unsigned)base + (unsigned)digit(*at);
+  if (end) *end = (char *)(at == first ? text : at);
+  return value;
+}
+
+unsigned long strtoul(const char *text, char **end, int base) {
+  bool negative;
+  const unsigned long value = magnitude(text, end, base, &negative);
+  return negative ? 0 - value : value;
+}
+
+long strtol(const char *text, char **end, int base) { return (long)strtoul(text, end, base); }
+int atoi(const char *text) { return (int)strtol(text, NULL, 10); }
+long atol(const char *text) { return strtol(text, NULL, 10); }
+
+double strtod(const char *text, char **end) {
+  bool negative;
+  const char *at = skip_sign(text, &negative);
+  double value = 0;
+  int exponent = 0, digits = 0;
+  for (; digit(*at) < 10; at++, digits++) value = value * 10 + digit(*at);
+  if (*at == '.')
+    for (at++; digit(*at) < 10; at++, digits++, exponent--) value = value * 10 + digit(*at);
+  if (end) *end = (char *)(digits ? at : text);
+  if (digits && (*at | 32) == 'e') {
+    char *rest;
+    const long more = strtol(at + 1, &rest, 10);
+    if (rest != at + 1) {
+      exponent += (int)more;
+      if (end) *end = rest;
+    }
+  }
+  for (; exponent > 0; exponent--) value *= 10;
+  for (; exponent < 0; exponent++) value /= 10;
+  return negative ? -value : value;
+}
+
+float strtof(const char *text, char **end) { return (float)strtod(text, end); }
+double atof(const char *text) { return strtod(text, NULL); }
+
+/* ---- Heap: blocks in the order of their addresses, first fit, neighbours merged -------------- */
+
+typedef struct block {
+  size_t size; /* of what follows, a multiple of 8 */
+  size_t used;
+} block;
+
+extern char __heap_start, __heap_end;
+
+static block *first_block(void) {
+  block *first = (block *)(((uintptr_t)&__heap_start + 7) & ~(uintptr_t)7);
+  static bool ready;
+  if (!ready) *first = (block){(size_t)(&__heap_end - (char *)(first + 1)) & ~(size_t)7, 0};
+  ready = true;
+  return first;
+}
+
+static block *next_block(block *b) {
+  block *next = (block *)((char *)(b + 1) + b->size);
+  return (char *)(next + 1) < &__heap_end ? next : NULL;
+}
+
+void *malloc(size_t size) {
+  if (size > SIZE_MAX / 2) return NULL;
+  size = (size + 7) & ~(size_t)7;
+  for (block *b = first_block(), *next; b; b = next_block(b)) {
+    if (b->used) continue;
+    while ((next = next_block(b)) && !next->used) b->size += sizeof *b + next->size;
+    if (b->size < size) continue;
+    if (b->size >= size + sizeof *b + 8) {
+      const size_t rest = b->size - size - sizeof *b;
+      b->size = size;
+      *next_block(b) = (block){rest, 0};
+    }
+    b->used = 1;
+    return b + 1;
+  }
+  errno = ENOMEM;
+  return NULL;
+}
+
+void free(void *memory) {
+  if (memory) ((block *)memory - 1)->used = 0;
+}
+
+void *calloc(size_t count, size_t size) {
+  if (size && count > SIZE_MAX / size) return NULL;
+  void *memory = malloc(count * size);
+  return memory ? memset(memory, 0, count * size) : NULL;
+}
+
+void *realloc(void *memory, size_t size) {
+  if (!memory) return malloc(size);
+  const size_t old = ((block *)memory - 1)->size;
+  if (size <= old) return memory;
+  void *bigger = malloc(size);
+  if (!bigger) return NULL;
+  memcpy(bigger, memory, old);
+  free(memory);
+  return bigger;
+}

@@ -1,0 +1,196 @@
+"""Turn an Arduino sketch folder into C++ sources, as the Arduino IDE does.
+
+The `.ino` files are joined, the main one first; every function gets a prototype in front of the
+first function; `#line` directives keep the compiler's messages on the sketch's own lines.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyreptile_lite.errors import KitError
+
+SOURCES = {".c", ".cpp"}
+HEADERS = {".h", ".hpp", ".inc"}
+_KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "catch", "do", "else"}
+_NOT_A_FUNCTION = re.compile(r"^(class|struct|union|enum|namespace|typedef|using)\b(?!.*\()")
+_FUNCTION = re.compile(
+    r"^(?P<head>[\w\s:*&<>,]*?[\s*&>])(?P<name>[A-Za-z_]\w*)\s*\((?P<args>.*)\)\s*(noexcept\s*)?$",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Library:
+    """An Arduino library's folder, the folder of its headers, and its sources."""
+
+    folder: Path
+    include: Path
+    sources: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A sketch, ready to be compiled.
+
+    Attributes
+    ----------
+    name : str
+        Name of the folder and of its main `.ino` file.
+    files : dict of str to bytes
+        All sources and headers by their name in the sketch; the `.ino` files too, for messages.
+    units : list of str
+        Names of what has to be compiled; `<name>.ino.cpp` is the joined sketch.
+    libraries : list of Library
+        The libraries it includes, and those that they include.
+    """
+
+    name: str
+    files: dict[str, bytes]
+    units: list[str]
+    libraries: list[Library]
+
+
+def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sketch:
+    """Read a sketch folder.
+
+    Parameters
+    ----------
+    folder : path
+        The folder, or the `.ino` file in it that has the folder's name.
+    libraries : path, optional
+        Folder of Arduino libraries. By default the nearest `libraries` folder above the sketch.
+
+    Raises
+    ------
+    KitError
+        If there is no such sketch.
+    """
+    folder = Path(folder).resolve()
+    if folder.suffix == ".ino":
+        folder = folder.parent
+    main = folder / f"{folder.name}.ino"
+    if not main.is_file():
+        raise KitError(f"{folder} is not a sketch: there is no {main.name} in it")
+    inos = [main, *sorted(p for p in folder.glob("*.ino") if p != main)]
+    files = {p.name: p.read_bytes() for p in inos}
+    inside = [*folder.glob("*"), *folder.glob("src/**/*")]
+    for path in sorted(p for p in inside if p.suffix in SOURCES | HEADERS and p.is_file()):
+        files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    units = [name for name in files if Path(name).suffix in SOURCES]
+    joined = f"{folder.name}.ino.cpp"
+    files[joined] = join([(p.name, _text(p)) for p in inos]).encode()
+    places = [Path(libraries)] if libraries else _library_folders(folder)
+    return Sketch(folder.name, files, [joined, *units], _find_libraries(files.values(), places))
+
+
+def join(inos: list[tuple[str, str]]) -> str:
+    """Join `.ino` files, given as (name, text), into one C++ source with prototypes."""
+    text = "".join(f'#line 1 "{name}"\n{body}\n' for name, body in inos)
+    functions = _functions(text)
+    if not functions:
+        return f"#include <Arduino.h>\n{text}"
+    first = functions[0][0]
+    lines = [f"{_line(text, at)}\n{prototype}\n" for at, prototype in functions]
+    return (
+        f"#include <Arduino.h>\n{text[:first]}\n{''.join(lines)}"
+        f"{_line(text, first)}\n{text[first:]}"
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise KitError(f"{path} is not UTF-8 text; save it again with that encoding") from None
+
+
+def _line(text: str, at: int) -> str:
+    """Return the `#line` directive that names the place `at` in the joined text."""
+    begin = text.rindex("#line 1 ", 0, at + 1)
+    name = text[begin:].split('"', 2)[1]
+    return f'#line {text.count(chr(10), begin, at)} "{name}"'
+
+
+def _functions(text: str) -> list[tuple[int, str]]:
+    """Return where each function's definition begins, and its prototype."""
+    bare = _blank(text)
+    found = []
+    depth, start = 0, 0
+    for match in re.finditer(r"[{};]", bare):
+        sign, at = match[0], match.start()
+        if sign == "{":
+            if depth == 0 and (prototype := _prototype(bare[start:at], text[start:at])):
+                found.append((start + _indent(bare[start:at]), prototype))
+            depth += 1
+            continue
+        depth = max(0, depth - (sign == "}"))
+        if depth == 0:
+            start = match.end()
+    return found
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
+def _prototype(bare: str, original: str) -> str | None:
+    """Return the prototype of the function whose head this is, or None if it is none."""
+    head = bare.strip()
+    match = _FUNCTION.match(head)
+    if not match or _NOT_A_FUNCTION.match(head) or match["name"] in _KEYWORDS | {"operator"}:
+        return None
+    if match["head"].rstrip().endswith("::") or "=" in match["head"]:
+        return None
+    kept = re.sub(r"//[^\n]*|/\*.*?\*/", " ", original, flags=re.DOTALL)  # keeps extern "C"
+    return re.sub(r"\s*=[^,()]*(\([^()]*\))?[^,()]*(?=[,)])", "", " ".join(kept.split())) + ";"
+
+
+def _blank(text: str) -> str:
+    """Replace comments, literals and preprocessor lines by spaces, so that offsets stay."""
+    pattern = (
+        r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
+        r"|^[ \t]*#(?:\\\n|[^\n])*"
+    )
+    return re.sub(
+        pattern,
+        lambda match: re.sub(r"[^\n]", " ", match[0]),
+        text,
+        flags=re.DOTALL | re.MULTILINE,
+    )
+
+
+def _library_folders(folder: Path) -> list[Path]:
+    """Folders of libraries: the nearest above the sketch, then the kit's own."""
+    kit = Path(__file__).resolve().parents[2] / "arduino" / "libraries"
+    above = [p / "libraries" for p in folder.parents if (p / "libraries").is_dir()]
+    return [*above[:1], kit]
+
+
+def _find_libraries(sources: object, places: list[Path]) -> list[Library]:
+    """Return the libraries whose headers are included, directly or by other libraries."""
+    found: dict[Path, Library] = {}
+    todo = list(sources)  # type: ignore[call-overload]
+    while todo:
+        for header in re.findall(rb'^\s*#\s*include\s*[<"]([^>"]+)[>"]', todo.pop(), re.MULTILINE):
+            library = _library_with(header.decode("utf-8", "replace"), places)
+            if library and library.folder not in found:
+                found[library.folder] = library
+                todo += [p.read_bytes() for p in headers_in(library.include)]
+                todo += [p.read_bytes() for p in library.sources]
+    return list(found.values())
+
+
+def _library_with(header: str, places: list[Path]) -> Library | None:
+    for folder in (f for place in places if place.is_dir() for f in sorted(place.iterdir())):
+        modern = (folder / "src").is_dir()
+        include = folder / "src" if modern else folder
+        if (include / header).is_file():
+            inside = include.glob("**/*") if modern else include.glob("*")
+            return Library(folder, include, tuple(sorted(p for p in inside if p.suffix in SOURCES)))
+    return None
+
+
+def headers_in(folder: Path) -> list[Path]:
+    """Return all header files below a folder, sorted."""
+    return sorted(p for p in folder.glob("**/*") if p.suffix in HEADERS and p.is_file())
