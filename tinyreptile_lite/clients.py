@@ -85,7 +85,7 @@ class PooledDevice:
 
     def task(self, rng: np.random.Generator) -> Task:
         """Draw the task of one device chosen at random."""
-        return self.devices[rng.integers(len(self.devices))].task(rng)
+        return self.devices[int(rng.integers(len(self.devices)))].task(rng)
 
 
 def simulate(net: Network, devices: Sequence[Device], pooled: bool = False) -> list[Client]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.learners import Adam, Learner, MinibatchSGD, OnlineSGD
 
 Array = np.ndarray
@@ -65,9 +65,7 @@ class Strategy:
     pooled: bool = False
 
     def __post_init__(self) -> None:
-        for name, count in (("samples", self.samples), ("clients", self.clients)):
-            if count < 1:
-                raise KitError(f"{name} is {count}; give a whole number of at least 1")
+        at_least_one(samples=self.samples, clients=self.clients)
 
     def combine(self, phi: Array, params: Sequence[Array], rate: float) -> Array:
         """Move phi towards the mean of the returned parameters.
@@ -75,7 +73,7 @@ class Strategy:
         All devices of a round see the same number of samples, so the mean is FedAvg's weighted
         mean as well.
         """
-        mean = params[0] if len(params) == 1 else np.mean(params, axis=0, dtype=np.float32)
+        mean = params[0] if len(params) == 1 else np.stack(params).mean(axis=0)
         return interpolate(phi, mean, rate)
 
     def config(self) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""Task families: many devices whose tasks differ but have something in common."""
+
+from collections.abc import Callable
+
+from tinyreptile_lite.errors import unknown_name
+from tinyreptile_lite.tasks.base import Family
+from tinyreptile_lite.tasks.sine import Sine
+
+from tinyreptile_lite.tasks.wrist import Wrist
+
+FAMILIES: dict[str, Callable[[], Family]] = {
+    "sine": Sine,
+    "wrist": Wrist,
+    "wrist-commands": lambda: Wrist(permute_labels=True),
+}
+
+
+def find_family(name: str) -> Family:
+    """Build a task family by name; raises `KitError` that lists the known ones."""
+    if name not in FAMILIES:
+        raise unknown_name("task family", name, FAMILIES)
+    return FAMILIES[name]()

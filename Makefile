@@ -1,0 +1,40 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help lab test lint demo bench clean
+
+help:
+	@echo "make lab    set everything up and open the course in JupyterLab"
+	@echo "make test   set everything up and pass all tests"
+	@echo "make demo   the whole story in the terminal, in two minutes"
+	@echo "make bench  speed on this machine (installs PyTorch first)"
+	@echo "make clean  delete what was built"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,test]'
+	touch $@
+
+lab: $(READY)
+	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks/00_start_here.ipynb
+
+test: lint
+	$(BIN)/pytest
+	$(BIN)/pytest --nbval --nbval-current-env notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(READY)
+	$(BIN)/tinyreptile demo --out build/demo
+
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/tinyreptile bench host
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

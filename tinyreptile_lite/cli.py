@@ -1,0 +1,262 @@
+"""The command line: ``tinyreptile train``, ``adapt``, ``compare``, ``demo`` and ``bench``."""
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.evaluation import evaluate
+from tinyreptile_lite.experiment import build, compare, costs_row, population, summary
+from tinyreptile_lite.federation import read_checkpoint
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.recipes import find_recipe, recipes
+from tinyreptile_lite.tasks import FAMILIES, find_family
+
+CHECKPOINT_EVERY = 100  # rounds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a user's slip is one line on standard error and exit code 2."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        options.run(options)
+    except KitError as error:
+        print(f"tinyreptile: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinyreptile: stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"tinyreptile: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tinyreptile", description="Meta-learning for microcontrollers, from the shell."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_adapt(commands)
+    _add_compare(commands)
+    _add_demo(commands)
+    _add_bench(commands)
+    return parser
+
+
+def _command(
+    commands: Any, run: Callable[[argparse.Namespace], None], name: str, help_text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=help_text, description=help_text)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _add_family(parser: argparse.ArgumentParser) -> None:
+    # Names are checked by the library, so that its one sentence lists the known ones.
+    parser.add_argument("family", help=f"task family: {', '.join(FAMILIES)}")
+
+
+# train
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(commands, _train, "train", "Learn a common starting point phi.")
+    _add_family(parser)
+    parser.add_argument("--strategy", default="tinyreptile", help="default: tinyreptile")
+    parser.add_argument("--rounds", type=int, help="instead of the recipe's own number")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fold", type=int, default=0, help="which people are left out")
+    parser.add_argument("--out", type=Path, default=Path("phi.npz"), help="default: phi.npz")
+    parser.add_argument("--resume", action="store_true", help="go on from --out if it is there")
+
+
+def _train(options: argparse.Namespace) -> None:
+    family = find_family(options.family)
+    recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
+    people = population(family, options.fold)
+    federation = build(family, recipe, people, _generator(options.seed, options.fold))
+    if options.out.exists():
+        if not options.resume:
+            raise KitError(f"{options.out} is already there; add --resume or name another --out")
+        federation.resume(options.out)
+    else:
+        federation.save(options.out)  # an unwritable folder is better met before the work
+    federation.run(
+        progress=sys.stderr.isatty(),
+        checkpoint=options.out,
+        checkpoint_every=CHECKPOINT_EVERY,
+    )
+    result = {
+        "family": family.name,
+        "strategy": recipe.name,
+        "seed": options.seed,
+        "fold": options.fold,
+        "loss": float(np.mean(federation.history.loss[-CHECKPOINT_EVERY:])),
+        "out": str(options.out),
+    } | costs_row(family, recipe)
+    _report(
+        options,
+        result,
+        "{strategy} on {family}: {rounds} rounds, mean loss {loss:.3f} while learning in the "
+        "last rounds; phi is in {out}".format(**result),
+    )
+
+
+def _generator(seed: int, fold: int) -> np.random.Generator:
+    if seed < 0:
+        raise KitError(f"seed is {seed}; give 0 or a larger whole number")
+    return np.random.default_rng([seed, fold])
+
+
+# adapt
+
+
+def _add_adapt(commands: Any) -> None:
+    parser = _command(commands, _adapt, "adapt", "Let devices never seen adapt from phi.")
+    _add_family(parser)
+    parser.add_argument("--phi", type=Path, default=Path("phi.npz"), help="what train wrote")
+    parser.add_argument("--strategy", default="tinyreptile", help="whose adaptation to use")
+    parser.add_argument("--device", help="one device by name; default: all test devices")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fold", type=int, default=0)
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    family = find_family(options.family)
+    recipe = find_recipe(options.family, options.strategy)
+    net = family.network()
+    phi = _load_phi(options.phi, net)
+    tasks = population(family, options.fold).tasks
+    if options.device is not None:
+        names = [task.name for task in tasks]
+        tasks = [task for task in tasks if task.name == options.device]
+        if not tasks:
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise KitError(f"unknown test device {options.device!r}; choose one of: {shown}")
+    rng = _generator(options.seed, options.fold)
+    scores = evaluate(net, phi, tasks, recipe.adaptation, family.counts, rng)
+    row = {
+        "strategy": recipe.name,
+        "devices": len(tasks),
+        "metric": family.metric,
+        "adapted_samples": {
+            str(count): summary(scores[None, :, c], family.metric)
+            for c, count in enumerate(family.counts)
+        },
+    }
+    _report(options, row, table([row], family.metric))
+
+
+def _load_phi(path: Path, net: Network) -> np.ndarray:
+    phi, state = read_checkpoint(path)
+    if Network.from_config(state["identity"]["network"]).fingerprint() != net.fingerprint():
+        raise KitError(f"{path} holds phi of another network; name the file of this task family")
+    return phi
+
+
+# compare
+
+
+def _add_compare(commands: Any) -> None:
+    parser = _command(commands, _compare, "compare", "Put strategies side by side.")
+    _add_family(parser)
+    parser.add_argument("--strategies", help="names with commas; default: all")
+    parser.add_argument("--seeds", type=int, default=3, help="how many training seeds")
+    parser.add_argument("--seed", type=int, default=0, help="the first training seed")
+    parser.add_argument("--rounds", type=int, help="instead of the recipes' own numbers")
+    parser.add_argument("--draws", type=int, default=1, help="tasks drawn from each test device")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes to use")
+    parser.add_argument("--plot", type=Path, help="also draw the comparison into this PNG file")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    for name in ("seeds", "draws", "jobs"):
+        if getattr(options, name) < 1:
+            raise KitError(f"{name} is {getattr(options, name)}; give a whole number of at least 1")
+    family = find_family(options.family)
+    known = list(recipes(options.family))
+    names = options.strategies.split(",") if options.strategies else known
+    rows = compare(
+        options.family,
+        names,
+        range(options.seed, options.seed + options.seeds),
+        options.rounds,
+        options.draws,
+        options.jobs,
+        progress=sys.stderr.isatty(),
+    )
+    if options.plot:
+        from tinyreptile_lite.lab.plots import plot_adaptation, save
+
+        save(plot_adaptation(rows, metric=family.metric).figure, options.plot)
+    _report(
+        options,
+        {"family": family.name, "metric": family.metric, "rows": rows},
+        table(rows, family.metric),
+    )
+
+
+def table(rows: Sequence[dict[str, Any]], metric: str) -> str:
+    """Lay rows of scores out as text: one line a strategy, one column a number of samples."""
+    counts = list(rows[0]["adapted_samples"])
+    lines = [f"{metric} after adapting to so many samples (mean +- 95 % interval; worst device)"]
+    lines.append(f"{'':16}" + "".join(f"{count:>22}" for count in counts))
+    for row in rows:
+        cells = [
+            "{mean:.3f} +-{ci95:.3f} ({worst:.2f})".format(**row["adapted_samples"][count])
+            for count in counts
+        ]
+        lines.append(f"{row['strategy']:16}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
+
+
+# demo and bench
+
+
+def _add_demo(commands: Any) -> None:
+    parser = _command(commands, _demo, "demo", "Tell the whole story on real wearers.")
+    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of results")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from tinyreptile_lite.demo import demo
+
+    result, text = demo(options.out, _generator(options.seed, 0), progress=sys.stderr.isatty())
+    _report(options, result, text)
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _command(commands, _bench, "bench", "Measure speed on this machine.")
+    parser.add_argument("what", help="host")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from tinyreptile_lite.bench import find_bench
+
+    rows = find_bench(options.what)()
+    lines = [
+        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} +-{row['spread']:.2g}"
+        for row in rows
+    ]
+    _report(options, {"rows": rows}, "\n".join(lines))
+
+
+def _report(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
+    print(json.dumps(result, indent=2) if options.json else text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""Experiments: train by a recipe, meet devices never seen, and put strategies side by side."""
+
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tinyreptile_lite.clients import simulate
+from tinyreptile_lite.costs import device_ram, round_bytes
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.evaluation import evaluate
+from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.recipes import Recipe, find_recipe
+from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.base import Device, Family, Task
+
+Array = np.ndarray
+
+# The population and its test tasks are the same for every training seed, so that seeds and
+# devices are two crossed sources of chance.
+POPULATION_SEED = 2023
+
+
+class Population(NamedTuple):
+    """Devices to train on, and the tasks of devices never seen; tasks are grouped by device."""
+
+    train: Sequence[Device]
+    test: Sequence[Device]
+    tasks: list[Task]
+
+
+def population(family: Family, fold: int = 0, draws: int = 1) -> Population:
+    """Split a family and draw ``draws`` tasks from each test device."""
+    if not 0 <= fold < family.folds:
+        raise KitError(f"fold is {fold}; {family.name} has folds 0 to {family.folds - 1}")
+    rng = np.random.default_rng([POPULATION_SEED, fold])
+    train, test = family.split(fold, rng)
+    return Population(train, test, [device.task(rng) for device in test for _ in range(draws)])
+
+
+def build(
+    family: Family, recipe: Recipe, people: Population, rng: np.random.Generator
+) -> Federation:
+    """Make the federation that trains by this recipe; the recipe must have a strategy."""
+    if recipe.strategy is None:
+        raise KitError(f"{recipe.name} trains nothing; choose another strategy")
+    net = family.network()
+    clients = simulate(net, people.train, recipe.strategy.pooled)
+    return Federation(net, recipe.strategy, clients, recipe.rounds, rng)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run of one recipe: what to train, and with which chance."""
+
+    family: str
+    recipe: Recipe
+    seed: int
+    fold: int
+    draws: int
+
+    def run(self) -> Array:
+        """Train, then score all test devices: (devices, counts), mean over a device's draws."""
+        family = find_family(self.family)
+        people = population(family, self.fold, self.draws)
+        rng = np.random.default_rng([self.seed, self.fold])
+        net = family.network()
+        if self.recipe.strategy is None:
+            phi = net.init(rng)
+        else:
+            phi = build(family, self.recipe, people, rng).run()
+        scores = evaluate(net, phi, people.tasks, self.recipe.adaptation, family.counts, rng)
+        return scores.reshape(len(people.test), self.draws, -1).mean(axis=1)
+
+
+def compare(
+    family_name: str,
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    rounds: int | None = None,
+    draws: int = 1,
+    jobs: int = 1,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Train with each strategy and seed, on each fold, and test on all devices never seen.
+
+    Parameters
+    ----------
+    family_name : str
+    strategies : sequence of str
+        Names of recipes.
+    seeds : sequence of int
+        Training seeds; the test devices are the same for all.
+    rounds : int, optional
+        Instead of the recipes' own numbers of rounds.
+    draws : int
+        Tasks drawn from each test device; its score is their mean.
+    jobs : int
+        Processes to use.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of dict
+        One row a strategy: name, scores by number of adapted samples, and costs.
+    """
+    family = find_family(family_name)
+    recipes = [find_recipe(family_name, name).with_rounds(rounds) for name in strategies]
+    trials = [
+        Trial(family_name, recipe, seed, fold, draws)
+        for recipe in recipes
+        for seed in seeds
+        for fold in range(family.folds)
+    ]
+    scores = np.array(_run_all(trials, jobs, progress))
+    scores = scores.reshape(len(recipes), len(seeds), -1, len(family.counts))
+    return [
+        {
+            "strategy": recipe.name,
+            "adapted_samples": {
+                str(count): summary(scores[i, :, :, c], family.metric)
+                for c, count in enumerate(family.counts)
+            },
+            "seeds": list(seeds),
+        }
+        | costs_row(family, recipe)
+        for i, recipe in enumerate(recipes)
+    ]
+
+
+def _run_all(trials: list[Trial], jobs: int, progress: bool) -> list[Array]:
+    with tqdm(total=len(trials), desc="training runs", disable=not progress) as bar:
+        results = []
+        if jobs == 1:
+            for trial in trials:
+                results.append(trial.run())
+                bar.update()
+            return results
+        with ProcessPoolExecutor(jobs) as pool:
+            for result in pool.map(Trial.run, trials):
+                results.append(result)
+                bar.update()
+        return results
+
+
+def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
+    """Rounds, bytes and device RAM of a whole training run, by formula (see `costs`)."""
+    net = family.network()
+    strategy = recipe.strategy
+    if strategy is None:
+        learner, samples, up, down = recipe.adaptation, 1, 0, 0
+    else:
+        learner, samples = strategy.learner, strategy.samples
+        up, down = round_bytes(net, strategy)
+    return {
+        "rounds": recipe.rounds,
+        "bytes_up": recipe.rounds * up,
+        "bytes_down": recipe.rounds * down,
+        "device_ram_bytes": device_ram(net, learner, samples).total,
+    }
+
+
+def summary(scores: Array, metric: str) -> dict[str, float]:
+    """Mean, half width of the 95 % confidence interval, and the worst device's mean.
+
+    Seeds and devices are crossed, so both sources of chance add up: the interval is
+    ``sqrt(ci_seeds**2 + ci_devices**2)``, each part with Student's t over the means of its own
+    kind. This counts some chance twice, so it is rather too wide than too narrow.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (seeds, devices)
+    metric : {"mse", "accuracy"}
+
+    Returns
+    -------
+    dict
+        With keys "mean", "ci95" and "worst".
+    """
+    devices = scores.mean(axis=0)
+    halves = [half_width(scores.mean(axis=1)), half_width(devices)]
+    worst = devices.max() if metric == "mse" else devices.min()
+    return {
+        "mean": float(scores.mean()),
+        "ci95": float(np.hypot(*halves)),
+        "worst": float(worst),
+    }
+
+
+# Student's t, 97.5 % point, for 1 to 10 degrees of freedom (any statistics table).
+STUDENT_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
+
+
+def half_width(values: Array) -> float:
+    """Half width of the 95 % confidence interval of a mean; 0 for a single value."""
+    freedom = len(values) - 1
+    if freedom == 0:
+        return 0.0
+    t = STUDENT_T[freedom - 1] if freedom <= len(STUDENT_T) else 1.96 + 2.5 / freedom
+    return float(t * values.std(ddof=1) / np.sqrt(len(values)))

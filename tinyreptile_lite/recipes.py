@@ -1,0 +1,87 @@
+"""Recipes: the settings of each strategy for each task family.
+
+All numbers are our own choices. Within a family every recipe lets the devices show the same
+number of samples, except where its name says otherwise.
+"""
+
+from dataclasses import dataclass, replace
+
+from tinyreptile_lite.errors import unknown_name
+from tinyreptile_lite.learners import Learner, OnlineSGD
+from tinyreptile_lite.strategies import (
+    Strategy,
+    fed_avg,
+    fed_sgd,
+    joint,
+    reptile,
+    tiny_reptile,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, and how a new device adapts.
+
+    Attributes
+    ----------
+    strategy : Strategy or None
+        None trains nothing: the new device starts from random parameters.
+    rounds : int
+    adaptation : Learner
+        What a new device does with its support samples.
+    """
+
+    name: str
+    strategy: Strategy | None
+    rounds: int
+    adaptation: Learner
+
+    def with_rounds(self, rounds: int | None) -> "Recipe":
+        """Return the same recipe with another number of rounds, if one is given."""
+        return self if rounds is None or self.strategy is None else replace(self, rounds=rounds)
+
+
+def _sine() -> list[Recipe]:
+    online = OnlineSGD(0.02)
+    return [
+        Recipe("tinyreptile", tiny_reptile(0.02, 32), 5000, online),
+        Recipe("reptile", reptile(0.02, 32, epochs=1, batch=4), 5000, online),
+        Recipe("reptile-batched", reptile(0.02, 32, epochs=1, batch=4, clients=5), 1000, online),
+        Recipe("reptile-adam", reptile(0.002, 32, 1, 4, adam=True), 5000, online),
+        Recipe("fedavg", fed_avg(0.02, 32, clients=10), 500, online),
+        Recipe("fedsgd", fed_sgd(0.02, 32, clients=10), 500, online),
+        Recipe("joint", joint(0.02, 32, batch=32), 5000, online),
+        Recipe("scratch", None, 0, online),
+    ]
+
+
+def _wrist() -> list[Recipe]:
+    online = OnlineSGD(0.03)
+    return [
+        Recipe("tinyreptile", tiny_reptile(0.03, 21), 1200, online),
+        Recipe("reptile", reptile(0.03, 21, epochs=4, batch=7), 1200, online),
+        Recipe("reptile-batched", reptile(0.03, 21, 4, 7, clients=5), 240, online),
+        Recipe("reptile-adam", reptile(0.002, 21, 4, 7, adam=True), 1200, online),
+        Recipe("fedavg", fed_avg(0.03, 21, clients=5), 240, online),
+        Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
+        Recipe("joint", joint(0.03, 21, batch=21), 1200, online),
+        Recipe("scratch", None, 0, online),
+    ]
+
+
+_RECIPES = {"sine": _sine, "wrist": _wrist, "wrist-commands": _wrist}
+
+
+def recipes(family: str) -> dict[str, Recipe]:
+    """All recipes of a task family, by name of the strategy."""
+    if family not in _RECIPES:
+        raise unknown_name("task family", family, _RECIPES)
+    return {recipe.name: recipe for recipe in _RECIPES[family]()}
+
+
+def find_recipe(family: str, name: str) -> Recipe:
+    """One recipe; raises `KitError` that lists the known strategies."""
+    known = recipes(family)
+    if name not in known:
+        raise unknown_name("strategy", name, known)
+    return known[name]
