@@ -1,6 +1,7 @@
 """Errors that a user can cause, each one sentence that names the value and the remedy."""
 
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class KitError(ValueError):
@@ -33,3 +34,18 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> KitError:
         To be raised by the caller.
     """
     return KitError(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(known))}")
+
+
+def at_least_one(owner: str = "", /, **counts: object) -> None:
+    """Raise `KitError` unless each count is a whole number of at least 1.
+
+    Parameters
+    ----------
+    owner : str
+        What the counts belong to, to begin the sentence with.
+    **counts
+        Each by its name.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or count < 1:
+            raise KitError(f"{owner}{name} is {count}; give a whole number of at least 1")

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, at_least_one
 
 Array = np.ndarray
 Shape = tuple[int, ...]
@@ -49,13 +49,6 @@ class Layer:
         raise NotImplementedError
 
 
-def _positive(layer: Layer, **sizes: int) -> None:
-    for name, size in sizes.items():
-        if size < 1:
-            kind = type(layer).__name__
-            raise KitError(f"{kind}: {name} is {size}; give a whole number of at least 1")
-
-
 @dataclass(frozen=True)
 class Dense(Layer):
     """Fully connected layer, ``y = x @ weight + bias``.
@@ -67,7 +60,7 @@ class Dense(Layer):
     outputs: int
 
     def __post_init__(self) -> None:
-        _positive(self, inputs=self.inputs, outputs=self.outputs)
+        at_least_one("Dense: ", inputs=self.inputs, outputs=self.outputs)
 
     @cached_property
     def parameter_shapes(self) -> tuple[Shape, ...]:  # type: ignore[override]
@@ -136,8 +129,8 @@ class Conv1D(Layer):
     stride: int = 1
 
     def __post_init__(self) -> None:
-        _positive(
-            self,
+        at_least_one(
+            "Conv1D: ",
             in_channels=self.in_channels,
             out_channels=self.out_channels,
             kernel=self.kernel,

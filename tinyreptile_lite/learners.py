@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
 
@@ -65,12 +65,6 @@ class Learner(Protocol):
 def _check_rate(rate: float) -> None:
     if not (np.isfinite(rate) and rate > 0):
         raise KitError(f"the inner rate is {rate}; give a number above 0, for example 0.02")
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise KitError(f"{name} is {count}; give a whole number of at least 1")
 
 
 def _take(samples: Samples, rows: slice | Array, tasks: bool) -> Samples:
@@ -147,7 +141,7 @@ class MinibatchSGD:
 
     def __post_init__(self) -> None:
         _check_rate(self.rate)
-        _at_least_one(epochs=self.epochs, batch=self.batch)
+        at_least_one(epochs=self.epochs, batch=self.batch)
 
     def learn(
         self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
@@ -200,6 +194,13 @@ class Adam(MinibatchSGD):
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_buffers: ClassVar[int] = 2  # the gradient and the average of its square
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.beta2 < 1:
+            raise KitError(f"beta2 is {self.beta2}; give a number from 0 to below 1")
+        if not self.epsilon > 0:
+            raise KitError(f"epsilon is {self.epsilon}; give a number above 0, for example 1e-8")
 
     def learn(
         self, net: Network, params: Array, samples: Samples, rng: np.random.Generator

@@ -231,8 +231,8 @@ class Network:
     def config(self) -> dict[str, Any]:
         """Describe the network in plain JSON types; `from_config` builds it again."""
         return {
-            "input_shape": list(self.input_shape),
-            "layers": [{"kind": type(layer).__name__} | asdict(layer) for layer in self.layers],  # type: ignore[call-overload]
+            "input_shape": [int(size) for size in self.input_shape],
+            "layers": [{"kind": type(layer).__name__} | _plain(layer) for layer in self.layers],
             "loss": self.loss_function.name,
         }
 
@@ -256,3 +256,11 @@ class Network:
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return f"Network([{layers}], {self.loss_function.name!r}, {self.input_shape})"
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    """Sizes of a layer, NumPy's numbers turned into Python's."""
+    sizes = asdict(layer)  # type: ignore[call-overload]
+    return {
+        name: size.item() if isinstance(size, np.generic) else size for name, size in sizes.items()
+    }
