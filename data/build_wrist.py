@@ -2,7 +2,7 @@
 
     python data/build_wrist.py                  downloads the wheel with pip (11 MB)
     python data/build_wrist.py --wheel FILE     uses a wheel you already have
-    python data/build_wrist.py --check          writes nothing, says whether the shipped file is equal
+    python data/build_wrist.py --check          only says whether the shipped file is equal
 
 The wheel is checked by SHA-256 before it is opened. The recordings inside it are a pickle, and a
 pickle can run code: it is read by an unpickler that can build NumPy arrays and nothing else.
@@ -11,8 +11,8 @@ pickle can run code: it is read by an unpickler that can build NumPy arrays and 
 import argparse
 import hashlib
 import io
-import pickle  # noqa: S403  the class below is what makes reading it safe
-import subprocess  # noqa: S404
+import pickle
+import subprocess
 import sys
 import tempfile
 import zipfile
@@ -95,8 +95,9 @@ def read_object_array(content: bytes) -> Any:
 def halve_rate(series: np.ndarray) -> np.ndarray:
     """Mean of each pair of neighbouring samples: 50 Hz becomes 25 Hz.
 
-    The mean of a pair has its first zero at 25 Hz, which would otherwise turn into a false
-    constant; a person's arm moves below 5 Hz. An odd last sample is dropped.
+    The mean is the low-pass filter that the lower rate needs: it takes out 25 Hz, which would
+    otherwise turn into a false constant. Nearly all of the movement is slower than 5 Hz. An odd
+    last sample is dropped.
 
     Parameters
     ----------
