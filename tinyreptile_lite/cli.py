@@ -198,14 +198,22 @@ def _compare(options: argparse.Namespace) -> None:
         progress=sys.stderr.isatty(),
     )
     if options.plot:
-        from tinyreptile_lite.lab.plots import plot_adaptation, save
-
-        save(plot_adaptation(rows, metric=family.metric).figure, options.plot)
+        _plot(rows, family.metric, options.plot)
     _report(
         options,
         {"family": family.name, "metric": family.metric, "rows": rows},
         table(rows, family.metric),
     )
+
+
+def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
+    from matplotlib import pyplot as plt
+
+    from tinyreptile_lite.lab.plots import plot_adaptation, save
+
+    figure, ax = plt.subplots(figsize=(8, 5), layout="constrained")
+    plot_adaptation(rows, metric, ax)
+    save(figure, path)
 
 
 def table(rows: Sequence[dict[str, Any]], metric: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from tinyreptile_lite.costs import device_ram, sample_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.experiment import build, population
+from tinyreptile_lite.experiment import build, population, summary
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
 
@@ -57,7 +57,7 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
         start: evaluate(net, phi, people.tasks, recipe.adaptation, family.counts, rng)
         .reshape(len(names), DRAWS, -1)
         .mean(axis=1)
-        for start, phi in (("phi", federation.phi), ("random start", random_start))
+        for start, phi in (("tinyreptile", federation.phi), ("scratch", random_start))
     }
     assert recipe.strategy is not None  # a recipe that trains
     result = {
@@ -78,9 +78,29 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
 
 
 def _draw(result: dict[str, Any], path: Path) -> None:
-    from tinyreptile_lite.lab.plots import plot_per_device, save
+    from matplotlib import pyplot as plt
 
-    save(plot_per_device(result["accuracy"], result["samples"]).figure, path)
+    from tinyreptile_lite.lab.plots import plot_adaptation, plot_per_device, save
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained")
+    rows = [
+        {
+            "strategy": strategy,
+            "adapted_samples": {
+                str(count): summary(np.array(list(devices.values()))[None, :, i], "accuracy")
+                for i, count in enumerate(result["samples"])
+            },
+        }
+        for strategy, devices in result["accuracy"].items()
+    ]
+    plot_adaptation(rows, "accuracy", left, unit="windows")
+    trained = result["accuracy"]["tinyreptile"]
+    scores = np.array(list(trained.values()))
+    moments = {"before adapting": scores[:, 0], "after 21 windows": scores[:, -1]}
+    plot_per_device(list(trained), moments, "accuracy", right)
+    figure.suptitle("TinyReptile on four wrists never seen in training")
+    save(figure, path)
+    plt.close(figure)
 
 
 def _story(result: dict[str, Any], out: Path) -> str:

@@ -182,11 +182,10 @@ def summary(scores: Array, metric: str) -> dict[str, float]:
         With keys "mean", "ci95" and "worst".
     """
     devices = scores.mean(axis=0)
-    halves = [half_width(scores.mean(axis=1)), half_width(devices)]
     worst = devices.max() if metric == "mse" else devices.min()
     return {
         "mean": float(scores.mean()),
-        "ci95": float(np.hypot(*halves)),
+        "ci95": float(np.hypot(half_width(scores.mean(axis=1)), half_width(devices))),
         "worst": float(worst),
     }
 

@@ -8,9 +8,10 @@ the last axes. The sample axis N is always there; online learning has N = 1.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from tinyreptile_lite.errors import KitError, at_least_one
 
@@ -108,12 +109,6 @@ class Dense(Layer):
         return dy.dot(weight.T) if weight.ndim == 2 else dy @ weight.mT
 
 
-@lru_cache
-def _window_index(positions: int, step: int, length: int) -> Array:
-    """Where each window's numbers stand in one flat sample: (positions, length)."""
-    return step * np.arange(positions)[:, None] + np.arange(length)
-
-
 @dataclass(frozen=True)
 class Conv1D(Layer):
     """Convolution over time without padding; the input is (time, channels).
@@ -181,11 +176,11 @@ class Conv1D(Layer):
 
     def _windows(self, x: Array) -> Array:
         """All windows of (..., N, time, channels) as rows: (..., N * positions, fan_in)."""
-        index = _window_index(
-            self._positions(x.shape[-2]), self.stride * self.in_channels, self.fan_in
-        )
-        rows = x.reshape(*x.shape[:-2], -1).take(index, axis=-1)
-        return rows.reshape(*x.shape[:-3], -1, self.fan_in)
+        x = np.ascontiguousarray(x)
+        shape = (*x.shape[:-2], self._positions(x.shape[-2]), self.fan_in)
+        strides = (*x.strides[:-2], self.stride * x.strides[-2], x.strides[-1])
+        # The view overlaps itself; the reshape copies it into rows that `dot` can work on fast.
+        return as_strided(x, shape, strides).reshape(*x.shape[:-3], -1, self.fan_in)
 
     def _flat(self, dy: Array) -> Array:
         """(..., N, positions, channels) as (..., N * positions, channels)."""

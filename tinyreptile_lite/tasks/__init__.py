@@ -5,7 +5,6 @@ from collections.abc import Callable
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.tasks.base import Family
 from tinyreptile_lite.tasks.sine import Sine
-
 from tinyreptile_lite.tasks.wrist import Wrist
 
 FAMILIES: dict[str, Callable[[], Family]] = {
