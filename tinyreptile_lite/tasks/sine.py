@@ -57,7 +57,7 @@ class Sine:
     name = "sine"
     metric = "mse"
     folds = 1
-    counts = (0, 1, 2, 4, 8, 16, 32)
+    counts: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
 
     def __init__(
         self,
