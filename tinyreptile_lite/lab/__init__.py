@@ -1,0 +1,1 @@
+"""For notebooks: pictures, widgets and checks."""

@@ -1,0 +1,309 @@
+"""Pictures of runs and devices, each drawn on one Axes.
+
+Every function takes plain numbers and an optional ``ax``, draws, and returns the Axes (or, for
+`plot_windows`, an array of them). Colours are those of Okabe and Ito, which colour-blind people can
+tell apart; a strategy has the same colour and marker in every picture.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+
+from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.federation import History
+from tinyreptile_lite.tasks.base import Task
+
+Array = np.ndarray
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#8C8C8C"
+
+STYLES = {
+    "tinyreptile": (VERMILION, "o"),
+    "reptile": (BLUE, "s"),
+    "reptile-batched": (PURPLE, "D"),
+    "reptile-adam": (SKY, "^"),
+    "fedavg": (GREEN, "v"),
+    "fedsgd": (ORANGE, "P"),
+    "joint": (BLACK, "X"),
+    "scratch": (GREY, "*"),
+}
+SPARE_STYLES = [(YELLOW, "h"), (SKY, "<"), (PURPLE, ">"), (BLUE, "p"), (GREEN, "d")]
+
+SCORE_LABELS = {"mse": "mean squared error", "accuracy": "accuracy"}
+AXIS_COLOURS = [VERMILION, GREEN, BLUE]
+
+
+def style(strategy: str) -> dict[str, Any]:
+    """Colour and marker of a strategy: fixed for the known names, by spelling for any other."""
+    spare = SPARE_STYLES[sum(strategy.encode()) % len(SPARE_STYLES)]
+    colour, marker = STYLES.get(strategy, spare)
+    return {"color": colour, "marker": marker}
+
+
+def plot_adaptation(
+    rows: Sequence[Mapping[str, Any]],
+    metric: str,
+    ax: Axes | None = None,
+    unit: str = "samples",
+) -> Axes:
+    """Score on new devices against the samples they adapted to, one line for each strategy.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As in ``tinyreptile compare --json``: each has "strategy" and "adapted_samples", which
+        leads from a number of samples to "mean" and "ci95" (half the width of the band).
+    metric : {"mse", "accuracy"}
+        What the scores are; "mse" gets a logarithmic axis.
+    ax : Axes, optional
+        Where to draw; a new figure otherwise.
+    unit : str
+        What one sample is called, for example "windows".
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    KitError
+        If there are no rows, or the metric is unknown.
+    """
+    if not rows:
+        raise KitError("there are 0 rows to plot; compare at least one strategy")
+    ax = _axes(ax)
+    for row in rows:
+        scores = sorted((int(count), score) for count, score in row["adapted_samples"].items())
+        counts = [count for count, _ in scores]
+        mean = np.array([score["mean"] for _, score in scores])
+        spread = np.array([score["ci95"] for _, score in scores])
+        ax.plot(counts, mean, label=row["strategy"], markersize=6, **style(row["strategy"]))
+        low, high = mean - spread, mean + spread
+        if metric == "mse":
+            low = np.maximum(low, mean / 10)  # a logarithmic axis has no place for zero
+        colour = style(row["strategy"])["color"]
+        ax.fill_between(counts, low, high, color=colour, alpha=0.2, linewidth=0)
+    _count_axis(ax, sorted({int(count) for row in rows for count in row["adapted_samples"]}))
+    ax.set_xlabel(f"{unit} the new device has learned from")
+    if metric == "mse":
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_locator(NullLocator())
+    _score_axis(ax.yaxis, metric)
+    _legend_outside(ax)
+    return ax
+
+
+def plot_sine_adaptation(task: Task, curves: Mapping[int, Array], ax: Axes | None = None) -> Axes:
+    """One new sine device: its curve, its support points, and the model after k of them.
+
+    Parameters
+    ----------
+    task : Task
+        The query holds the true curve, the support the points in the order they arrived.
+    curves : mapping of int to ndarray, shape (N, 1)
+        From k, the number of support points learned, to the model's output on the query inputs.
+    ax : Axes, optional
+    """
+    ax = _axes(ax)
+    x = task.query.x[:, 0]
+    ax.plot(x, task.query.y[:, 0], color=BLACK, linewidth=3, alpha=0.3, label="the device's curve")
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.2, 0.95, len(curves)))
+    for (count, y), shade in zip(sorted(curves.items()), shades, strict=True):
+        label = f"after {count} point{'s' * (count != 1)}" if count else "before learning"
+        ax.plot(x, y[:, 0], color=shade, linestyle="-" if count else "--", label=label)
+    seen = slice(max(curves))
+    points = task.support.x[seen, 0], task.support.y[seen, 0]
+    ax.plot(*points, "x", color=BLACK, label="points it measured")
+    ax.set_xlabel("input x")
+    ax.set_ylabel("output y")
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_history(
+    history: History, ax: Axes | None = None, window: int | None = None, label: str = "loss"
+) -> Axes:
+    """Loss during the visits over the rounds, smoothed, with the outer rate behind it.
+
+    Parameters
+    ----------
+    history : History
+    ax : Axes, optional
+    window : int, optional
+        Rounds in the running mean; by default a fiftieth of the run.
+    label : str
+        Name of the loss, for example "cross-entropy".
+    """
+    if not history.loss:
+        raise KitError("the history is empty; run at least one round")
+    ax = _axes(ax)
+    loss = np.asarray(history.loss)
+    window = min(window or max(1, len(loss) // 50), len(loss))
+    smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
+    ax.plot(np.arange(1, len(loss) + 1), loss, color=SKY, alpha=0.35, linewidth=0.6)
+    middle = np.arange(len(smooth)) + (window + 1) / 2
+    ax.plot(middle, smooth, color=BLUE, label=f"mean of {window} rounds")
+    ax.set_xlabel("round")
+    ax.set_ylabel(f"{label} of the visited devices")
+    ax.set_ylim(0, 1.1 * np.quantile(loss, 0.99))
+    outer = ax.twinx()
+    outer.plot(np.arange(1, len(loss) + 1), history.outer_rate, color=GREY, linestyle=":")
+    outer.set_ylabel("outer rate (dotted)")
+    outer.set_ylim(0, 1.05)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def plot_per_device(
+    names: Sequence[str],
+    scores: Mapping[str, Sequence[float] | Array],
+    metric: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """One row of dots for each device, with the mean as a line and the worst device ringed.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Devices, shape (D,).
+    scores : mapping of str to sequence of float
+        From a label, such as "before adapting", to the scores of the devices, shape (D,).
+    metric : {"mse", "accuracy"}
+    ax : Axes, optional
+
+    Raises
+    ------
+    KitError
+        If there are no devices, a label has not one score for each, or the metric is unknown.
+    """
+    if not names:
+        raise KitError("there are 0 devices to plot; give at least one")
+    ax = _axes(ax)
+    colours = [ORANGE, BLUE, GREEN, PURPLE, VERMILION, SKY]
+    rows = np.arange(len(names))
+    for i, (label, values) in enumerate(scores.items()):
+        values = np.asarray(values, float)
+        if values.shape != rows.shape:
+            raise KitError(f"{label!r} has scores of shape {values.shape} for {len(names)} devices")
+        colour, marker = colours[i % len(colours)], "osD^vP"[i % 6]
+        ax.plot(values, rows, marker, color=colour, label=f"{label} (mean {values.mean():.2f})")
+        ax.axvline(values.mean(), color=colour, linestyle=":", linewidth=1)
+        worst = values.argmax() if metric == "mse" else values.argmin()
+        ax.plot(values[worst], worst, "o", markersize=14, markerfacecolor="none", color=colour)
+    ax.plot([], [], "o", markersize=10, markerfacecolor="none", color=BLACK, label="worst device")
+    ax.set_yticks(rows, names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="y", alpha=0.3)
+    _score_axis(ax.xaxis, metric)
+    _legend_outside(ax)
+    return ax
+
+
+def plot_windows(
+    windows: Array,
+    titles: Sequence[str],
+    axes: Array | None = None,
+    seconds: float = 4.0,
+) -> Array:
+    """Six axes of a wrist over time: one column a window, acceleration above rotation rate.
+
+    Parameters
+    ----------
+    windows : ndarray, shape (W, time, 6)
+        Acceleration x, y, z in g, then rotation rate x, y, z in rad/s.
+    titles : sequence of str
+        One for each window.
+    axes : ndarray of Axes, shape (2, W), optional
+    seconds : float
+        Length of a window.
+
+    Returns
+    -------
+    ndarray of Axes, shape (2, W)
+
+    Raises
+    ------
+    KitError
+        If the windows have another shape, or there is not one title for each.
+    """
+    if windows.ndim != 3 or windows.shape[2] != 6 or len(windows) != len(titles):
+        raise KitError(
+            f"the windows have shape {windows.shape} with {len(titles)} titles; "
+            "give (windows, time, 6) and a title for each"
+        )
+    if axes is None:
+        size = 2.4 * len(windows) + 1, 4
+        axes = _figure(2, len(windows), figsize=size, sharex=True, sharey="row", squeeze=False)
+    time = np.linspace(0, seconds, windows.shape[1], endpoint=False)
+    for window, title, (above, below) in zip(windows, titles, axes.T, strict=True):
+        for axis, (name, colour) in enumerate(zip("xyz", AXIS_COLOURS, strict=True)):
+            above.plot(time, window[:, axis], color=colour, label=name, linewidth=1)
+            below.plot(time, window[:, axis + 3], color=colour, linewidth=1)
+        above.set_title(title, fontsize="medium")
+        below.set_xlabel("time (s)")
+    axes[0, 0].set_ylabel("acceleration (g)")
+    axes[1, 0].set_ylabel("rotation (rad/s)")
+    _legend_outside(axes[0, -1])
+    return axes
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure to a file; the ending names the format (.png, .svg, .pdf).
+
+    Raises
+    ------
+    KitError
+        If the format is unknown, or the folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
+        raise KitError(f"cannot write the picture {path}; end its name in .png, .svg or .pdf")
+    try:
+        figure.savefig(path, dpi=150, bbox_inches="tight")
+    except OSError as error:
+        raise KitError(
+            f"cannot write {path}: {error.strerror}; choose a folder you can write to"
+        ) from error
+
+
+def _axes(ax: Axes | None) -> Axes:
+    return _figure(figsize=(7, 4)) if ax is None else ax
+
+
+def _figure(*shape: int, **options: Any) -> Any:
+    return plt.subplots(*shape, layout="constrained", **options)[1]
+
+
+def _legend_outside(ax: Axes) -> None:
+    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def _score_label(metric: str) -> str:
+    if metric not in SCORE_LABELS:
+        raise unknown_name("metric", metric, SCORE_LABELS)
+    return f"{SCORE_LABELS[metric]} on the query samples"
+
+
+def _score_axis(axis: Axis, metric: str) -> None:
+    axis.set_label_text(_score_label(metric))
+    if metric == "accuracy":
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _count_axis(ax: Axes, counts: list[int]) -> None:
+    """Ticks at the counts; when each is about double the last one, powers of two stand evenly."""
+    if len(counts) > 2 and counts[-1] - counts[-2] > counts[1] - counts[0]:
+        ax.set_xscale("symlog", base=2, linthresh=1)
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.xaxis.set_minor_locator(NullLocator())
