@@ -219,14 +219,16 @@ def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
 def table(rows: Sequence[dict[str, Any]], metric: str) -> str:
     """Lay rows of scores out as text: one line a strategy, one column a number of samples."""
     counts = list(rows[0]["adapted_samples"])
-    lines = [f"{metric} after adapting to so many samples (mean +- 95 % interval; worst device)"]
-    lines.append(f"{'':16}" + "".join(f"{count:>22}" for count in counts))
+    lines = [
+        f"{metric} after adapting to so many samples: mean +- 95 % interval; "
+        "the worst device after the last one"
+    ]
+    lines.append(f"{'':16}" + "".join(f"{count:>15}" for count in counts) + f"{'worst':>8}")
     for row in rows:
-        cells = [
-            "{mean:.3f} +-{ci95:.3f} ({worst:.2f})".format(**row["adapted_samples"][count])
-            for count in counts
-        ]
-        lines.append(f"{row['strategy']:16}" + "".join(f"{cell:>22}" for cell in cells))
+        scores = row["adapted_samples"]
+        cells = [f"{'{mean:.3f} +-{ci95:.3f}'.format(**scores[count]):>15}" for count in counts]
+        worst = f"{scores[counts[-1]]['worst']:8.3f}"
+        lines.append(f"{row['strategy']:16}" + "".join(cells) + worst)
     return "\n".join(lines)
 
 
