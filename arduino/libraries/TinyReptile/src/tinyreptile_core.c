@@ -147,24 +147,73 @@ float tr_logf(float x)
 
 /* ---- Kernels --------------------------------------------------------------------------------- */
 
-/* Sums run over PARTS partial sums, added up pairwise: the order that SIMD units like, and a
- * Cortex-M4 does not mind. Its 32 float registers hold the partial sums of ROWS rows. */
-#define PARTS 4
-#define ROWS 4
+/* Four floats, worked on together: one register of a SIMD unit where there is one, four registers
+ * of a Cortex-M4's FPU. Sums run over four partial sums, added up pairwise; as that order is fixed,
+ * both give the same bits. */
+#define FOUR 4
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+typedef float four __attribute__((vector_size(16)));
+#define FOUR_ALL(x) ((four){x, x, x, x})
+#define FOUR_AT(a, j) ((a)[j])
 
-TR_INLINE float add_up(const float part[PARTS])
+/* a + b * c, rounded after the multiplication and after the addition */
+TR_INLINE four add_product(four a, four b, four c)
 {
-    return (part[0] + part[2]) + (part[1] + part[3]);
+    return a + b * c;
 }
 
-static float dot(const float *restrict a, const float *restrict b, size_t n)
+TR_INLINE four load(const float *from)
 {
-    float part[PARTS] = {0.0f};
-    for (; n >= PARTS; n -= PARTS, a += PARTS, b += PARTS) {
-        TR_UNROLL
-        for (int j = 0; j < PARTS; j++) {
-            part[j] += a[j] * b[j];
-        }
+    four value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+TR_INLINE void store(float *to, four value)
+{
+    memcpy(to, &value, sizeof value);
+}
+#else
+typedef struct {
+    float at[FOUR];
+} four;
+#define FOUR_ALL(x) ((four){{x, x, x, x}})
+#define FOUR_AT(a, j) ((a).at[j])
+
+TR_INLINE four add_product(four a, four b, four c)
+{
+    TR_UNROLL
+    for (int j = 0; j < FOUR; j++) {
+        a.at[j] += b.at[j] * c.at[j];
+    }
+    return a;
+}
+
+TR_INLINE four load(const float *from)
+{
+    const four value = {{from[0], from[1], from[2], from[3]}};
+    return value;
+}
+
+TR_INLINE void store(float *to, four value)
+{
+    TR_UNROLL
+    for (int j = 0; j < FOUR; j++) {
+        to[j] = value.at[j];
+    }
+}
+#endif
+
+TR_INLINE float add_up(four part)
+{
+    return (FOUR_AT(part, 0) + FOUR_AT(part, 2)) + (FOUR_AT(part, 1) + FOUR_AT(part, 3));
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+    four part = FOUR_ALL(0.0f);
+    for (; n >= FOUR; n -= FOUR, a += FOUR, b += FOUR) {
+        part = add_product(part, load(a), load(b));
     }
     float sum = add_up(part);
     for (; n > 0; n--) {
@@ -173,27 +222,39 @@ static float dot(const float *restrict a, const float *restrict b, size_t n)
     return sum;
 }
 
-/* `width` neighbouring outputs at once, their sums in registers; each output's sum runs over the
- * inputs from first to last, so the bits do not depend on the width. */
+/* target (n) += c * delta (n) */
+static void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
+{
+    for (; n >= FOUR; n -= FOUR, target += FOUR, delta += FOUR) {
+        store(target, add_product(load(target), FOUR_ALL(c), load(delta)));
+    }
+    for (; n > 0; n--) {
+        *target++ += c * *delta++;
+    }
+}
+
+/* 4 * fours neighbouring outputs at once, their sums in registers. Each output's sum runs over the
+ * inputs from first to last, so the bits do not depend on how many are done at once. */
 TR_INLINE void forward_block(float *restrict out, const float *restrict x,
                              const float *restrict w, const float *restrict bias, size_t inputs,
-                             size_t outputs, const int width)
+                             size_t outputs, const int fours)
 {
-    float sum[16];
+    four sum[4];
     TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        sum[j] = bias[j];
+    for (int k = 0; k < fours; k++) {
+        sum[k] = load(bias + k * FOUR);
     }
-    for (size_t i = 0; i < inputs; i++, w += outputs) {
-        const float xi = x[i];
+    for (; inputs > 0; inputs--, w += outputs) {
+        const four xi = FOUR_ALL(*x);
+        x++;
         TR_UNROLL
-        for (int j = 0; j < width; j++) {
-            sum[j] += xi * w[j];
+        for (int k = 0; k < fours; k++) {
+            sum[k] = add_product(sum[k], xi, load(w + k * FOUR));
         }
     }
     TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        out[j] = sum[j];
+    for (int k = 0; k < fours; k++) {
+        store(out + k * FOUR, sum[k]);
     }
 }
 
@@ -208,18 +269,17 @@ static void dense_forward(float *restrict out, const float *restrict x, const fl
     }
     size_t o = 0;
     for (; o + 16 <= outputs; o += 16) {
-        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 16);
-    }
-    if (o + 8 <= outputs) {
-        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 8);
-        o += 8;
-    }
-    if (o + 4 <= outputs) {
         forward_block(out + o, x, w + o, bias + o, inputs, outputs, 4);
-        o += 4;
+    }
+    for (; o + FOUR <= outputs; o += FOUR) {
+        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 1);
     }
     for (; o < outputs; o++) {
-        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 1);
+        float sum = bias[o];
+        for (size_t i = 0; i < inputs; i++) {
+            sum += x[i] * w[i * outputs + o];
+        }
+        out[o] = sum;
     }
 }
 
@@ -244,10 +304,21 @@ TR_INLINE float gated(int gate, float gradient, float y)
     return gradient;
 }
 
-/* ROWS rows of w (ROWS, n) += c (ROWS) times delta (n), reading each delta once. */
+/* Rows of a weight matrix that are worked on together, so that each delta is read once for all. */
+#define ROWS 4
+
+/* ROWS rows of w (ROWS, n) += c (ROWS) times delta (n) */
 TR_INLINE void learn_rows(float *w, const float c[ROWS], const float *delta, size_t n)
 {
     float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
+    for (; n >= FOUR; n -= FOUR, delta += FOUR) {
+        const four d = load(delta);
+        TR_UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            store(row[r], add_product(load(row[r]), FOUR_ALL(c[r]), d));
+            row[r] += FOUR;
+        }
+    }
     for (; n > 0; n--, delta++) {
         TR_UNROLL
         for (int r = 0; r < ROWS; r++) {
@@ -262,22 +333,15 @@ TR_INLINE void send_back_and_learn_rows(float dx[ROWS], float *w, const float c[
                                         const float *delta, size_t n)
 {
     float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
-    float part[ROWS][PARTS] = {{0.0f}};
-    for (; n >= PARTS; n -= PARTS, delta += PARTS) {
-        float d[PARTS];
-        TR_UNROLL
-        for (int j = 0; j < PARTS; j++) {
-            d[j] = delta[j];
-        }
+    four part[ROWS] = {FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f)};
+    for (; n >= FOUR; n -= FOUR, delta += FOUR) {
+        const four d = load(delta);
         TR_UNROLL
         for (int r = 0; r < ROWS; r++) {
-            TR_UNROLL
-            for (int j = 0; j < PARTS; j++) {
-                const float weight = row[r][j];
-                part[r][j] += weight * d[j];
-                row[r][j] = weight + c[r] * d[j];
-            }
-            row[r] += PARTS;
+            const four weight = load(row[r]);
+            part[r] = add_product(part[r], weight, d);
+            store(row[r], add_product(weight, FOUR_ALL(c[r]), d));
+            row[r] += FOUR;
         }
     }
     TR_UNROLL
@@ -291,20 +355,6 @@ TR_INLINE void send_back_and_learn_rows(float dx[ROWS], float *w, const float c[
             dx[r] += weight * *delta;
             *row[r]++ = weight + c[r] * *delta;
         }
-    }
-}
-
-/* target (n) += c * delta (n) */
-static void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
-{
-    for (; n >= PARTS; n -= PARTS, target += PARTS, delta += PARTS) {
-        TR_UNROLL
-        for (int j = 0; j < PARTS; j++) {
-            target[j] += c * delta[j];
-        }
-    }
-    for (; n > 0; n--) {
-        *target++ += c * *delta++;
     }
 }
 
@@ -390,37 +440,41 @@ static void conv_forward(float *restrict out, const float *restrict x, const flo
     }
 }
 
-/* One row of a convolution's weight, `width` outputs of it: the gradient is summed over all
- * positions in registers, and each position's share of dx is added to column (or NULL). x, delta
- * and column advance by x_step, outputs and stride from position to position. */
-TR_INLINE void conv_row_block(const tr_pass *pass, size_t offset, float *restrict column,
-                              const float *restrict x, const float *restrict delta,
-                              size_t positions, size_t x_step, const tr_layer *layer,
-                              const int width)
+/* Four outputs of one row of a convolution's weight, at w: the gradient is summed over all positions
+ * in registers and then added to target, and each position's share of dx is added to column (or
+ * NULL). x is the row's input at the first position, delta the first position's gradient. */
+TR_INLINE void conv_row_of_four(float *target, float scale, const float *w, float *column,
+                                const float *x, const float *delta, const tr_layer *layer)
 {
-    float w[PARTS];
-    float gradient[PARTS] = {0.0f};
-    float *target = (pass->target ? pass->target : pass->weights) + offset;
-    TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        w[j] = pass->weights[offset + (size_t)j];
-    }
-    for (; positions > 0; positions--, x += x_step, delta += layer->outputs) {
-        float part[PARTS] = {0.0f};
-        TR_UNROLL
-        for (int j = 0; j < width; j++) {
-            gradient[j] += *x * delta[j];
-            part[j] = w[j] * delta[j];
-        }
+    const size_t x_step = (size_t)layer->stride * layer->inputs;
+    const four weight = load(w);
+    four gradient = FOUR_ALL(0.0f);
+    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
+        const four d = load(delta);
+        gradient = add_product(gradient, FOUR_ALL(*x), d);
         if (column) {
-            *column += width == PARTS ? add_up(part) : part[0];
+            *column += add_up(add_product(FOUR_ALL(0.0f), weight, d));
             column += layer->stride;
         }
     }
-    TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        target[j] += pass->scale * gradient[j];
+    store(target, add_product(load(target), FOUR_ALL(scale), gradient));
+}
+
+/* The same for one output. */
+TR_INLINE void conv_row_of_one(float *target, float scale, const float *w, float *column,
+                               const float *x, const float *delta, const tr_layer *layer)
+{
+    const size_t x_step = (size_t)layer->stride * layer->inputs;
+    const float weight = *w;
+    float gradient = 0.0f;
+    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
+        gradient += *x * *delta;
+        if (column) {
+            *column += weight * *delta;
+            column += layer->stride;
+        }
     }
+    *target += scale * gradient;
 }
 
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel
@@ -432,23 +486,22 @@ TR_INLINE void conv_backward(const tr_pass *pass, float *x_gradient,
 {
     const size_t outputs = layer->outputs;
     const size_t channels = layer->inputs;
-    const size_t positions = positions_of(layer);
-    const size_t x_step = layer->stride * channels;
+    float *target = pass->target ? pass->target : pass->weights;
     for (size_t channel = 0; channel < channels; channel++) {
         if (column) {
             memset(column, 0, layer->time * sizeof *column);
         }
         for (size_t k = 0; k < layer->kernel; k++) {
             const size_t row = k * channels + channel;
+            const float *w = pass->weights + row * outputs;
+            float *to = target + row * outputs;
             float *start = column ? column + k : NULL;
             size_t o = 0;
-            for (; o + PARTS <= outputs; o += PARTS) {
-                conv_row_block(pass, row * outputs + o, start, x + row, delta + o, positions,
-                               x_step, layer, PARTS);
+            for (; o + FOUR <= outputs; o += FOUR) {
+                conv_row_of_four(to + o, pass->scale, w + o, start, x + row, delta + o, layer);
             }
             for (; o < outputs; o++) {
-                conv_row_block(pass, row * outputs + o, start, x + row, delta + o, positions,
-                               x_step, layer, 1);
+                conv_row_of_one(to + o, pass->scale, w + o, start, x + row, delta + o, layer);
             }
         }
         if (column) {
@@ -458,9 +511,9 @@ TR_INLINE void conv_backward(const tr_pass *pass, float *x_gradient,
             }
         }
     }
-    float *bias = (pass->target ? pass->target : pass->weights) + layer->kernel * channels * outputs;
-    for (size_t t = 0; t < positions; t++) {
-        add_scaled(bias, pass->scale, delta + t * outputs, outputs);
+    float *bias = target + layer->kernel * channels * outputs;
+    for (size_t t = positions_of(layer); t > 0; t--, delta += outputs) {
+        add_scaled(bias, pass->scale, delta, outputs);
     }
 }
 
