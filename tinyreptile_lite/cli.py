@@ -185,6 +185,8 @@ def _compare(options: argparse.Namespace) -> None:
     for name in ("seeds", "draws", "jobs"):
         if getattr(options, name) < 1:
             raise KitError(f"{name} is {getattr(options, name)}; give a whole number of at least 1")
+    if options.plot and not os.access(options.plot.parent, os.W_OK):
+        raise KitError(f"cannot write {options.plot}; choose a folder you can write to")
     family = find_family(options.family)
     known = list(recipes(options.family))
     names = options.strategies.split(",") if options.strategies else known
@@ -197,13 +199,10 @@ def _compare(options: argparse.Namespace) -> None:
         options.jobs,
         progress=sys.stderr.isatty(),
     )
+    result = {"family": family.name, "metric": family.metric, "rows": rows}
+    _report(options, result, table(rows, family.metric))
     if options.plot:
         _plot(rows, family.metric, options.plot)
-    _report(
-        options,
-        {"family": family.name, "metric": family.metric, "rows": rows},
-        table(rows, family.metric),
-    )
 
 
 def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
