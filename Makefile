@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test lint demo bench clean
+.PHONY: help lab test lint demo bench student clean
 
 help:
 	@echo "make lab    set everything up and open the course in JupyterLab"
 	@echo "make test   set everything up and pass all tests"
 	@echo "make demo   the whole story in the terminal, in two minutes"
 	@echo "make bench  speed on this machine (installs PyTorch first)"
+	@echo "make student  the students' copies of the notebooks, without solutions"
 	@echo "make clean  delete what was built"
 
 $(READY): pyproject.toml
@@ -35,6 +36,9 @@ demo: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/tinyreptile bench host
+
+student: $(READY)
+	$(BIN)/python -m tinyreptile_lite.lab.exercises notebooks build/student
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis
