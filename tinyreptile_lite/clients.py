@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples, Task
@@ -76,6 +77,10 @@ class PooledDevice:
 
     devices: Sequence[Device]
     name: str = "pool"
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise KitError("the pool has 0 devices; give at least one")
 
     def stream(self, count: int, rng: np.random.Generator) -> Samples:
         """Draw each sample from a device chosen at random."""

@@ -1,9 +1,9 @@
 """The round loop: pick clients, send phi, collect what they learned, move phi. One for all."""
 
+import contextlib
+import hashlib
 import json
 import os
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tinyreptile_lite.clients import Client, Order, Update
-from tinyreptile_lite.errors import DivergenceError, KitError
+from tinyreptile_lite.errors import DivergenceError, KitError, at_least_one
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import Strategy
 
@@ -81,8 +81,7 @@ class Federation:
         rng: np.random.Generator,
         phi: Array | None = None,
     ) -> None:
-        if rounds < 1:
-            raise KitError(f"rounds is {rounds}; give a whole number of at least 1")
+        at_least_one(rounds=rounds)
         if len(clients) < strategy.clients:
             raise KitError(
                 f"{strategy.name} visits {strategy.clients} clients a round, "
@@ -90,25 +89,33 @@ class Federation:
             )
         self.net, self.strategy, self.clients, self.rounds = net, strategy, clients, rounds
         self.rng = rng
-        self.phi = net.init(rng) if phi is None else np.array(phi, np.float32)
-        net.views(self.phi)  # refuses parameters of another network
+        self._start = _digest(rng.bit_generator.state)
+        self.phi = net.init(rng) if phi is None else _checked(np.array(phi, np.float32), net)
         self.round = 0
         self.history = History()
 
     def step(self) -> None:
         """Run one round.
 
+        A round that fails or is interrupted leaves everything as it was, so it can be repeated.
+
         Raises
         ------
         DivergenceError
-            If what a client learned is not finite; phi and the history stay as they were.
+            If what a client learned is not finite.
         """
         count = self.strategy.clients
-        chosen = self.rng.choice(len(self.clients), count, replace=False, shuffle=False)
-        seeds = self.rng.integers(2**32, size=count)
-        updates = [
-            self._visit(self.clients[i], int(seed)) for i, seed in zip(chosen, seeds, strict=True)
-        ]
+        before = self.rng.bit_generator.state
+        try:
+            chosen = self.rng.choice(len(self.clients), count, replace=False, shuffle=False)
+            seeds = self.rng.integers(2**32, size=count)
+            updates = [
+                self._visit(self.clients[i], int(seed))
+                for i, seed in zip(chosen, seeds, strict=True)
+            ]
+        except BaseException:
+            self.rng.bit_generator.state = before
+            raise
         rate = self.strategy.outer.rate(self.round, self.rounds)
         self.phi = self.strategy.combine(self.phi, [update.params for update in updates], rate)
         self.round += 1
@@ -181,7 +188,11 @@ class Federation:
             "network": self.net.config(),
             "strategy": self.strategy.config(),
             "rounds": self.rounds,
-            "clients": len(self.clients),
+            "clients": {
+                "count": len(self.clients),
+                "names": _digest([client.name for client in self.clients]),
+            },
+            "seed": self._start,
         }
 
     def save(self, path: Path) -> None:
@@ -192,7 +203,7 @@ class Federation:
             "rng": self.rng.bit_generator.state,
             "history": vars(self.history),
         }
-        write_npz(path, phi=self.phi, state=np.array(json.dumps(state)))
+        write_npz(path, phi=self.phi, state=np.array(_json(state)))
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of this very run.
@@ -200,19 +211,38 @@ class Federation:
         Raises
         ------
         KitError
-            If the file is missing, damaged, or of another network, strategy or length.
+            If the file is missing, damaged, or of another run: another network, strategy, number
+            of rounds, list of clients or seed.
         """
         phi, state = read_checkpoint(path)
         for part, value in self._identity().items():
-            if state["identity"][part] != value:
+            found = state["identity"].get(part)
+            if found != value:
                 raise KitError(
-                    f"the checkpoint {path} has another {part}: {_short(state['identity'][part])}, "
+                    f"the checkpoint {path} has another {part}: {_short(found)}, "
                     f"not {_short(value)}; start again with another file name"
                 )
-        self.phi = phi
-        self.round = state["round"]
+        phi, history = _checked(phi, self.net), History(**state["history"])
         self.rng.bit_generator.state = state["rng"]
-        self.history = History(**state["history"])
+        self.phi, self.round, self.history = phi, state["round"], history
+
+
+def _checked(phi: Array, net: Network) -> Array:
+    """Return phi, or refuse what no network like this can start from."""
+    if phi.shape != (net.size,):
+        raise KitError(f"phi has shape {phi.shape}; this network needs {(net.size,)}")
+    if not np.isfinite(phi).all():
+        raise KitError("phi holds NaN or infinite values; start from other parameters")
+    return phi
+
+
+def _digest(value: object) -> str:
+    """Short fingerprint of plain values, to compare and to show."""
+    return hashlib.sha256(_json(value).encode()).hexdigest()[:12]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=np.ndarray.tolist)  # some generators keep arrays
 
 
 def _short(value: object) -> str:
@@ -229,16 +259,16 @@ def write_npz(path: Path, **arrays: Array) -> None:
         If the folder is missing or cannot be written to.
     """
     path = Path(path)
+    part = path.with_name(path.name + ".part")  # a leftover of a crash is simply written over
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=path.name, suffix=".part", delete=False
-        ) as file:
-            part = Path(file.name)
+        with part.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise KitError(
             f"cannot write {path}: {error.strerror}; choose a folder you can write to"
         ) from error
@@ -260,8 +290,17 @@ def read_checkpoint(path: Path) -> tuple[Array, dict[str, Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             phi, state = file["phi"], json.loads(str(file["state"]))
+        complete = state.keys() >= {"identity", "round", "rng", "history"}
     except FileNotFoundError as error:
         raise KitError(f"there is no checkpoint {path}; check the name, or train first") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise KitError(f"{path} is damaged or no checkpoint; delete it and train again") from error
+    except Exception as error:  # zipfile and NumPy answer damage with many kinds of error
+        raise _damaged(path) from error
+    if not complete or phi.dtype != np.float32 or phi.ndim != 1:
+        raise _damaged(path)
     return phi, state
+
+
+def _damaged(path: Path) -> KitError:
+    return KitError(
+        f"{path} is damaged or no checkpoint; move it away and train again, or name another file"
+    )

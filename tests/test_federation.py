@@ -1,0 +1,521 @@
+"""The round loop: seeds, history, checkpoints that survive anything, and runs that diverge."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinyreptile_lite.clients import Update, simulate
+from tinyreptile_lite.errors import DivergenceError
+from tinyreptile_lite.evaluation import evaluate
+from tinyreptile_lite.federation import Federation, read_checkpoint, write_npz
+from tinyreptile_lite.layers import Dense
+from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.strategies import (
+    Strategy,
+    fed_avg,
+    fed_sgd,
+    joint,
+    reptile,
+    tiny_reptile,
+)
+from tinyreptile_lite.tasks.sine import Sine
+
+ROUNDS = 6
+STRATEGIES = [
+    tiny_reptile(0.02, 4),
+    reptile(0.02, 4, epochs=2, batch=2, clients=3),
+    reptile(0.01, 4, epochs=2, batch=2, adam=True),
+    fed_avg(0.02, 4, clients=3),
+    fed_sgd(0.02, 4, clients=3),
+    joint(0.02, 4, batch=2),
+]
+ANY_STRATEGY = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
+
+
+def federation(net, strategy=STRATEGIES[0], seed=1, rounds=ROUNDS, devices=10):
+    waves = Sine().devices(devices, np.random.default_rng(0))
+    clients = simulate(net, waves, strategy.pooled)
+    return Federation(net, strategy, clients, rounds, np.random.default_rng(seed))
+
+
+def probe(phi):
+    return float(np.abs(phi).sum())
+
+
+def same(one, other):
+    """Equal to the last bit: parameters, rounds, history, and the chance still to come."""
+    return (
+        one.phi.tobytes() == other.phi.tobytes()
+        and one.round == other.round
+        and one.history == other.history
+        and one.rng.bit_generator.state == other.rng.bit_generator.state
+    )
+
+
+# One seed, one result
+
+
+@ANY_STRATEGY
+def test_same_seed_same_result(mlp, strategy):
+    one, other = federation(mlp, strategy), federation(mlp, strategy)
+    one.run(probe=probe, probe_every=2)
+    other.run(probe=probe, probe_every=2)
+    assert same(one, other)
+
+
+def test_other_seed_other_result(mlp):
+    runs = [federation(mlp, seed=seed).run() for seed in (1, 2)]
+    assert not np.array_equal(*runs)
+
+
+def test_looking_does_not_change_the_run(mlp, tmp_path):
+    plain, watched = federation(mlp), federation(mlp)
+    plain.run()
+    watched.run(progress=True, probe=probe, probe_every=1, checkpoint=tmp_path / "run.npz")
+    assert np.array_equal(plain.phi, watched.phi)
+    assert plain.history.loss == watched.history.loss
+
+
+def test_history_tells_what_happened(mlp):
+    run = federation(mlp, fed_avg(0.02, 4, clients=3), rounds=5)
+    run.run(probe=probe, probe_every=2)
+    history = run.history
+    assert run.round == len(history.loss) == len(history.outer_rate) == len(history.clients) == 5
+    for chosen in history.clients:
+        assert len(set(chosen)) == 3 and set(chosen) <= set(range(10))
+    assert history.probe_round == [0, 2, 4, 5]
+    assert history.probe_value[-1] == probe(run.phi)
+
+
+def test_outer_rate_goes_down_in_a_straight_line(mlp):
+    run = federation(mlp, rounds=4)
+    run.run()
+    assert run.history.outer_rate == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_one_step_is_the_outer_update(mlp):
+    run = federation(mlp, rounds=2)
+    run.step()
+    phi = run.phi.copy()
+    returned = []
+
+    @dataclass(frozen=True)
+    class Recorder:
+        client: object
+        name: str = "recorder"
+
+        def visit(self, phi, order):
+            returned.append(self.client.visit(phi, order))
+            return returned[-1]
+
+    run.clients = [Recorder(client) for client in run.clients]
+    run.step()
+    np.testing.assert_allclose(run.phi, phi + 0.5 * (returned[0].params - phi), atol=1e-7)
+
+
+def test_given_phi_is_copied(mlp, rng):
+    phi = mlp.init(rng)
+    kept = phi.copy()
+    clients = simulate(mlp, Sine().devices(3, rng))
+    run = Federation(mlp, STRATEGIES[0], clients, 3, rng, phi=phi)
+    assert np.array_equal(run.phi, phi)
+    run.run()
+    assert np.array_equal(phi, kept) and not np.array_equal(run.phi, phi)
+
+
+# Checkpoints
+
+
+@ANY_STRATEGY
+def test_resuming_at_any_round_ends_bit_equal(mlp, strategy, tmp_path):
+    whole = federation(mlp, strategy)
+    whole.run(probe=probe, probe_every=2)
+    for stop in range(ROUNDS + 1):
+        file = tmp_path / f"{stop}.npz"
+        first = federation(mlp, strategy)
+        first.save(file)
+        _run_until(first, stop, file)
+        second = federation(mlp, strategy)
+        second.resume(file)
+        assert second.round == stop
+        second.run(probe=probe, probe_every=2)
+        assert same(second, whole)
+
+
+def _run_until(run, stop, file):
+    """Run with a checkpoint after every round, and fall over in the round after ``stop``."""
+    step = run.step
+
+    def fall():
+        if run.round == stop:
+            raise ConnectionError("the plug was pulled")
+        step()
+
+    run.step = fall
+    try:
+        run.run(probe=probe, probe_every=2, checkpoint=file, checkpoint_every=1)
+    except ConnectionError:
+        assert run.round == stop < ROUNDS
+
+
+def test_a_finished_run_has_nothing_left_to_do(mlp, tmp_path):
+    run = federation(mlp)
+    run.run(checkpoint=tmp_path / "run.npz")
+    again = federation(mlp)
+    again.resume(tmp_path / "run.npz")
+    again.run()
+    assert same(run, again)
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937, np.random.Philox])
+def test_any_numpy_generator_can_be_saved(mlp, bits, tmp_path):
+    def build():
+        clients = simulate(mlp, Sine().devices(3, np.random.default_rng(0)))
+        return Federation(mlp, STRATEGIES[0], clients, 4, np.random.Generator(bits(1)))
+
+    whole, first, second = build(), build(), build()
+    whole.run()
+    first.step()
+    first.save(tmp_path / "run.npz")
+    second.resume(tmp_path / "run.npz")
+    assert np.array_equal(second.run(), whole.phi)
+
+
+KILLED = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from tinyreptile_lite.clients import simulate
+    from tinyreptile_lite.federation import Federation
+    from tinyreptile_lite.strategies import fed_avg
+    from tinyreptile_lite.tasks.sine import Sine
+
+    family, file = Sine(), Path(sys.argv[1])
+    net = family.network()
+    clients = simulate(net, family.devices(10, np.random.default_rng(0)))
+    run = Federation(net, fed_avg(0.02, 8, 3), clients, 60, np.random.default_rng(1))
+    if file.exists():
+        run.resume(file)
+
+    def probe(phi):
+        print(run.round, flush=True)
+        return float(np.abs(phi).sum())
+
+    run.run(probe=probe, probe_every=1, checkpoint=file, checkpoint_every=1)
+"""
+
+
+def test_a_killed_process_resumes_bit_equal(tmp_path):
+    """SIGKILL at random moments, often in the middle of writing a checkpoint."""
+    command = [sys.executable, "-c", textwrap.dedent(KILLED)]
+    whole, file = tmp_path / "whole.npz", tmp_path / "killed.npz"
+    subprocess.run([*command, str(whole)], check=True, stdout=subprocess.DEVNULL)
+    chance = random.Random(1)
+    for _ in range(5):
+        process = subprocess.Popen([*command, str(file)], stdout=subprocess.PIPE, text=True)
+        for _ in range(chance.randint(2, 10)):
+            assert process.stdout.readline(), "the run ended before it could be killed"
+        time.sleep(chance.uniform(0, 0.01))
+        process.kill()
+        process.communicate()
+    assert 0 < read_checkpoint(file)[1]["round"] < 60
+    subprocess.run([*command, str(file)], check=True, stdout=subprocess.DEVNULL)
+    phi, state = read_checkpoint(file)
+    expected_phi, expected_state = read_checkpoint(whole)
+    assert phi.tobytes() == expected_phi.tobytes()
+    assert state == expected_state
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.npz", "whole.npz"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(mlp, tmp_path_factory) -> Path:
+    """A good checkpoint after two rounds; tests only read it."""
+    run = federation(mlp)
+    run.step()
+    run.step()
+    path = tmp_path_factory.mktemp("good") / "run.npz"
+    run.save(path)
+    return path
+
+
+def _refused(run, path, refuses, *words):
+    """The sentence names the file, the run stays as it was, and so does the file."""
+    phi, state, content = run.phi.copy(), run.rng.bit_generator.state, path.read_bytes()
+    with refuses(path, *words):
+        run.resume(path)
+    assert np.array_equal(run.phi, phi) and run.round == 0 and not run.history.loss
+    assert run.rng.bit_generator.state == state
+    assert path.read_bytes() == content
+
+
+@given(cut=st.integers(0, 10_000))
+def test_truncated_checkpoint_is_refused(mlp, checkpoint, refuses, cut):
+    content = checkpoint.read_bytes()
+    file = checkpoint.with_name("cut.npz")
+    file.write_bytes(content[: cut % len(content)])
+    _refused(federation(mlp), file, refuses, "damaged", "train again")
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 100_000), st.integers(1, 255))
+def test_a_changed_byte_is_refused_or_harmless(mlp, checkpoint, refuses, place, change):
+    content = bytearray(checkpoint.read_bytes())
+    content[place % len(content)] ^= change
+    file = checkpoint.with_name("changed.npz")
+    file.write_bytes(content)
+    good = federation(mlp)
+    good.resume(checkpoint)
+    try:
+        read_checkpoint(file)
+    except ValueError:
+        _refused(federation(mlp), file, refuses, "damaged")
+    else:  # a byte that carries nothing, such as the time stamp inside the archive
+        run = federation(mlp)
+        run.resume(file)
+        assert same(run, good)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04", os.urandom(500)])
+def test_a_file_of_something_else_is_refused(mlp, tmp_path, content, refuses):
+    file = tmp_path / "other.npz"
+    file.write_bytes(content)
+    _refused(federation(mlp), file, refuses, "damaged or no checkpoint")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"weights": np.zeros(3)},
+        {"phi": np.zeros(25, np.float32)},
+        {"phi": np.zeros(25, np.float32), "state": np.array("no json")},
+        {"phi": np.zeros(25, np.float32), "state": np.array("[1, 2]")},
+        {"phi": np.zeros(25, np.float32), "state": np.array("{}")},
+        {"phi": np.array([{}], object), "state": np.array("{}")},
+    ],
+    ids=str,
+)
+def test_archives_of_something_else_are_refused(mlp, tmp_path, arrays, refuses):
+    file = tmp_path / "other.npz"
+    np.savez(file, **arrays)
+    _refused(federation(mlp), file, refuses, "damaged or no checkpoint")
+
+
+def test_a_plain_array_file_is_refused(mlp, tmp_path, refuses):
+    np.save(tmp_path / "array.npy", np.zeros(25, np.float32))
+    _refused(federation(mlp), tmp_path / "array.npy", refuses, "damaged or no checkpoint")
+
+
+@pytest.mark.parametrize("phi", [np.zeros(24, np.float32), np.zeros(25), np.full(25, np.nan, "f")])
+def test_parameters_that_do_not_fit_are_refused(mlp, checkpoint, tmp_path, phi, refuses):
+    with np.load(checkpoint) as good:
+        state = good["state"]
+    file = tmp_path / "odd.npz"
+    np.savez(file, phi=phi, state=state)
+    run = federation(mlp)
+    before = run.phi.copy()
+    with refuses():
+        run.resume(file)
+    assert np.array_equal(run.phi, before) and run.round == 0
+
+
+def test_a_missing_checkpoint_is_named(mlp, tmp_path, refuses):
+    with refuses(tmp_path / "none.npz", "no checkpoint", "train first"):
+        federation(mlp).resume(tmp_path / "none.npz")
+
+
+def test_a_checkpoint_of_another_run_is_refused(mlp, checkpoint, refuses):
+    wider = Network([Dense(1, 12), Dense(12, 1)], "mse", (1,))
+    others = {
+        "network": federation(wider),
+        "strategy": federation(mlp, tiny_reptile(0.03, 4)),
+        "rounds": federation(mlp, rounds=7),
+        "clients": federation(mlp, devices=11),
+        "seed": federation(mlp, seed=2),
+    }
+    for part, run in others.items():
+        _refused(run, checkpoint, refuses, f"another {part}", "another file name")
+
+
+def test_clients_of_other_people_are_another_run(mlp, checkpoint, refuses):
+    waves = Sine().devices(10, np.random.default_rng(0), prefix="other")
+    run = Federation(mlp, STRATEGIES[0], simulate(mlp, waves), ROUNDS, np.random.default_rng(1))
+    _refused(run, checkpoint, refuses, "another clients")
+
+
+def test_another_kind_of_generator_is_refused(mlp, checkpoint, refuses):
+    clients = simulate(mlp, Sine().devices(10, np.random.default_rng(0)))
+    generator = np.random.Generator(np.random.MT19937(1))
+    run = Federation(mlp, STRATEGIES[0], clients, ROUNDS, generator)
+    with refuses("another seed"):
+        run.resume(checkpoint)
+
+
+def test_checkpoints_hold_no_pickle(checkpoint):
+    with np.load(checkpoint, allow_pickle=False) as file:
+        assert set(file) == {"phi", "state"}
+        assert json.loads(str(file["state"]))["round"] == 2
+
+
+def test_a_missing_folder_is_named(mlp, tmp_path, refuses):
+    file = tmp_path / "missing" / "run.npz"
+    with refuses(file, "cannot write", "folder"):
+        federation(mlp).save(file)
+    assert not file.parent.exists()
+
+
+def test_a_folder_that_is_a_file_is_named_and_kept(mlp, tmp_path, refuses):
+    blocker = tmp_path / "results"
+    blocker.write_text("precious")
+    with refuses(blocker / "run.npz", "cannot write"):
+        federation(mlp).save(blocker / "run.npz")
+    assert blocker.read_text() == "precious"
+
+
+def test_failing_to_write_leaves_no_litter(mlp, tmp_path, refuses):
+    target = tmp_path / "run.npz"
+    target.mkdir()  # a folder cannot be replaced by a file
+    with refuses(target, "cannot write"):
+        federation(mlp).save(target)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_disk_that_fills_up_keeps_the_old_checkpoint(mlp, tmp_path, refuses, monkeypatch):
+    file = tmp_path / "run.npz"
+    run = federation(mlp)
+    run.save(file)
+    old = file.read_bytes()
+    run.step()
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with refuses(file, "No space left on device"):
+        run.save(file)
+    assert file.read_bytes() == old and list(tmp_path.iterdir()) == [file]
+
+
+def test_files_can_be_read_by_others_as_usual(tmp_path):
+    write_npz(tmp_path / "run.npz", phi=np.zeros(1))
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "run.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+# Runs that go wrong
+
+
+@dataclass(frozen=True)
+class Breaking:
+    """A client that behaves well in the first rounds, then sends back what it is told to."""
+
+    client: object
+    name: str
+    breaks_in: int
+    params: float = 0.0
+    loss: float = 0.0
+
+    def visit(self, phi, order):
+        if order.round < self.breaks_in:
+            return self.client.visit(phi, order)
+        return Update(np.full_like(phi, self.params), self.loss)
+
+
+def test_a_rate_that_is_too_high_stops_the_run(mlp, refuses):
+    run = federation(mlp, tiny_reptile(1e4, 32), rounds=50)
+    with refuses("round ", "client sine-", "lower the inner rate (10000", error=DivergenceError):
+        run.run()
+    assert np.isfinite(run.phi).all()
+    assert run.round == len(run.history.loss) == len(run.history.clients)
+
+
+@pytest.mark.parametrize("bad", [{"params": np.nan}, {"params": np.inf}, {"loss": np.nan}])
+def test_divergence_names_round_and_client_and_keeps_everything(mlp, tmp_path, bad, refuses):
+    file = tmp_path / "run.npz"
+    run = federation(mlp, rounds=10)
+    run.clients = [Breaking(one, one.name, 3, **bad) for one in run.clients]
+    with refuses("round 4", "client sine-", "lower", "0.02", error=DivergenceError):
+        run.run(checkpoint=file, checkpoint_every=1)
+    good = federation(mlp, rounds=10)
+    for _ in range(3):
+        good.step()
+    assert same(run, good)
+    again = federation(mlp, rounds=10)
+    again.resume(file)
+    assert same(again, good)
+
+
+def test_an_interrupted_round_is_repeated_alike(mlp):
+    whole, interrupted = federation(mlp), federation(mlp)
+    whole.run()
+    interrupted.step()
+    clients = interrupted.clients
+
+    class Interrupt:
+        name = "interrupt"
+
+        def visit(self, phi, order):
+            raise KeyboardInterrupt
+
+    interrupted.clients = [Interrupt()] * len(clients)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run()
+    interrupted.clients = clients
+    interrupted.run()
+    assert same(interrupted, whole)
+
+
+@pytest.mark.parametrize("rounds", [0, -3, 2.5])
+def test_impossible_rounds_are_refused(mlp, rounds, refuses):
+    with refuses(f"rounds is {rounds}", "at least 1"):
+        federation(mlp, rounds=rounds)
+
+
+@pytest.mark.parametrize("devices", [0, 2])
+def test_too_few_clients_are_refused(mlp, devices, refuses):
+    with refuses("fedavg", "3 clients", f"there are {devices}", "visit fewer"):
+        federation(mlp, fed_avg(0.02, 4, 3), devices=devices)
+
+
+def test_an_empty_pool_is_refused(mlp, refuses):
+    with refuses("0 devices"):
+        federation(mlp, joint(0.02, 4, 4), devices=0)
+
+
+@pytest.mark.parametrize("phi", [np.zeros(24), np.zeros((1, 25)), np.full(25, np.nan)], ids=str)
+def test_impossible_starting_points_are_refused(mlp, rng, phi, refuses):
+    clients = simulate(mlp, Sine().devices(3, rng))
+    with refuses("phi"):
+        Federation(mlp, STRATEGIES[0], clients, 3, rng, phi=phi)
+
+
+# Learning really happens
+
+
+def test_tinyreptile_learns_to_learn_sine_waves():
+    """A tenth of the usual rounds is enough to adapt far better than a random start."""
+    family, rng = Sine(test_devices=200), np.random.default_rng(0)
+    net, learner = family.network(), OnlineSGD(0.02)
+    train, test = family.split(0, rng)
+    start = net.init(rng)
+    strategy = Strategy("tinyreptile", learner, samples=32)
+    run = Federation(net, strategy, simulate(net, train), 500, rng, phi=start)
+    phi = run.run()
+    tasks = [device.task(rng) for device in test]
+    before, after = (
+        evaluate(net, params, tasks, learner, [0, 8, 32], rng).mean(axis=0)
+        for params in (start, phi)
+    )
+    assert after[1] < before[1] / 3 and after[2] < before[2] / 10
+    assert after[0] > 3  # one model cannot fit all waves before it has seen a sample
