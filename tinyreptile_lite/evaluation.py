@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyreptile_lite.errors import DeadUnitsWarning, KitError
+from tinyreptile_lite.errors import DeadUnitsWarning, DivergenceError, KitError
 from tinyreptile_lite.layers import ReLU
 from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.network import Network
@@ -46,12 +46,10 @@ def adapt(
     Raises
     ------
     KitError
-        If a count is larger than the support set.
+        If there are no counts, they decrease, or one is negative or larger than the support set.
     """
     axis = phi.ndim - 1
-    size = support.y.shape[axis]
-    if max(counts) > size:
-        raise KitError(f"cannot adapt to {max(counts)} samples; the support set has {size}")
+    _check_counts(counts, support.y.shape[axis])
     params, seen = phi, 0
     for count in counts:
         # A learner with memory must see all its samples together, from phi on.
@@ -61,6 +59,19 @@ def adapt(
             params = learner.learn(net, base, Samples(support.x[rows], support.y[rows]), rng).params
         seen = count
         yield params
+
+
+def _check_counts(counts: Sequence[int], size: int) -> None:
+    if len(counts) == 0:
+        raise KitError("there are 0 counts of samples to adapt to; give at least one, such as 0")
+    if min(counts) < 0:
+        raise KitError(f"cannot adapt to {min(counts)} samples; give 0 or more")
+    if max(counts) > size:
+        raise KitError(
+            f"cannot adapt to {max(counts)} samples; the support set has {size}, so give fewer"
+        )
+    if list(counts) != sorted(counts):
+        raise KitError(f"the counts {list(counts)} decrease; give them in growing order")
 
 
 def evaluate(
@@ -86,24 +97,47 @@ def evaluate(
     -------
     ndarray of float, shape (T, len(counts))
         Mean squared error on the query set, or accuracy if the network classifies.
+
+    Raises
+    ------
+    KitError
+        If there are no tasks, they differ in size, or their samples do not fit the network.
+    DivergenceError
+        If a task's parameters are no longer finite after adapting.
     """
     if not tasks:
         raise KitError("there are 0 tasks to evaluate on; give at least one")
     scores = []
     for start in range(0, len(tasks), CHUNK):
-        support, query = stack(tasks[start : start + CHUNK])
-        base = np.repeat(phi[None], len(query.x), axis=0)
-        adapted = adapt(net, base, support, learner, counts, rng)
-        scores.append(np.stack([score(net, params, query) for params in adapted], axis=1))
+        chunk = tasks[start : start + CHUNK]
+        support, query = stack(chunk)
+        base = np.repeat(phi[None], len(chunk), axis=0)
+        row = []
+        with np.errstate(over="ignore", invalid="ignore"):  # answered below, with a remedy
+            for params in adapt(net, base, support, learner, counts, rng):
+                _check_finite(params, chunk, learner)
+                row.append(score(net, params, query))
+        scores.append(np.stack(row, axis=1))
     warn_of_dead_units(net, phi, query.x[0])
     return np.concatenate(scores)
 
 
+def _check_finite(params: Array, tasks: Sequence[Task], learner: Learner) -> None:
+    finite = np.isfinite(params).all(axis=1)
+    if not finite.all():
+        raise DivergenceError(
+            f"adapting to {tasks[finite.argmin()].name} diverged: the weights are no longer "
+            f"finite; lower the inner rate ({learner.rate})"
+        )
+
+
 def score(net: Network, params: Array, query: Samples) -> Array:
     """Mean squared error, or accuracy if the network classifies; shape () or (T,)."""
+    x, y = net.check_samples(params, *query)
+    output = net.forward(params, x)
     if net.loss_function.name == "mse":
-        return net.loss(params, *query)
-    return (net.predict(params, query.x).argmax(axis=-1) == query.y).mean(axis=-1)
+        return net.loss_function.value(output, y)
+    return (output.argmax(axis=-1) == y).mean(axis=-1)
 
 
 @dataclass(frozen=True)

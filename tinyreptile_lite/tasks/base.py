@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.network import Network
 
 Array = np.ndarray
@@ -76,7 +77,23 @@ class Family(Protocol):
 
 
 def stack(tasks: Sequence[Task]) -> tuple[Samples, Samples]:
-    """Join tasks along a leading task axis: support and query with shapes (T, N, ...)."""
+    """Join tasks along a leading task axis: support and query with shapes (T, N, ...).
+
+    Raises
+    ------
+    KitError
+        If a task has other shapes than the first one.
+    """
+    for task in tasks[1:]:
+        if _shapes(task) != _shapes(tasks[0]):
+            raise KitError(
+                f"task {task.name} has samples of shapes {_shapes(task)}, but {tasks[0].name} has "
+                f"{_shapes(tasks[0])}; give tasks of one size"
+            )
     support = Samples(*(np.stack(part) for part in zip(*(t.support for t in tasks), strict=True)))
     query = Samples(*(np.stack(part) for part in zip(*(t.query for t in tasks), strict=True)))
     return support, query
+
+
+def _shapes(task: Task) -> list[tuple[int, ...]]:
+    return [part.shape for part in (*task.support, *task.query)]
