@@ -233,6 +233,15 @@ static void add_scaled(float *restrict target, float c, const float *restrict de
     }
 }
 
+/* sum (fours of four) += x * w (fours of four) */
+TR_INLINE void add_row(four *sum, float x, const float *w, const int fours)
+{
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        sum[k] = add_product(sum[k], FOUR_ALL(x), load(w + k * FOUR));
+    }
+}
+
 /* 4 * fours neighbouring outputs at once, their sums in registers. Each output's sum runs over the
  * inputs from first to last, so the bits do not depend on how many are done at once. */
 TR_INLINE void forward_block(float *restrict out, const float *restrict x,
@@ -244,13 +253,12 @@ TR_INLINE void forward_block(float *restrict out, const float *restrict x,
     for (int k = 0; k < fours; k++) {
         sum[k] = load(bias + k * FOUR);
     }
-    for (; inputs > 0; inputs--, w += outputs) {
-        const four xi = FOUR_ALL(*x);
-        x++;
-        TR_UNROLL
-        for (int k = 0; k < fours; k++) {
-            sum[k] = add_product(sum[k], xi, load(w + k * FOUR));
-        }
+    for (; inputs >= 2; inputs -= 2, x += 2, w += 2 * outputs) {
+        add_row(sum, x[0], w, fours);
+        add_row(sum, x[1], w + outputs, fours);
+    }
+    if (inputs > 0) {
+        add_row(sum, *x, w, fours);
     }
     TR_UNROLL
     for (int k = 0; k < fours; k++) {
@@ -307,42 +315,36 @@ TR_INLINE float gated(int gate, float gradient, float y)
 /* Rows of a weight matrix that are worked on together, so that each delta is read once for all. */
 #define ROWS 4
 
-/* ROWS rows of w (ROWS, n) += c (ROWS) times delta (n) */
-TR_INLINE void learn_rows(float *w, const float c[ROWS], const float *delta, size_t n)
+/* Four columns of ROWS rows: their part of the rows' dot products with delta, then the rows += c
+ * times delta. Moves the rows on. */
+TR_INLINE void send_back_and_learn_four(four part[ROWS], float *row[ROWS], const float c[ROWS],
+                                        const float *delta)
 {
-    float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
-    for (; n >= FOUR; n -= FOUR, delta += FOUR) {
-        const four d = load(delta);
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            store(row[r], add_product(load(row[r]), FOUR_ALL(c[r]), d));
-            row[r] += FOUR;
-        }
-    }
-    for (; n > 0; n--, delta++) {
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            *row[r]++ += c[r] * *delta;
-        }
+    const four d = load(delta);
+    TR_UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        const four weight = load(row[r]);
+        part[r] = add_product(part[r], weight, d);
+        store(row[r], add_product(weight, FOUR_ALL(c[r]), d));
+        row[r] += FOUR;
     }
 }
 
-/* The heart of an online step: the same, and before it each row's dot product with delta into dx,
- * so that each weight is read and written once. */
-TR_INLINE void send_back_and_learn_rows(float dx[ROWS], float *w, const float c[ROWS],
-                                        const float *delta, size_t n)
+/* The heart of an online step: the dot products of ROWS rows of w (ROWS, n) with delta (n) into dx,
+ * then the rows += c times delta, so that each weight is read and written once. */
+TR_INLINE void send_back_and_learn(float dx[ROWS], float *w, const float c[ROWS],
+                                   const float *delta, size_t n)
 {
     float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
     four part[ROWS] = {FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f)};
-    for (; n >= FOUR; n -= FOUR, delta += FOUR) {
-        const four d = load(delta);
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            const four weight = load(row[r]);
-            part[r] = add_product(part[r], weight, d);
-            store(row[r], add_product(weight, FOUR_ALL(c[r]), d));
-            row[r] += FOUR;
-        }
+    for (; n >= 2 * FOUR; n -= 2 * FOUR, delta += 2 * FOUR) {
+        send_back_and_learn_four(part, row, c, delta);
+        send_back_and_learn_four(part, row, c, delta + FOUR);
+    }
+    if (n >= FOUR) {
+        send_back_and_learn_four(part, row, c, delta);
+        n -= FOUR;
+        delta += FOUR;
     }
     TR_UNROLL
     for (int r = 0; r < ROWS; r++) {
@@ -358,30 +360,60 @@ TR_INLINE void send_back_and_learn_rows(float dx[ROWS], float *w, const float c[
     }
 }
 
-/* Backward pass of the last dense layer of a regression with one output: the weight is a vector. */
-TR_INLINE void single_backward(const tr_pass *pass, float *restrict x, float d, size_t inputs)
+/* 4 * fours columns of a layer whose inputs need no gradient: weight and bias += c times delta,
+ * with the deltas in registers. */
+TR_INLINE void learn_block(float *restrict target, float scale, const float *restrict x,
+                           const float *restrict delta, size_t inputs, size_t outputs,
+                           const int fours)
 {
-    float *restrict w = pass->weights;
-    float *restrict target = pass->target ? pass->target : w;
+    four d[4];
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        d[k] = load(delta + k * FOUR);
+    }
+    for (size_t i = 0; i <= inputs; i++, target += outputs) {
+        const four c = FOUR_ALL(i < inputs ? scale * x[i] : scale); /* last, the bias */
+        TR_UNROLL
+        for (int k = 0; k < fours; k++) {
+            store(target + k * FOUR, add_product(load(target + k * FOUR), c, d[k]));
+        }
+    }
+}
+
+/* Backward pass of a dense layer with one output, the last one of a regression: its weight is a
+ * vector, and d the gradient of its output. Returns the sum of squares of dx. */
+TR_INLINE float single_backward(const tr_pass *pass, int gate, float *restrict x, float d,
+                                size_t inputs)
+{
+    float *w = pass->weights;
+    float *target = pass->target ? pass->target : w;
     const float c = pass->scale * d;
+    float squares = 0.0f;
     for (size_t i = 0; i < inputs; i++) {
         const float xi = x[i];
-        x[i] = gated(pass->gate, w[i] * d, xi);
+        const float dx = gated(gate, w[i] * d, xi);
+        x[i] = dx;
         target[i] += c * xi;
+        squares += dx * dx;
     }
     target[inputs] += c;
+    return squares;
 }
 
 /* Backward pass of a dense layer; delta (outputs) is the gradient of its output. The gradient of
- * its inputs takes the place of x (inputs). */
-TR_INLINE void dense_backward(const tr_pass *pass, float *restrict x,
-                              const float *restrict delta, size_t inputs, size_t outputs)
+ * its inputs takes the place of x (inputs). Returns the sum of squares of that gradient. */
+TR_INLINE float dense_backward(const tr_pass *pass, float *restrict x,
+                               const float *restrict delta, size_t inputs, size_t outputs)
 {
-    if (outputs == 1) {
-        single_backward(pass, x, *delta, inputs);
-        return;
+    if (outputs == 1) { /* a loop for each gate, as it would be asked for every weight */
+        switch (pass->gate) {
+        case TR_KIND_TANH: return single_backward(pass, TR_KIND_TANH, x, *delta, inputs);
+        case TR_KIND_RELU: return single_backward(pass, TR_KIND_RELU, x, *delta, inputs);
+        default: return single_backward(pass, 0, x, *delta, inputs);
+        }
     }
     float *w = pass->weights;
+    float squares = 0.0f;
     size_t i = 0;
     for (; !pass->target && i + ROWS <= inputs; i += ROWS, w += ROWS * outputs) {
         float c[ROWS];
@@ -390,19 +422,23 @@ TR_INLINE void dense_backward(const tr_pass *pass, float *restrict x,
         for (int r = 0; r < ROWS; r++) {
             c[r] = pass->scale * x[i + (size_t)r];
         }
-        send_back_and_learn_rows(dx, w, c, delta, outputs);
+        send_back_and_learn(dx, w, c, delta, outputs);
         TR_UNROLL
         for (int r = 0; r < ROWS; r++) {
-            x[i + (size_t)r] = gated(pass->gate, dx[r], x[i + (size_t)r]);
+            const float gradient = gated(pass->gate, dx[r], x[i + (size_t)r]);
+            x[i + (size_t)r] = gradient;
+            squares += gradient * gradient;
         }
     }
     float *target = pass->target ? pass->target : w;
     for (; i < inputs; i++, w += outputs, target += outputs) {
         const float xi = x[i];
         x[i] = gated(pass->gate, dot(w, delta, outputs), xi);
+        squares += x[i] * x[i];
         add_scaled(target, pass->scale * xi, delta, outputs);
     }
     add_scaled(target, pass->scale, delta, outputs); /* the bias */
+    return squares;
 }
 
 /* The same for the first layer that learns: its inputs need no gradient and stay as they are. */
@@ -410,19 +446,19 @@ TR_INLINE void dense_backward_first(const tr_pass *pass, const float *restrict x
                                     const float *restrict delta, size_t inputs, size_t outputs)
 {
     float *target = pass->target ? pass->target : pass->weights;
-    size_t i = 0;
-    for (; i + ROWS <= inputs; i += ROWS, target += ROWS * outputs) {
-        float c[ROWS];
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            c[r] = pass->scale * x[i + (size_t)r];
+    size_t o = 0;
+    for (; o + 16 <= outputs; o += 16) {
+        learn_block(target + o, pass->scale, x, delta + o, inputs, outputs, 4);
+    }
+    for (; o + FOUR <= outputs; o += FOUR) {
+        learn_block(target + o, pass->scale, x, delta + o, inputs, outputs, 1);
+    }
+    for (; o < outputs; o++) {
+        for (size_t i = 0; i < inputs; i++) {
+            target[i * outputs + o] += pass->scale * x[i] * delta[o];
         }
-        learn_rows(target, c, delta, outputs);
+        target[inputs * outputs + o] += pass->scale * delta[o];
     }
-    for (; i < inputs; i++, target += outputs) {
-        add_scaled(target, pass->scale * x[i], delta, outputs);
-    }
-    add_scaled(target, pass->scale, delta, outputs);
 }
 
 /* Number of positions of a convolution. */
@@ -757,9 +793,18 @@ tr_status tr_freeze(tr_model *model, size_t layers)
 
 /* ---- Forward pass ---------------------------------------------------------------------------- */
 
-/* out = layer(x) for n outputs of an elementwise layer; out may be x. */
-static void elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
+/* Zero for a negative x, without a comparison. */
+TR_INLINE float relu(float x)
 {
+    const uint32_t bits = bits_from_float(x);
+    return float_from_bits(bits & ~(0u - (bits >> 31)));
+}
+
+/* out = layer(x) for n outputs of an elementwise layer; out may be x. Returns the sum of squares of
+ * what could be out of bounds: of x for a ReLU, which would hide a NaN, nothing for a tanh. */
+static float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
+{
+    float squares = 0.0f;
     switch (layer->kind) {
     case TR_KIND_TANH:
         for (size_t i = 0; i < n; i++) {
@@ -767,16 +812,19 @@ static void elementwise_forward(float *out, const float *x, const tr_layer *laye
         }
         break;
     case TR_KIND_RELU:
-        for (size_t i = 0; i < n; i++) {
-            out[i] = x[i] < 0.0f ? 0.0f : x[i]; /* keeps a NaN, so that it is noticed */
+            for (size_t i = 0; i < n; i++) {
+            squares += x[i] * x[i];
+            out[i] = relu(x[i]);
         }
         break;
     default:
         for (size_t i = 0; i < n; i++) {
             out[i] = layer->factor * x[i];
+            squares += out[i] * out[i];
         }
         break;
     }
+    return squares;
 }
 
 /* All layers for one sample. Checks the sample, and all activations that the backward pass will
@@ -808,14 +856,14 @@ static tr_status forward_pass(const tr_model *model, const float *x)
             pool_forward(out, in, layer->time, layer->inputs);
             break;
         default:
-            elementwise_forward(out, in, layer, size);
+            squares += elementwise_forward(out, in, layer, size);
             break;
         }
         w += weights_of(layer);
         size = output_size(layer, size);
-        /* A tanh is at most 1, and what an in-place layer overwrites is not needed any more. */
+        /* What an in-place layer is about to overwrite, it checks itself. */
         const int last = i + 1u == network->layer_count;
-        if (last || !(layer->kind == TR_KIND_TANH || works_in_place(network, i + 1u))) {
+        if (last || !(is_elementwise(layer) || works_in_place(network, i + 1u))) {
             squares += dot(out, out, size);
         }
         in = out;
@@ -958,25 +1006,29 @@ TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *
             break;
         }
         float *in = delta - inputs;
+        float squares;
         switch (layer->kind) {
         case TR_KIND_DENSE:
-            dense_backward(&pass, in, delta, inputs, size);
+            squares = dense_backward(&pass, in, delta, inputs, size);
             break;
         case TR_KIND_CONV1D:
             conv_backward(&pass, in, column, in, delta, layer);
+            squares = dot(in, in, inputs);
             break;
         case TR_KIND_GLOBAL_AVERAGE_POOL:
             pool_backward(in, delta, layer->time, layer->inputs, gate);
+            squares = dot(in, in, inputs);
             break;
         default: {
             const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
             for (size_t j = 0; j < size; j++) {
                 in[j] = gated(gate, delta[j] * factor, in[j]);
             }
+            squares = dot(in, in, inputs);
             break;
         }
         }
-        if (!is_sound(in, inputs)) {
+        if (!(squares <= TR_BOUND)) { /* a NaN compares as false */
             return TR_ERR_OVERFLOW;
         }
         delta = in;
