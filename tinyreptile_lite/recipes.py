@@ -44,11 +44,11 @@ class Recipe:
 def _sine() -> list[Recipe]:
     online = OnlineSGD(0.02)
     return [
-        Recipe("tinyreptile", tiny_reptile(0.02, 32), 5000, online),
-        Recipe("reptile", reptile(0.02, 32, epochs=1, batch=4), 5000, online),
-        Recipe("reptile-batched", reptile(0.02, 32, epochs=1, batch=4, clients=5), 1000, online),
-        Recipe("reptile-adam", reptile(0.002, 32, 1, 4, adam=True), 5000, online),
-        Recipe("fedavg", fed_avg(0.02, 32, clients=10), 500, online),
+        _adapts_as_trained(tiny_reptile(0.02, 32), 5000),
+        _adapts_as_trained(reptile(0.01, 32, epochs=8, batch=4), 5000),
+        _adapts_as_trained(reptile(0.01, 32, epochs=8, batch=4, clients=5), 1000),
+        _adapts_as_trained(reptile(0.003, 32, epochs=8, batch=8, adam=True), 5000),
+        _adapts_as_trained(fed_avg(0.02, 32, clients=10), 500),
         Recipe("fedsgd", fed_sgd(0.02, 32, clients=10), 500, online),
         Recipe("joint", joint(0.02, 32, batch=32), 5000, online),
         Recipe("scratch", None, 0, online),
@@ -58,15 +58,20 @@ def _sine() -> list[Recipe]:
 def _wrist() -> list[Recipe]:
     online = OnlineSGD(0.03)
     return [
-        Recipe("tinyreptile", tiny_reptile(0.03, 21), 1200, online),
-        Recipe("reptile", reptile(0.03, 21, epochs=4, batch=7), 1200, online),
-        Recipe("reptile-batched", reptile(0.03, 21, 4, 7, clients=5), 240, online),
-        Recipe("reptile-adam", reptile(0.002, 21, 4, 7, adam=True), 1200, online),
-        Recipe("fedavg", fed_avg(0.03, 21, clients=5), 240, online),
+        _adapts_as_trained(tiny_reptile(0.03, 21), 1200),
+        _adapts_as_trained(reptile(0.03, 21, epochs=4, batch=7), 1200),
+        _adapts_as_trained(reptile(0.03, 21, epochs=4, batch=7, clients=5), 240),
+        _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 1200),
+        _adapts_as_trained(fed_avg(0.03, 21, clients=5), 240),
         Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
         Recipe("joint", joint(0.03, 21, batch=21), 1200, online),
         Recipe("scratch", None, 0, online),
     ]
+
+
+def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
+    """A starting point learned for one way of adapting is a poor one for another."""
+    return Recipe(strategy.name, strategy, rounds, strategy.learner)
 
 
 _RECIPES = {"sine": _sine, "wrist": _wrist, "wrist-commands": _wrist}
