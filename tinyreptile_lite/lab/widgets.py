@@ -1,0 +1,392 @@
+"""Widgets: move one thing and see what it changes. Under each lies a plain function.
+
+The functions return numbers and know nothing of widgets; the widgets only draw them. Runs that a
+slider chooses between are trained together when its widget is made, so moving it answers at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from html import escape
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import ipywidgets
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.evaluation import adapt, evaluate
+from tinyreptile_lite.lab.plots import BLACK, GREY, ORANGE, VERMILION, plot_sine_adaptation
+from tinyreptile_lite.learners import Learner, OnlineSGD
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.strategies import Schedule, interpolate
+from tinyreptile_lite.tasks.base import Device, Samples, Task
+from tinyreptile_lite.tasks.sine import X_LIMIT, Sine, SineDevice
+
+Array = np.ndarray
+
+LEARNER, SAMPLES = OnlineSGD(0.02), 32  # of every training run here
+OUTER_RATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+PHASE_LIMITS = tuple(np.pi * i / 4 for i in range(9))
+
+
+# 1. Inner rate and number of samples
+
+
+def adaptation_curve(
+    net: Network, phi: Array, tasks: Sequence[Task], rate: float, samples: int
+) -> Array:
+    """Error on new devices while they learn online, sample by sample.
+
+    Parameters
+    ----------
+    net : Network
+    phi : ndarray, shape (P,)
+    tasks : sequence of Task
+    rate : float
+        Inner rate.
+    samples : int
+        Support samples that each device learns from.
+
+    Returns
+    -------
+    ndarray of float, shape (samples + 1,)
+        Mean score on the query sets after 0, 1, ..., ``samples`` samples.
+
+    Raises
+    ------
+    DivergenceError
+        If the inner rate is so high that the weights are no longer finite.
+    """
+    counts, rng = range(samples + 1), np.random.default_rng(0)
+    return evaluate(net, phi, tasks, OnlineSGD(rate), counts, rng).mean(axis=0)
+
+
+def adaptation_widget(net: Network, phi: Array, tasks: Sequence[Task]) -> "Explorer":
+    """Sliders for the inner rate and the number of samples; see `adaptation_curve`.
+
+    The left picture shows the first sine task, the right one the mean over all tasks.
+    """
+
+    def draw(rate: float, samples: int) -> "Picture":
+        error = adaptation_curve(net, phi, tasks, rate, samples)
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        plot_sine_adaptation(tasks[0], _outputs(net, phi, tasks[0], rate, samples), left)
+        left.set_ylim(-6, 6)
+        right.plot(error, "o-", color=VERMILION)
+        right.set(xlim=(-1, 33), ylim=(0.01, 100), xlabel="samples seen")
+        right.set_ylabel(f"mean squared error of {len(tasks)} devices")
+        _log_scale(right, [0.01, 0.1, 1, 10, 100])
+        verdict = f"{error[-1]:.2f}" if error[-1] < 100 else "far off: the inner rate is too high"
+        return Picture(figure, f"Before: {error[0]:.2f}. After {samples} samples: {verdict}.")
+
+    rates = [0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1]
+    controls = {
+        "rate": _choice("inner rate", rates, 0.02),
+        "samples": _choice("samples", range(33), 8),
+    }
+    return Explorer("Inner rate and number of samples", controls, draw)
+
+
+def _outputs(net: Network, phi: Array, task: Task, rate: float, samples: int) -> dict[int, Array]:
+    counts = sorted({0, samples})
+    adapted = adapt(net, phi, task.support, OnlineSGD(rate), counts, np.random.default_rng(0))
+    return {
+        count: net.predict(params, task.query.x)
+        for count, params in zip(counts, adapted, strict=True)
+    }
+
+
+# 2. Outer rate
+
+
+class OuterRun(NamedTuple):
+    """How far a training run has come: error after 8 samples, after so many rounds."""
+
+    rounds: Array
+    error: Array
+
+
+@lru_cache
+def outer_rate_runs(
+    rounds: int = 400, every: int = 40, seed: int = 0
+) -> dict[tuple[float, bool], OuterRun]:
+    """Train on sine waves with each of `OUTER_RATES`, constant and annealed to 0.
+
+    The runs start from the same parameters and see the same samples, so that only the outer
+    rate tells them apart.
+
+    Parameters
+    ----------
+    rounds : int
+        Length of each run; a course's run is longer.
+    every : int
+        Rounds between two probes on 100 devices never seen.
+    seed : int
+
+    Returns
+    -------
+    dict
+        From (outer rate, annealed) to its `OuterRun`.
+    """
+    family, rng = Sine(), np.random.default_rng(seed)
+    net, fleet = family.network(), family.devices(1000, rng)
+    tasks = [device.task(rng) for device in family.devices(100, rng)]
+    settings = [(rate, annealed) for annealed in (False, True) for rate in OUTER_RATES]
+    outers = [Schedule(rate, 0.0 if annealed else rate) for rate, annealed in settings]
+    done, errors = [], []
+    for done_rounds, phis in enumerate(
+        train_side_by_side(net, [fleet] * len(outers), outers, LEARNER, SAMPLES, rounds, seed)
+    ):
+        if done_rounds % every == 0:
+            done.append(done_rounds)
+            errors.append([_error_after(net, phi, tasks, 8) for phi in phis])
+    return {
+        setting: OuterRun(np.array(done), error)
+        for setting, error in zip(settings, np.array(errors).T, strict=True)
+    }
+
+
+def outer_rate_widget() -> "Explorer":
+    """A slider for the outer rate, and whether it is annealed; see `outer_rate_runs`."""
+    runs = outer_rate_runs()
+
+    def draw(rate: float, annealed: bool) -> "Picture":
+        figure = Figure(figsize=(8, 3.6), layout="constrained")
+        ax = figure.subplots()
+        for run in runs.values():
+            ax.plot(run.rounds, run.error, color=GREY, alpha=0.3, linewidth=1)
+        chosen = runs[rate, annealed]
+        kind = "annealed to 0" if annealed else "constant"
+        ax.plot([], [], color=GREY, alpha=0.3, label="the other settings")
+        ax.plot(*chosen, "o-", color=VERMILION, label=f"outer rate {rate}, {kind}")
+        ax.set(xlabel="round", ylabel="error after 8 samples")
+        _log_scale(ax, [0.2, 0.5, 1, 2, 5])
+        ax.legend()
+        return Picture(figure, f"Error of new devices after 8 samples: {chosen.error[-1]:.2f}.")
+
+    controls = {
+        "rate": _choice("outer rate", OUTER_RATES, 1.0),
+        "annealed": ipywidgets.Checkbox(value=True, description="annealed to 0"),
+    }
+    return Explorer("Outer rate", controls, draw)
+
+
+# 3. How different the devices are
+
+
+class Difference(NamedTuple):
+    """Errors on devices never seen: of the best common model, and of models that adapted."""
+
+    common: float
+    before: float
+    after_8: float
+    after_32: float
+
+
+@lru_cache
+def difference_runs(rounds: int = 400, seed: int = 0) -> dict[float, Difference]:
+    """Compare one common model with TinyReptile for each of `PHASE_LIMITS`.
+
+    The best common model is the mean of all training curves. The phases of the sine waves lie in
+    [0, limit): with limit 0 the devices differ in amplitude only, with 2 pi their mean is zero.
+
+    Parameters
+    ----------
+    rounds : int
+        Length of each TinyReptile run; a course's run is longer.
+    seed : int
+
+    Returns
+    -------
+    dict
+        From the phase limit in radians to the `Difference`.
+    """
+    net = Sine().network()
+    fleets = [_fleet(limit, 1000, seed) for limit in PHASE_LIMITS]
+    outers = [Schedule(1.0, 0.0)] * len(fleets)
+    *_, phis = train_side_by_side(net, fleets, outers, LEARNER, SAMPLES, rounds, seed)
+    result = {}
+    for limit, fleet, phi in zip(PHASE_LIMITS, fleets, phis, strict=True):
+        rng = np.random.default_rng(seed)
+        tasks = [device.task(rng) for device in _fleet(limit, 100, seed + 1)]
+        scores = evaluate(net, phi, tasks, LEARNER, (0, 8, 32), rng).mean(axis=0)
+        mean = common_curve(fleet, tasks[0].query.x)
+        common = np.mean([np.square(task.query.y - mean).mean() for task in tasks])
+        result[limit] = Difference(float(common), *map(float, scores))
+    return result
+
+
+def common_curve(fleet: Sequence[SineDevice], x: Array) -> Array:
+    """Mean of all the sine waves at ``x`` (N, 1): no common model has a smaller squared error."""
+    return np.mean([device.curve(x) for device in fleet], axis=0)
+
+
+def difference_widget() -> "Explorer":
+    """A slider for the range of the phases; see `difference_runs`."""
+    runs = difference_runs()
+    x = np.linspace(-X_LIMIT, X_LIMIT, 100, dtype=np.float32)[:, None]
+    lines = {
+        "common": ("best common model", BLACK),
+        "after_8": ("adapted to 8 samples", ORANGE),
+        "after_32": ("adapted to 32 samples", VERMILION),
+    }
+
+    def draw(limit: float) -> "Picture":
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        fleet = _fleet(limit, 1000, seed=0)
+        for device in fleet[:12]:
+            left.plot(x, device.curve(x), color=GREY, alpha=0.5)
+        left.plot(x, common_curve(fleet, x), color=BLACK, linewidth=3, label="best common model")
+        left.set(xlabel="input x", ylabel="output y", ylim=(-6, 6))
+        left.legend(loc="upper right")
+        for name, (label, colour) in lines.items():
+            errors = [getattr(runs[each], name) for each in PHASE_LIMITS]
+            right.plot(_in_pi(PHASE_LIMITS), errors, color=colour, label=label)
+            right.plot(_in_pi(limit), getattr(runs[limit], name), "o", color=colour, markersize=9)
+        right.set(xlabel="phases from 0 to so many pi", ylabel="error on new devices", ylim=0)
+        right.legend()
+        common, _, after_8, after_32 = runs[limit]
+        text = f"Error of the best common model: {common:.2f}; "
+        return Picture(figure, text + f"adapted to 8 samples {after_8:.2f}, to 32 {after_32:.2f}.")
+
+    options = [(f"{_in_pi(limit):.2f} pi", limit) for limit in PHASE_LIMITS]
+    controls = {"limit": _choice("phases up to", options, PHASE_LIMITS[-1])}
+    return Explorer("How different the devices are", controls, draw)
+
+
+def _fleet(limit: float, count: int, seed: int) -> list[SineDevice]:
+    return Sine(limit).devices(count, np.random.default_rng([7, seed]))
+
+
+def _in_pi(radians: Any) -> Any:
+    return np.asarray(radians) / np.pi
+
+
+# Shared by the functions
+
+
+def train_side_by_side(
+    net: Network,
+    fleets: Sequence[Sequence[Device]],
+    outers: Sequence[Schedule],
+    learner: Learner,
+    samples: int,
+    rounds: int,
+    seed: int,
+) -> Iterator[Array]:
+    """Train several runs at once along the task axis, one device a round in each.
+
+    All start from the same parameters. In each round they visit the device at the same position
+    of their fleets with the same seed, so they differ by ``fleets`` and ``outers`` alone.
+
+    Parameters
+    ----------
+    net : Network
+    fleets : sequence of sequence of Device
+        One fleet for each run, all of the same length.
+    outers : sequence of Schedule
+        One for each run.
+    learner : Learner
+    samples : int
+        Samples a visit.
+    rounds, seed : int
+
+    Yields
+    ------
+    ndarray of float32, shape (T, P)
+        The parameters of all runs: first the initial ones, then those after each round.
+    """
+    rng = np.random.default_rng(seed)
+    phis = np.repeat(net.init(rng)[None], len(outers), axis=0)
+    yield phis
+    for round_index in range(rounds):
+        position, visit = int(rng.integers(len(fleets[0]))), int(rng.integers(2**32))
+        visited = [fleet[position] for fleet in fleets]
+        streams = [device.stream(samples, np.random.default_rng(visit)) for device in visited]
+        stacked = Samples(*(np.stack(part) for part in zip(*streams, strict=True)))
+        learned = learner.learn(net, phis, stacked, rng).params
+        rates = [outer.rate(round_index, rounds) for outer in outers]
+        phis = np.stack([interpolate(*row) for row in zip(phis, learned, rates, strict=True)])
+        yield phis
+
+
+def _error_after(net: Network, phi: Array, tasks: Sequence[Task], samples: int) -> float:
+    return float(evaluate(net, phi, tasks, LEARNER, (samples,), np.random.default_rng(0)).mean())
+
+
+# Shared by the widgets
+
+
+class Picture(NamedTuple):
+    """A figure, and the same in one sentence for those who cannot see it."""
+
+    figure: Figure
+    caption: str
+
+
+class Explorer(ipywidgets.VBox):
+    """Controls above a picture that is drawn anew when one of them has moved.
+
+    What the library refuses or cannot go on with is said in place of the caption.
+    The picture is a PNG in a widget of its own, not a captured cell output, so a run notebook
+    stores the same output each time. ``repr`` is the same each time for the same reason.
+
+    Parameters
+    ----------
+    title : str
+    controls : dict of str to ipywidgets.Widget
+        Their values are passed to ``draw`` by these names.
+    draw : callable
+        Returns a `Picture`.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        controls: dict[str, ipywidgets.Widget],
+        draw: Callable[..., Picture],
+    ) -> None:
+        self.title, self.controls, self._draw = title, controls, draw
+        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.caption = ipywidgets.HTML()
+        super().__init__([*controls.values(), self.caption, self.image])
+        for control in controls.values():
+            control.observe(self._update, names="value")
+        self._update()
+
+    def _update(self, _change: object = None) -> None:
+        values = {name: control.value for name, control in self.controls.items()}
+        try:
+            figure, text = self._draw(**values)
+        except KitError as error:
+            self.image.layout.visibility, self.caption.value = "hidden", escape(str(error))
+            return
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=80)
+        self.image.value = file.getvalue()
+        self.image.layout.visibility, self.caption.value = "visible", escape(text)
+
+    def __repr__(self) -> str:
+        return f"<{self.title}: run the cell, then move {', '.join(self.controls)}>"
+
+
+def _log_scale(ax: Axes, ticks: Sequence[float]) -> None:
+    ax.set_yscale("log")
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _choice(name: str, options: Sequence[Any], value: Any) -> ipywidgets.SelectionSlider:
+    return ipywidgets.SelectionSlider(
+        options=list(options),
+        value=value,
+        description=name,
+        continuous_update=False,
+        style={"description_width": "6em"},
+        layout={"width": "28em"},
+    )
