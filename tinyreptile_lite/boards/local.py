@@ -1,0 +1,307 @@
+"""A board inside this process: the C sources of the real one, compiled for this computer.
+
+`LocalBoard` runs the board's side of the wire format and the C core behind a pair of byte queues.
+It answers at once, so thousands of rounds take seconds; with the same samples it learns the same
+weights as the real board, bit by bit.
+"""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.boards.firmware import cache_folder
+from tinyreptile_lite.boards.frames import Source
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.layers import Conv1D, Dense, Scale
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks.base import Device, Samples
+
+SOURCES = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
+WINDOW = 32
+USB_FLOATS = 256  # 1 KB of weights in one chunk
+_HARNESS = Path(__file__).parent / "host_board.c"
+_KINDS = {"Dense": 1, "Conv1D": 2, "GlobalAveragePool": 3, "Tanh": 4, "ReLU": 5, "Scale": 6}
+_LOSSES = {"mse": 1, "cross_entropy": 2}
+
+_Draw = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_uint8,
+    ctypes.c_uint32,
+    ctypes.c_uint16,
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_int32),
+)
+
+
+class _Layer(ctypes.Structure):
+    """tr_layer of the C core."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint8),
+        ("stride", ctypes.c_uint8),
+        ("kernel", ctypes.c_uint16),
+        ("time", ctypes.c_uint16),
+        ("inputs", ctypes.c_uint16),
+        ("outputs", ctypes.c_uint16),
+        ("factor", ctypes.c_float),
+    )
+
+
+class _About(ctypes.Structure):
+    """tr_client_about of tr_wire.h."""
+
+    _fields_ = (
+        ("device", ctypes.c_uint8 * 8),
+        ("network", ctypes.c_uint8 * 8),
+        ("sources", ctypes.c_uint8),
+        ("window", ctypes.c_uint8),
+    )
+
+
+def network_id(net: Network) -> bytes:
+    """First 8 bytes of the network's fingerprint: what a board says in its WELCOME."""
+    return bytes.fromhex(net.fingerprint())[:8]
+
+
+def device_id(name: str) -> bytes:
+    """Make up a device id, 8 bytes, from a name."""
+    return hashlib.sha256(name.encode()).digest()[:8]
+
+
+class LocalBoard:
+    """The board's side in C, in this process.
+
+    Parameters
+    ----------
+    net : Network
+    device : Device
+        Gives the samples: for a training of N samples with a seed, those that it streams for
+        ``numpy.random.default_rng(seed)``, as in a simulated client.
+    chunk_floats : int
+        Largest chunk the board has memory for.
+
+    Attributes
+    ----------
+    id : bytes
+        8 bytes made from the device's name.
+
+    Raises
+    ------
+    KitError
+        If the C sources cannot be compiled here, or the network is too large for a board.
+    """
+
+    def __init__(self, net: Network, device: Device, chunk_floats: int = USB_FLOATS) -> None:
+        self.net, self.device, self.chunk_floats = net, device, chunk_floats
+        self.id = device_id(device.name)
+        self._library = load_library()
+        self._layers = _layer_table(net)
+        self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
+        self._board: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Press the reset button: the board forgets everything."""
+        self.close()
+        about = _About((ctypes.c_uint8 * 8)(*self.id), window=WINDOW)
+        about.network = (ctypes.c_uint8 * 8)(*network_id(self.net))
+        about.sources = 1 << Source.DATA
+        self._board = self._library.host_board_new(
+            self._layers,
+            len(self._layers),
+            int(np.prod(self.net.input_shape)),
+            _LOSSES[self.net.loss_function.name],
+            ctypes.byref(about),
+            self.chunk_floats,
+            self._draw,
+        )
+        if not self._board:
+            raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
+
+    def feed(self, data: bytes) -> bytes:
+        """Send bytes to the board and return what it answers."""
+        size = self._library.host_board_feed(self._board, data, len(data))
+        out = ctypes.create_string_buffer(size)
+        self._library.host_board_take(self._board, out)
+        return out.raw
+
+    @property
+    def steps(self) -> int:
+        """Learning steps made since the reset."""
+        return int(self._library.host_board_steps(self._board))
+
+    def close(self) -> None:
+        """Free the board's memory."""
+        if self._board:
+            self._library.host_board_free(self._board)
+        self._board = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_board", None):
+            self.close()
+
+    def _draw_samples(self, source: int, seed: int, count: int, x: Any, y: Any, label: Any) -> int:
+        """Fill the arrays of the C side; called by it when a training begins."""
+        try:
+            samples: Samples = self.device.stream(count, np.random.default_rng(seed))
+            _fill(x, samples.x, np.float32)
+            if self.net.loss_function.name == "mse":
+                _fill(y, samples.y, np.float32)
+            else:
+                _fill(label, samples.y, np.int32)
+        except Exception:  # must not travel through C: the board reports a missing source
+            return 0
+        return 1
+
+
+def _fill(pointer: Any, values: np.ndarray, dtype: Any) -> None:
+    data = np.ascontiguousarray(values, dtype)
+    ctypes.memmove(pointer, data.ctypes.data, data.nbytes)
+
+
+def _layer_table(net: Network) -> Any:
+    """Return the network as an array of tr_layer."""
+    table = (_Layer * len(net.layers))()
+    for row, layer, shape in zip(table, net.layers, net.shapes, strict=False):
+        row.kind = _KINDS[type(layer).__name__]
+        if isinstance(layer, Dense):
+            row.time, row.inputs, row.outputs = 1, layer.inputs, layer.outputs
+        elif isinstance(layer, Conv1D):
+            row.time, row.inputs, row.outputs = shape[0], layer.in_channels, layer.out_channels
+            row.kernel, row.stride = layer.kernel, layer.stride
+        elif isinstance(layer, Scale):
+            row.factor = layer.factor
+        elif row.kind == _KINDS["GlobalAveragePool"]:
+            row.time, row.inputs, row.outputs = shape[0], shape[1], shape[1]
+    return table
+
+
+# ---- Building ------------------------------------------------------------------------------------
+
+
+@cache
+def load_library() -> ctypes.CDLL:
+    """Compile the board's side for this computer, or take it from the cache.
+
+    Raises
+    ------
+    KitError
+        If there is no compiler, or the sources do not compile.
+    """
+    library = ctypes.CDLL(str(_compiled()))
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    library.host_board_new.restype = pointer
+    library.host_board_new.argtypes = [
+        pointer, ctypes.c_uint16, ctypes.c_uint16, ctypes.c_uint8, pointer, size, _Draw
+    ]  # fmt: skip
+    library.host_board_free.argtypes = [pointer]
+    library.host_board_feed.restype = size
+    library.host_board_feed.argtypes = [pointer, ctypes.c_char_p, size]
+    library.host_board_take.argtypes = [pointer, pointer]
+    library.host_board_steps.restype = ctypes.c_uint32
+    library.host_board_steps.argtypes = [pointer]
+    library.tr_crc32.restype = ctypes.c_uint32
+    library.tr_crc32.argtypes = [ctypes.c_uint32, ctypes.c_char_p, size]
+    library.tr_frame_reader_init.argtypes = [pointer, pointer, size]
+    library.tr_frame_byte.restype = size
+    library.tr_frame_byte.argtypes = [pointer, ctypes.c_uint8]
+    library.tr_frame_gap.restype = size
+    library.tr_frame_gap.argtypes = [size]
+    library.tr_frame_stuff.restype = size
+    library.tr_frame_stuff.argtypes = [pointer, size]
+    return library
+
+
+def _compiled() -> Path:
+    """Return the shared library, compiled now if it is not in the cache."""
+    kind = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    files = [_HARNESS, *sorted(SOURCES.glob("*.[ch]"))]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    target = cache_folder() / "host" / f"board-{digest}{kind}"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found = shutil.which("cc") if os.name == "posix" else None
+    compiler = [found] if found else [sys.executable, "-m", "ziglang", "cc"]
+    sources = [str(path) for path in files if path.suffix == ".c"]
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        new = Path(scratch) / target.name
+        flags = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{SOURCES}"]
+        _run([*compiler, *flags, *sources, "-o", str(new)])
+        new.replace(target)
+    return target
+
+
+def _run(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    except OSError as error:
+        raise KitError(f"cannot run {command[0]} ({error}); pip install ziglang") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        found = next((line for line in lines if "error" in line), lines[0])
+        raise KitError(f"the board's C sources do not compile here: {found}; pip install ziglang")
+
+
+# The C framing as Python functions, so that tests hold the two implementations together.
+
+
+class _Reader(ctypes.Structure):
+    """tr_frame_reader of tr_wire.h."""
+
+    _fields_ = (
+        ("payload", ctypes.c_void_p),
+        ("capacity", ctypes.c_size_t),
+        ("size", ctypes.c_size_t),
+        ("damaged", ctypes.c_uint32),
+        ("run", ctypes.c_uint8),
+        ("zero", ctypes.c_uint8),
+        ("begun", ctypes.c_uint8),
+        ("bad", ctypes.c_uint8),
+    )
+
+
+class NativeDecoder:
+    """`frames.Decoder` in C: same methods, same results."""
+
+    def __init__(self, limit: int) -> None:
+        self._library = load_library()
+        self._payload = ctypes.create_string_buffer(limit)
+        self._reader = _Reader()
+        self._library.tr_frame_reader_init(
+            ctypes.byref(self._reader), ctypes.addressof(self._payload), limit
+        )
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes; return header and fields of each good frame they complete."""
+        found = []
+        for byte in data:
+            size = self._library.tr_frame_byte(ctypes.byref(self._reader), byte)
+            if size:
+                found.append(self._payload.raw[:size])
+        return found
+
+    @property
+    def damaged(self) -> int:
+        """Frames dropped so far."""
+        return int(self._reader.damaged)
+
+
+def native_wrap(content: bytes) -> bytes:
+    """`frames.wrap` in C."""
+    library = load_library()
+    gap = library.tr_frame_gap(len(content))
+    room = gap + len(content) + 4 + 1
+    frame = ctypes.create_string_buffer(bytes(gap) + content, room)
+    size = library.tr_frame_stuff(frame, len(content))
+    return frame.raw[:size]
