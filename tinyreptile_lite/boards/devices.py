@@ -86,8 +86,8 @@ class SerialPort:
 
 
 @dataclass(frozen=True)
-class PinWrite:
-    """One write of the sketch to a pin: virtual time, instructions executed so far, level."""
+class PinChange:
+    """The sketch changed a pin: virtual time, instructions executed so far, new level."""
 
     time_us: int
     instructions: int
@@ -100,8 +100,8 @@ class Pins:
 
     Attributes
     ----------
-    log : list of PinWrite
-        Every digital write since the reset.
+    log : list of PinChange
+        Every change of an output since the reset.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Pins:
         """Let go of all outputs. What the outside drives, for example a button, stays."""
         self.level = [0] * PIN_COUNT
         self.mode = [0] * PIN_COUNT
-        self.log: list[PinWrite] = []
+        self.log: list[PinChange] = []
 
     def drive(self, pin: int, level: int | None) -> None:
         """Hold a pin at 0 or 1 from outside, or let go of it with None."""

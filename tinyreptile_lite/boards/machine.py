@@ -12,7 +12,7 @@ from tinyreptile_lite.boards.firmware import (
     STACK_BYTES,
     Firmware,
 )
-from tinyreptile_lite.boards.registers import DEVICE_BASE, DEVICE_BYTES, NAMES
+from tinyreptile_lite.boards.registers import AT, DEVICE_BASE, DEVICE_BYTES
 from tinyreptile_lite.errors import KitError
 
 STACK_PAINT = 0xA5  # what unused stack holds, so that the high-water mark can be seen
@@ -46,14 +46,14 @@ class Machine:
     firmware : Firmware
         What to load into the flash.
     read, write : callable
-        Called with the name of a register that the sketch reads, or writes with a value.
+        Called with the name of a register and its pin, and with the value that is written.
     """
 
     def __init__(
         self,
         firmware: Firmware,
-        read: Callable[[str], int],
-        write: Callable[[str, int], None],
+        read: Callable[[str, int], int],
+        write: Callable[[str, int, int], None],
     ) -> None:
         unicorn = _unicorn()
         self._firmware = firmware
@@ -130,14 +130,14 @@ class Machine:
     # An exception must not travel through the emulator's own frames: it is kept and raised later.
     def _on_read(self, uc: Any, offset: int, size: int, _: object) -> int:
         try:
-            return self._device_read(NAMES.get(offset, ""))
+            return self._device_read(*AT.get(offset, ("", 0)))
         except BaseException as failure:
             self._stop(failure)
             return 0
 
     def _on_write(self, uc: Any, offset: int, size: int, value: int, _: object) -> None:
         try:
-            self._device_write(NAMES.get(offset, ""), value)
+            self._device_write(*AT.get(offset, ("", 0)), value)
         except BaseException as failure:
             self._stop(failure)
 

@@ -180,7 +180,9 @@ def read_recording(path: str | Path) -> NDArray[np.float32]:
     except OSError as error:
         raise KitError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError:
-        raise KitError(f"{path} is no recording: give six columns of numbers, CSV or .npy") from None
+        raise KitError(
+            f"{path} is no recording: give six columns of numbers, CSV or .npy"
+        ) from None
 
 
 def _print(data: bytes) -> None:

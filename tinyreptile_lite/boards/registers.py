@@ -6,7 +6,7 @@ two cannot disagree.
 """
 
 DEVICE_BASE = 0x4010_0000
-DEVICE_BYTES = 0x1000
+DEVICE_BYTES = 0x2000
 PIN_COUNT = 34
 IMU_AXES = 6
 
@@ -14,17 +14,13 @@ _NAMES = (
     "SERIAL_CONNECTED",  # read: 1 while a serial monitor is open
     "SERIAL_TX_ADDRESS",  # write: where the bytes to send are
     "SERIAL_TX_LENGTH",  # write: how many; this sends them
+    "SERIAL_RX_WAITING",  # read: bytes that have come
     "SERIAL_RX_ADDRESS",  # write: where received bytes go
     "SERIAL_RX_LENGTH",  # write: room there; this copies
     "SERIAL_RX_COUNT",  # read: bytes copied by the last copy
     "CLOCK_LOW",  # read: microseconds, low word; latches the high word
     "CLOCK_HIGH",  # read: high word of the last reading
     "SLEEP",  # write: microseconds to sleep
-    "PIN_SELECT",  # write: the pin that the next three are about
-    "PIN_MODE",  # write: Arduino's PinMode
-    "PIN_LEVEL",  # read or write: 0 or 1
-    "PIN_PWM",  # write: duty cycle, 0 to 255
-    "PIN_ANALOG",  # read: 0 to 1023
     "IMU_BEGIN",  # write: the chip asked for; starts the playback
     "IMU_PRESENT",  # read: 1 if that chip is fitted
     "IMU_RATE",  # read: samples per second, as float bits
@@ -38,8 +34,21 @@ _NAMES = (
     "RANDOM",  # read: 32 bits of a seeded generator
     "STOP",  # write: the program has ended; the value is its status
 )
+_PIN_NAMES = (  # one register for each pin
+    "PIN_MODE",  # write: Arduino's PinMode
+    "PIN_LEVEL",  # read or write: 0 or 1
+    "PIN_PWM",  # write: duty cycle, 0 to 255
+    "PIN_ANALOG",  # read: 0 to 1023
+)
+_PIN_OFFSET, _PIN_STRIDE = 0x1000, 0x400
 OFFSETS = {name: 4 * i for i, name in enumerate(_NAMES)}
-NAMES = {offset: name for name, offset in OFFSETS.items()}
+PIN_OFFSETS = {name: _PIN_OFFSET + _PIN_STRIDE * i for i, name in enumerate(_PIN_NAMES)}
+# Name and pin (0 for those without) of the register at each offset.
+AT = {offset: (name, 0) for name, offset in OFFSETS.items()} | {
+    offset + 4 * pin: (name, pin)
+    for name, offset in PIN_OFFSETS.items()
+    for pin in range(_PIN_STRIDE // 4)
+}
 IMU_CHIPS = {"LSM9DS1": 1, "BMI270": 2}
 
 
@@ -49,5 +58,8 @@ def c_header() -> str:
     for name, offset in OFFSETS.items():
         address = DEVICE_BASE + offset
         lines.append(f"#define REG_{name} (*(volatile unsigned int *)0x{address:08x}u)")
+    for name, offset in PIN_OFFSETS.items():
+        address = DEVICE_BASE + offset
+        lines.append(f"#define REG_{name}(pin) (((volatile unsigned int *)0x{address:08x}u)[pin])")
     lines += [f"#define IMU_CHIP_{name} {number}u" for name, number in IMU_CHIPS.items()]
     return "\n".join(lines) + "\n"

@@ -7,9 +7,9 @@ comes from the instructions executed, so two runs of the same sketch with the sa
 Virtual time is a model, not a measurement: every instruction takes 1.5 cycles of the 64 MHz clock,
 which is about what the written-down cycle model of the Cortex-M4 gives for the kit's own code.
 Sleeping costs no host time. A sketch that only polls, for the time or for input, would cost much;
-so the clock steps by 1 microsecond at each poll, and by 50 after a hundred polls in a row without
-anything else happening. Polling the IMU takes 200 microseconds and reading three axes 500, as the
-real chip on its serial bus takes some hundreds.
+so each poll takes 1 microsecond, and more the longer the sketch does nothing else, at most 250. A
+wait is never longer by more than a few percent for that. Polling the IMU takes 200 microseconds
+and reading three axes 500, as the real chip on its serial bus takes some hundreds.
 """
 
 import random
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinyreptile_lite.boards.counter import Block, make_counter
-from tinyreptile_lite.boards.devices import Imu, Pins, PinWrite, SerialPort, float_bits
+from tinyreptile_lite.boards.devices import Imu, PinChange, Pins, SerialPort, float_bits
 from tinyreptile_lite.boards.firmware import STACK_BYTES, Firmware, Memory, build
 from tinyreptile_lite.boards.machine import STACK_PAINT, Machine
 from tinyreptile_lite.boards.registers import IMU_CHIPS, PIN_COUNT
@@ -29,7 +29,7 @@ from tinyreptile_lite.errors import KitError
 
 CLOCK_HZ = 64_000_000
 _CYCLES_PER_US = CLOCK_HZ // 1_000_000
-_POLL_US, _SLOW_POLL_US, _POLLS_IN_A_ROW = 1, 50, 100
+_POLLS_PER_US, _LONGEST_POLL_US = 10, 250
 _BUSY = 2_000  # instructions between two polls that make a sketch more than idle
 _IMU_POLL_US, _IMU_READ_US = 200, 500
 _WORD = 0xFFFF_FFFF
@@ -218,7 +218,7 @@ class VirtualNano:
         idle = self._counter.instructions - self._last_poll < _BUSY
         self._polls = self._polls + 1 if idle else 0
         self._last_poll = self._counter.instructions
-        self._spend(_SLOW_POLL_US if self._polls > _POLLS_IN_A_ROW else _POLL_US)
+        self._spend(min(1 + self._polls // _POLLS_PER_US, _LONGEST_POLL_US))
 
     # ---- Reports ---------------------------------------------------------------------------------
 
@@ -321,13 +321,18 @@ class VirtualNano:
 
     # ---- Registers -------------------------------------------------------------------------------
 
-    def _read(self, name: str) -> int:
+    def _read(self, name: str, pin: int) -> int:
+        if name in _PIN_READERS:
+            return _PIN_READERS[name](self, _checked(pin))
         return int(_READERS[name](self)) if name in _READERS else self._registers.get(name, 0)
 
-    def _write(self, name: str, value: int) -> None:
-        self._registers[name] = value
-        if name in _WRITERS:
+    def _write(self, name: str, pin: int, value: int) -> None:
+        if name in _PIN_WRITERS:
+            _PIN_WRITERS[name](self, _checked(pin), value)
+        elif name in _WRITERS:
             _WRITERS[name](self, value)
+        else:
+            self._registers[name] = value
 
     def _clock_low(self) -> int:
         self._poll()
@@ -346,33 +351,31 @@ class VirtualNano:
     def _dma(self, register: str, length: int) -> bytes:
         return self.read_memory(self._registers.get(register, 0), length)
 
+    def _waiting(self) -> int:
+        if self.serial.waiting:
+            self._polls = 0
+        else:
+            self._poll()
+        return self.serial.waiting
+
     def _receive(self, room: int) -> None:
         data = self.serial._to_board(room)
         self._registers["SERIAL_RX_COUNT"] = len(data)
-        if data:
-            self._polls = 0
-            self.write_memory(self._registers.get("SERIAL_RX_ADDRESS", 0), data)
-        else:
-            self._poll()
+        self.write_memory(self._registers.get("SERIAL_RX_ADDRESS", 0), data)
 
-    def _pin(self) -> int:
-        pin = self._registers.get("PIN_SELECT", 0)
-        if pin >= PIN_COUNT:
-            raise KitError(f"the sketch uses pin {pin}; the board has 0 to {PIN_COUNT - 1}")
-        return pin
+    def _set_mode(self, pin: int, mode: int) -> None:
+        self.pins.mode[pin] = mode
 
-    def _set_mode(self, mode: int) -> None:
-        self.pins.mode[self._pin()] = mode
-
-    def _set_level(self, level: int) -> None:
+    def _set_level(self, pin: int, level: int) -> None:
+        if level == self.pins.level[pin]:
+            return
         self._polls = 0
-        pin = self._pin()
         self.pins.level[pin] = level
-        self.pins.log.append(PinWrite(self.time_us, self.instructions, pin, level))
+        self.pins.log.append(PinChange(self.time_us, self.instructions, pin, level))
 
-    def _get_level(self) -> int:
+    def _get_level(self, pin: int) -> int:
         self._poll()
-        return self.pins.read(self._pin())
+        return self.pins.read(pin)
 
     def _imu_begin(self, chip: int) -> None:
         fitted = self.imu.chip is not None and IMU_CHIPS[self.imu.chip] == chip
@@ -381,6 +384,7 @@ class VirtualNano:
             self.imu.begin(self.time_us)
 
     def _imu_new(self, kind: str) -> int:
+        self._poll()
         self._spend(_IMU_POLL_US)
         return self.imu.has_new(kind, self.time_us)
 
@@ -395,9 +399,8 @@ class VirtualNano:
 
 _READERS: dict[str, Callable[[VirtualNano], int]] = {
     "SERIAL_CONNECTED": lambda b: b.serial.connected,
+    "SERIAL_RX_WAITING": VirtualNano._waiting,
     "CLOCK_LOW": VirtualNano._clock_low,
-    "PIN_LEVEL": VirtualNano._get_level,
-    "PIN_ANALOG": lambda b: b.pins.analog(b._pin()),
     "IMU_RATE": lambda b: float_bits(b.imu.rate),
     "IMU_NEW_ACCELERATION": lambda b: b._imu_new("acceleration"),
     "IMU_NEW_ROTATION": lambda b: b._imu_new("rotation"),
@@ -410,11 +413,23 @@ _WRITERS: dict[str, Callable[[VirtualNano, int], None]] = {
     "SERIAL_TX_LENGTH": VirtualNano._send,
     "SERIAL_RX_LENGTH": VirtualNano._receive,
     "SLEEP": VirtualNano._sleep,
-    "PIN_MODE": VirtualNano._set_mode,
-    "PIN_LEVEL": VirtualNano._set_level,
-    "PIN_PWM": lambda b, duty: b._set_level(int(duty >= 128)),
     "IMU_BEGIN": VirtualNano._imu_begin,
     "IMU_READ_ACCELERATION": lambda b, _: b._imu_read("acceleration"),
     "IMU_READ_ROTATION": lambda b, _: b._imu_read("rotation"),
     "STOP": VirtualNano._stop,
 }
+_PIN_READERS: dict[str, Callable[[VirtualNano, int], int]] = {
+    "PIN_LEVEL": VirtualNano._get_level,
+    "PIN_ANALOG": lambda b, pin: b.pins.analog(pin),
+}
+_PIN_WRITERS: dict[str, Callable[[VirtualNano, int, int], None]] = {
+    "PIN_MODE": VirtualNano._set_mode,
+    "PIN_LEVEL": VirtualNano._set_level,
+    "PIN_PWM": lambda b, pin, duty: b._set_level(pin, int(duty >= 128)),
+}
+
+
+def _checked(pin: int) -> int:
+    if pin >= PIN_COUNT:
+        raise KitError(f"the sketch uses pin {pin}; the board has 0 to {PIN_COUNT - 1}")
+    return pin

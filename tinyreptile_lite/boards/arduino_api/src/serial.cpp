@@ -6,7 +6,7 @@ VirtualSerial Serial;
 VirtualSerial::operator bool() { return REG_SERIAL_CONNECTED != 0; }
 
 void VirtualSerial::refill() {
-  if (next_ < end_) return;
+  if (next_ < end_ || REG_SERIAL_RX_WAITING == 0) return;
   REG_SERIAL_RX_ADDRESS = (uint32_t)received_;
   REG_SERIAL_RX_LENGTH = capacity;
   next_ = 0;

@@ -22,30 +22,17 @@ void delay(unsigned long milliseconds) { sleep_us((uint64_t)milliseconds * 1000)
 void delayMicroseconds(unsigned int microseconds) { sleep_us(microseconds); }
 void yield() {}
 
-void pinMode(pin_size_t pin, PinMode mode) {
-  REG_PIN_SELECT = pin;
-  REG_PIN_MODE = mode;
-}
-
-void digitalWrite(pin_size_t pin, PinStatus status) {
-  REG_PIN_SELECT = pin;
-  REG_PIN_LEVEL = status != LOW;
-}
-
-PinStatus digitalRead(pin_size_t pin) {
-  REG_PIN_SELECT = pin;
-  return REG_PIN_LEVEL ? HIGH : LOW;
-}
+void pinMode(pin_size_t pin, PinMode mode) { REG_PIN_MODE(pin) = mode; }
+void digitalWrite(pin_size_t pin, PinStatus status) { REG_PIN_LEVEL(pin) = status != LOW; }
+PinStatus digitalRead(pin_size_t pin) { return REG_PIN_LEVEL(pin) ? HIGH : LOW; }
 
 int analogRead(pin_size_t pin) {
-  REG_PIN_SELECT = pin < A0 ? pin + A0 : pin;
-  const int value = (int)REG_PIN_ANALOG;
+  const int value = (int)REG_PIN_ANALOG(pin < A0 ? pin + A0 : pin);
   return read_bits > 10 ? value << (read_bits - 10) : value >> (10 - read_bits);
 }
 
 void analogWrite(pin_size_t pin, int value) {
-  REG_PIN_SELECT = pin;
-  REG_PIN_PWM = write_bits > 8 ? value >> (write_bits - 8) : value << (8 - write_bits);
+  REG_PIN_PWM(pin) = write_bits > 8 ? value >> (write_bits - 8) : value << (8 - write_bits);
 }
 
 void analogReadResolution(int bits) { read_bits = bits; }
