@@ -142,8 +142,10 @@ def _prototype(bare: str, original: str) -> str | None:
         return None
     if match["head"].rstrip().endswith("::") or "=" in match["head"]:
         return None
-    kept = re.sub(r"//[^\n]*|/\*.*?\*/", " ", original, flags=re.DOTALL)  # keeps extern "C"
-    return re.sub(r"\s*=[^,()]*(\([^()]*\))?[^,()]*(?=[,)])", "", " ".join(kept.split())) + ";"
+    text = " ".join(bare.split())
+    if re.search(r'\bextern\s+"C"', original):
+        text = text.replace("extern ", 'extern "C" ', 1)
+    return re.sub(r"\s*=[^,()]*(\([^()]*\))?[^,()]*(?=[,)])", "", text) + ";"
 
 
 def _blank(text: str) -> str:

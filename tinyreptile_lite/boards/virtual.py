@@ -173,16 +173,17 @@ class VirtualNano:
                 return True
             if self.time_us >= end_us:
                 return False
-            self._advance(min(end_us, self.time_us + 1000 - self.time_us % 1000))
+            self._advance(end_us)
         return reached()
 
     def _advance(self, end_us: int) -> None:
-        """Sleep or execute until a time, or until there is output."""
+        """Sleep, or execute until a time, output, or the end of a virtual millisecond."""
         if self._wake is not None:
             self._skip_to(min(self._wake, end_us))
             if self.time_us < self._wake:
                 return
             self._wake = None
+        end_us = min(end_us, self.time_us + 1000 - self.time_us % 1000)
         missing = end_us * _CYCLES_PER_US - self._cycles
         if missing > 0:
             self._counter.limit = self._counter.instructions + max(1, -(-missing * 2 // 3))

@@ -1,0 +1,75 @@
+"""Compile the sketches against the real Arduino core, with its own flags, warnings being errors.
+
+The virtual board brings a thin Arduino API of its own. This check shows that the sketches also
+suit the real one. It compiles and does not link. Folders that are needed, all from GitHub:
+
+    CORE      arduino/ArduinoCore-mbed, with arduino/ArduinoCore-API's folder api in cores/arduino
+    LSM9DS1   arduino-libraries/Arduino_LSM9DS1
+    BMI270    arduino-libraries/Arduino_BMI270_BMM150
+
+    python arduino/extras/check_real_core.py CORE LSM9DS1 BMI270
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tinyreptile_lite.boards.sketch import Sketch, read_sketch
+
+SKETCHES = Path(__file__).resolve().parents[1]
+# The recipes of platform.txt, with its entries for the board nano33ble filled in.
+RECIPE = [
+    *("-g3", "-nostdlib", "-mcpu=cortex-m4", "-mfloat-abi=softfp", "-mfpu=fpv4-sp-d16"),
+    *("-DARDUINO=10819", "-DARDUINO_ARDUINO_NANO33BLE", "-DARDUINO_ARCH_MBED"),
+    *("-DARDUINO_ARCH_MBED_NANO", "-DARDUINO_ARCH_NRF52840"),
+]
+STRICT = ["-Wall", "-Wextra", "-Werror"]
+JOBS = (("HelloTinyReptile", ()), ("WristAdapt", ()), ("WristAdapt", ("-DREV2=1",)))
+
+
+def commands(core: Path, sketch: Sketch, folder: Path, sensors: list[Path]) -> list[list[str]]:
+    """Return one compiler call for each source of the sketch and of its libraries."""
+    variant = core / "variants" / "ARDUINO_NANO33BLE"
+    arduino = core / "cores" / "arduino"
+    wire = core / "libraries" / "Wire"
+    own = [str(library.include) for library in sketch.libraries]
+    # The sensor libraries are not ours: their headers may warn.
+    old = [arduino / "api" / name for name in ("deprecated", "deprecated-avr-comp")]
+    includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old)]
+    includes += [f"-isystem{p}" for p in (wire, *sensors)]
+    tail = [f"-iprefix{arduino}", f"@{variant / 'includes.txt'}", "-o", str(folder / "out.o")]
+    found = []
+    sources = [folder / unit for unit in sketch.units]
+    sources += [source for library in sketch.libraries for source in library.sources]
+    for source in sources:
+        kind = ("gcc", "cflags.txt") if source.suffix == ".c" else ("g++", "cxxflags.txt")
+        start = [f"arm-none-eabi-{kind[0]}", *STRICT, f"@{variant / 'defines.txt'}"]
+        found.append([*start, f"@{variant / kind[1]}", *RECIPE, *includes, str(source), *tail])
+    return found
+
+
+def main() -> int:
+    """Compile everything; the first failure ends with the compiler's message."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("core", "lsm9ds1", "bmi270"):
+        parser.add_argument(name, type=Path)
+    options = parser.parse_args()
+    sensors = [(path / "src").resolve() for path in (options.lsm9ds1, options.bmi270)]
+    for name, flags in JOBS:
+        sketch = read_sketch(SKETCHES / name)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            for file, content in sketch.files.items():
+                (folder / file).write_bytes(content)
+            calls = commands(options.core.resolve(), sketch, folder, sensors)
+            for call in calls:
+                if subprocess.run([*call, *flags], check=False).returncode:  # noqa: S603
+                    return 1
+        print(f"{name} {' '.join(flags)}: {len(calls)} sources, no warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
