@@ -46,9 +46,7 @@ def fit_tanh(degree: int = 4, end: float = 9.02) -> tuple[np.ndarray, np.ndarray
 def fit_exp(degree: int = 4) -> tuple[np.ndarray, float]:
     """g of ``exp(r) = 1 + r + r^2 g(r)``, r within half a step of ln 2."""
     r = chebyshev(-np.log(2) / 2, np.log(2) / 2, 1e-4)
-    return lawson(
-        r[:, None] ** np.arange(degree + 1), (np.expm1(r) - r) / r**2, r**2 / np.exp(r)
-    )
+    return lawson(r[:, None] ** np.arange(degree + 1), (np.expm1(r) - r) / r**2, r**2 / np.exp(r))
 
 
 def fit_log(degree: int = 7) -> tuple[np.ndarray, float]:

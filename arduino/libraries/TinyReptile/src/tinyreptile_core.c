@@ -156,6 +156,11 @@ typedef float four __attribute__((vector_size(16)));
 #define FOUR_ALL(x) ((four){x, x, x, x})
 #define FOUR_AT(a, j) ((a)[j])
 
+TR_INLINE four product(four a, four b)
+{
+    return a * b;
+}
+
 /* a + b * c, rounded after the multiplication and after the addition */
 TR_INLINE four add_product(four a, four b, four c)
 {
@@ -179,6 +184,15 @@ typedef struct {
 } four;
 #define FOUR_ALL(x) ((four){{x, x, x, x}})
 #define FOUR_AT(a, j) ((a).at[j])
+
+TR_INLINE four product(four a, four b)
+{
+    TR_UNROLL
+    for (int j = 0; j < FOUR; j++) {
+        a.at[j] *= b.at[j];
+    }
+    return a;
+}
 
 TR_INLINE four add_product(four a, four b, four c)
 {
@@ -211,11 +225,14 @@ TR_INLINE float add_up(four part)
 
 static float dot(const float *a, const float *b, size_t n)
 {
-    four part = FOUR_ALL(0.0f);
-    for (; n >= FOUR; n -= FOUR, a += FOUR, b += FOUR) {
-        part = add_product(part, load(a), load(b));
+    float sum = 0.0f;
+    if (n >= FOUR) {
+        four part = product(load(a), load(b));
+        for (n -= FOUR, a += FOUR, b += FOUR; n >= FOUR; n -= FOUR, a += FOUR, b += FOUR) {
+            part = add_product(part, load(a), load(b));
+        }
+        sum = add_up(part);
     }
-    float sum = add_up(part);
     for (; n > 0; n--) {
         sum += *a++ * *b++;
     }
@@ -253,16 +270,40 @@ TR_INLINE void forward_block(float *restrict out, const float *restrict x,
     for (int k = 0; k < fours; k++) {
         sum[k] = load(bias + k * FOUR);
     }
-    for (; inputs >= 2; inputs -= 2, x += 2, w += 2 * outputs) {
-        add_row(sum, x[0], w, fours);
-        add_row(sum, x[1], w + outputs, fours);
+    for (; inputs >= 4; inputs -= 4) {
+        TR_UNROLL
+        for (int i = 0; i < 4; i++, x++, w += outputs) {
+            add_row(sum, *x, w, fours);
+        }
     }
-    if (inputs > 0) {
+    for (; inputs > 0; inputs--, x++, w += outputs) {
         add_row(sum, *x, w, fours);
     }
     TR_UNROLL
     for (int k = 0; k < fours; k++) {
         store(out + k * FOUR, sum[k]);
+    }
+}
+
+/* The same for the last one to three outputs. */
+TR_INLINE void forward_rest(float *restrict out, const float *restrict x, const float *restrict w,
+                            const float *restrict bias, size_t inputs, size_t outputs,
+                            const int width)
+{
+    float sum[FOUR] = {0.0f};
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        sum[j] = bias[j];
+    }
+    for (; inputs > 0; inputs--, x++, w += outputs) {
+        TR_UNROLL
+        for (int j = 0; j < width; j++) {
+            sum[j] += *x * w[j];
+        }
+    }
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        out[j] = sum[j];
     }
 }
 
@@ -275,19 +316,23 @@ static void dense_forward(float *restrict out, const float *restrict x, const fl
         *out = *bias + dot(x, w, inputs);
         return;
     }
-    size_t o = 0;
-    for (; o + 16 <= outputs; o += 16) {
-        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 4);
+    size_t left = outputs;
+    for (; left >= 16; left -= 16, out += 16, w += 16, bias += 16) {
+        forward_block(out, x, w, bias, inputs, outputs, 4);
     }
-    for (; o + FOUR <= outputs; o += FOUR) {
-        forward_block(out + o, x, w + o, bias + o, inputs, outputs, 1);
+    if (left >= 8) {
+        forward_block(out, x, w, bias, inputs, outputs, 2);
+        left -= 8, out += 8, w += 8, bias += 8;
     }
-    for (; o < outputs; o++) {
-        float sum = bias[o];
-        for (size_t i = 0; i < inputs; i++) {
-            sum += x[i] * w[i * outputs + o];
-        }
-        out[o] = sum;
+    if (left >= FOUR) {
+        forward_block(out, x, w, bias, inputs, outputs, 1);
+        left -= FOUR, out += FOUR, w += FOUR, bias += FOUR;
+    }
+    switch (left) {
+    case 3: forward_rest(out, x, w, bias, inputs, outputs, 3); break;
+    case 2: forward_rest(out, x, w, bias, inputs, outputs, 2); break;
+    case 1: forward_rest(out, x, w, bias, inputs, outputs, 1); break;
+    default: break;
     }
 }
 
@@ -316,15 +361,15 @@ TR_INLINE float gated(int gate, float gradient, float y)
 #define ROWS 4
 
 /* Four columns of ROWS rows: their part of the rows' dot products with delta, then the rows += c
- * times delta. Moves the rows on. */
+ * times delta. Moves the rows on. `first` starts the dot products. */
 TR_INLINE void send_back_and_learn_four(four part[ROWS], float *row[ROWS], const float c[ROWS],
-                                        const float *delta)
+                                        const float *delta, const int first)
 {
     const four d = load(delta);
     TR_UNROLL
     for (int r = 0; r < ROWS; r++) {
         const four weight = load(row[r]);
-        part[r] = add_product(part[r], weight, d);
+        part[r] = first ? product(weight, d) : add_product(part[r], weight, d);
         store(row[r], add_product(weight, FOUR_ALL(c[r]), d));
         row[r] += FOUR;
     }
@@ -337,14 +382,18 @@ TR_INLINE void send_back_and_learn(float dx[ROWS], float *w, const float c[ROWS]
 {
     float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
     four part[ROWS] = {FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f)};
+    if (n >= 2 * FOUR) {
+        send_back_and_learn_four(part, row, c, delta, 1);
+        send_back_and_learn_four(part, row, c, delta + FOUR, 0);
+        n -= 2 * FOUR, delta += 2 * FOUR;
+    }
     for (; n >= 2 * FOUR; n -= 2 * FOUR, delta += 2 * FOUR) {
-        send_back_and_learn_four(part, row, c, delta);
-        send_back_and_learn_four(part, row, c, delta + FOUR);
+        send_back_and_learn_four(part, row, c, delta, 0);
+        send_back_and_learn_four(part, row, c, delta + FOUR, 0);
     }
     if (n >= FOUR) {
-        send_back_and_learn_four(part, row, c, delta);
-        n -= FOUR;
-        delta += FOUR;
+        send_back_and_learn_four(part, row, c, delta, 0);
+        n -= FOUR, delta += FOUR;
     }
     TR_UNROLL
     for (int r = 0; r < ROWS; r++) {
@@ -360,6 +409,15 @@ TR_INLINE void send_back_and_learn(float dx[ROWS], float *w, const float c[ROWS]
     }
 }
 
+/* row (fours of four) += c * d */
+TR_INLINE void learn_row(float *row, float c, const four *d, const int fours)
+{
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        store(row + k * FOUR, add_product(load(row + k * FOUR), FOUR_ALL(c), d[k]));
+    }
+}
+
 /* 4 * fours columns of a layer whose inputs need no gradient: weight and bias += c times delta,
  * with the deltas in registers. */
 TR_INLINE void learn_block(float *restrict target, float scale, const float *restrict x,
@@ -371,13 +429,16 @@ TR_INLINE void learn_block(float *restrict target, float scale, const float *res
     for (int k = 0; k < fours; k++) {
         d[k] = load(delta + k * FOUR);
     }
-    for (size_t i = 0; i <= inputs; i++, target += outputs) {
-        const four c = FOUR_ALL(i < inputs ? scale * x[i] : scale); /* last, the bias */
+    for (; inputs >= 4; inputs -= 4) {
         TR_UNROLL
-        for (int k = 0; k < fours; k++) {
-            store(target + k * FOUR, add_product(load(target + k * FOUR), c, d[k]));
+        for (int i = 0; i < 4; i++, x++, target += outputs) {
+            learn_row(target, scale * *x, d, fours);
         }
     }
+    for (; inputs > 0; inputs--, x++, target += outputs) {
+        learn_row(target, scale * *x, d, fours);
+    }
+    learn_row(target, scale, d, fours); /* the bias */
 }
 
 /* Backward pass of a dense layer with one output, the last one of a regression: its weight is a
@@ -489,7 +550,7 @@ TR_INLINE void conv_row_of_four(float *target, float scale, const float *w, floa
         const four d = load(delta);
         gradient = add_product(gradient, FOUR_ALL(*x), d);
         if (column) {
-            *column += add_up(add_product(FOUR_ALL(0.0f), weight, d));
+            *column += add_up(product(weight, d));
             column += layer->stride;
         }
     }
@@ -812,9 +873,16 @@ static float elementwise_forward(float *out, const float *x, const tr_layer *lay
         }
         break;
     case TR_KIND_RELU:
-            for (size_t i = 0; i < n; i++) {
-            squares += x[i] * x[i];
-            out[i] = relu(x[i]);
+            for (; n >= FOUR; n -= FOUR, x += FOUR, out += FOUR) {
+            TR_UNROLL
+            for (int j = 0; j < FOUR; j++) {
+                squares += x[j] * x[j];
+                out[j] = relu(x[j]);
+            }
+        }
+        for (; n > 0; n--, x++, out++) {
+            squares += *x * *x;
+            *out = relu(*x);
         }
         break;
     default:
@@ -828,7 +896,8 @@ static float elementwise_forward(float *out, const float *x, const tr_layer *lay
 }
 
 /* All layers for one sample. Checks the sample, and all activations that the backward pass will
- * multiply by, so that a step that goes wrong is refused before it has moved a weight. */
+ * multiply by, so that a step that goes wrong is refused before it has moved a weight. The output
+ * itself is left to the caller to check. */
 static tr_status forward_pass(const tr_model *model, const float *x)
 {
     const tr_network *network = model->network;
@@ -861,9 +930,10 @@ static tr_status forward_pass(const tr_model *model, const float *x)
         }
         w += weights_of(layer);
         size = output_size(layer, size);
-        /* What an in-place layer is about to overwrite, it checks itself. */
+        /* What an in-place layer is about to overwrite, it checks itself; the output is checked
+         * by the callers. */
         const int last = i + 1u == network->layer_count;
-        if (last || !(is_elementwise(layer) || works_in_place(network, i + 1u))) {
+        if (!last && !is_elementwise(layer) && !works_in_place(network, i + 1u)) {
             squares += dot(out, out, size);
         }
         in = out;
@@ -872,12 +942,22 @@ static tr_status forward_pass(const tr_model *model, const float *x)
     return squares <= TR_BOUND ? TR_OK : TR_ERR_DIVERGED;
 }
 
+/* The forward pass, and a check of the output. */
+static tr_status checked_forward_pass(const tr_model *model, const float *x)
+{
+    const tr_status status = forward_pass(model, x);
+    if (status == TR_OK && !is_sound(model->output, model->outputs)) {
+        return TR_ERR_DIVERGED;
+    }
+    return status;
+}
+
 tr_status tr_forward(tr_model *model, float *output, const float *x)
 {
     if (!model || !output || !x) {
         return TR_ERR_NULL;
     }
-    const tr_status status = forward_pass(model, x);
+    const tr_status status = checked_forward_pass(model, x);
     if (status == TR_OK) {
         memcpy(output, model->output, model->outputs * sizeof *output);
     }
@@ -913,7 +993,7 @@ tr_status tr_classify(tr_model *model, int32_t *label, float *probability, const
     if (!model || !label || !x) {
         return TR_ERR_NULL;
     }
-    const tr_status status = forward_pass(model, x);
+    const tr_status status = checked_forward_pass(model, x);
     if (status == TR_OK) {
         *label = (int32_t)largest(model->output, model->outputs);
         if (probability) {
@@ -931,16 +1011,9 @@ typedef struct {
     int32_t label;
 } tr_answer;
 
-static tr_status check_answer(const tr_model *model, tr_answer answer)
-{
-    if (model->network->loss == TR_MSE) {
-        return answer.values && is_sound(answer.values, model->outputs) ? TR_OK : TR_ERR_TARGET;
-    }
-    return answer.label >= 0 && answer.label < (int32_t)model->outputs ? TR_OK : TR_ERR_LABEL;
-}
-
-/* Turn the model's output into share * the gradient of the loss; `loss` may be NULL. */
-static void loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
+/* Turn the model's output into share * the gradient of the loss; `loss` may be NULL. Checks the
+ * target or the label. */
+static tr_status loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
 {
     float *output = model->output;
     const size_t n = model->outputs;
@@ -952,10 +1025,19 @@ static void loss_gradient(const tr_model *model, float *loss, tr_answer answer, 
             sum += error * error;
             output[i] = error * factor;
         }
+        if (!(sum <= TR_BOUND)) {
+            return is_sound(answer.values, n) ? TR_ERR_DIVERGED : TR_ERR_TARGET;
+        }
         if (loss) {
             *loss = sum / (float)n;
         }
-        return;
+        return TR_OK;
+    }
+    if (!is_sound(output, n)) {
+        return TR_ERR_DIVERGED;
+    }
+    if (answer.label < 0 || answer.label >= (int32_t)n) {
+        return TR_ERR_LABEL;
     }
     const float margin = output[largest(output, n)] - output[answer.label];
     const float sum = exponentials(output, n);
@@ -967,6 +1049,15 @@ static void loss_gradient(const tr_model *model, float *loss, tr_answer answer, 
     if (loss) {
         *loss = tr_logf(sum) + margin;
     }
+    return TR_OK;
+}
+
+/* Forward pass of one sample, then the gradient of its loss in model->output. */
+static tr_status forward_and_loss(const tr_model *model, float *loss, const float *x,
+                                  tr_answer answer, float share)
+{
+    const tr_status status = forward_pass(model, x);
+    return status == TR_OK ? loss_gradient(model, loss, answer, share) : status;
 }
 
 /* ---- Backward pass --------------------------------------------------------------------------- */
@@ -1047,15 +1138,10 @@ static int is_rate(float rate)
 static tr_status learn_one(tr_model *model, float *loss, const float *x, tr_answer answer,
                            float rate)
 {
-    tr_status status = check_answer(model, answer);
+    tr_status status = forward_and_loss(model, loss, x, answer, 1.0f);
     if (status == TR_OK) {
-        status = forward_pass(model, x);
+        status = backward_pass(model, x, NULL, -rate);
     }
-    if (status != TR_OK) {
-        return status;
-    }
-    loss_gradient(model, loss, answer, 1.0f);
-    status = backward_pass(model, x, NULL, -rate);
     model->steps += status == TR_OK;
     return status;
 }
@@ -1134,14 +1220,9 @@ tr_status tr_gradient(tr_model *model, float *loss, float *gradient, const tr_sa
     memset(gradient, 0, model->weight_count * sizeof *gradient);
     for (size_t i = 0; status == TR_OK && i < samples->count; i++) {
         const float *x = sample_at(model, samples, i);
-        const tr_answer answer = answer_at(model, samples, i);
         float one;
-        status = check_answer(model, answer);
+        status = forward_and_loss(model, &one, x, answer_at(model, samples, i), share);
         if (status == TR_OK) {
-            status = forward_pass(model, x);
-        }
-        if (status == TR_OK) {
-            loss_gradient(model, &one, answer, share);
             mean += one * share;
             status = backward_pass(model, x, gradient, 1.0f);
         }
@@ -1173,15 +1254,13 @@ tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_sa
     size_t right = 0;
     for (size_t i = 0; status == TR_OK && i < samples->count; i++) {
         const tr_answer answer = answer_at(model, samples, i);
-        status = check_answer(model, answer);
+        status = forward_pass(model, sample_at(model, samples, i));
         if (status == TR_OK) {
-            status = forward_pass(model, sample_at(model, samples, i));
-        }
-        if (status == TR_OK) {
+            const size_t best = largest(model->output, model->outputs);
             float one;
-            right += !answer.values && largest(model->output, model->outputs) == (size_t)answer.label;
-            loss_gradient(model, &one, answer, 1.0f);
-            sum += one;
+            status = loss_gradient(model, &one, answer, 1.0f);
+            right += !answer.values && best == (size_t)answer.label;
+            sum += status == TR_OK ? one : 0.0f;
         }
     }
     if (status == TR_OK && loss) {
