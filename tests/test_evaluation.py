@@ -219,11 +219,11 @@ def test_a_real_collapse_is_noticed():
     rng = np.random.default_rng(0)
     net = relu_net()
     clients = simulate(net, Sine().devices(200, rng))
-    strategy = tiny_reptile(0.05, 32, CONSTANT)
+    strategy = tiny_reptile(0.02, 32, CONSTANT)
     phi = Federation(net, strategy, clients, 300, rng).run()
     assert np.isfinite(phi).all()
     with pytest.warns(DeadUnitsWarning, match="dead.*Tanh.*lower the inner rate") as caught:
-        evaluate(net, phi, sine_tasks(20), OnlineSGD(0.05), [0, 32], rng)
+        evaluate(net, phi, sine_tasks(20), OnlineSGD(0.02), [0, 32], rng)
     assert caught[0].filename == __file__
 
 

@@ -1,19 +1,28 @@
 """The command line: ``tinyreptile train``, ``adapt``, ``compare``, ``demo`` and ``bench``."""
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.boards.monitor import add_flash_parser
+from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.experiment import build, compare, costs_row, population, summary
+from tinyreptile_lite.experiment import (
+    Population,
+    build,
+    compare,
+    costs_row,
+    population,
+    summary,
+)
 from tinyreptile_lite.federation import read_checkpoint
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.recipes import find_recipe, recipes
@@ -41,14 +50,21 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"tinyreptile: {message}", file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say it in one line, as every other slip."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tinyreptile", description="Meta-learning for microcontrollers, from the shell."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
     _add_adapt(commands)
     _add_compare(commands)
+    add_flash_parser(commands)
     _add_demo(commands)
     _add_bench(commands)
     return parser
@@ -137,8 +153,9 @@ def _adapt(options: argparse.Namespace) -> None:
     family = find_family(options.family)
     recipe = find_recipe(options.family, options.strategy)
     net = family.network()
-    phi = _load_phi(options.phi, net)
-    tasks = population(family, options.fold).tasks
+    people = population(family, options.fold)
+    phi = _load_phi(options.phi, net, people)
+    tasks = people.tasks
     if options.device is not None:
         names = [task.name for task in tasks]
         tasks = [task for task in tasks if task.name == options.device]
@@ -159,10 +176,16 @@ def _adapt(options: argparse.Namespace) -> None:
     _report(options, row, table([row], family.metric))
 
 
-def _load_phi(path: Path, net: Network) -> np.ndarray:
+def _load_phi(path: Path, net: Network, people: Population) -> np.ndarray:
     phi, state = read_checkpoint(path)
-    if Network.from_config(state["identity"]["network"]).fingerprint() != net.fingerprint():
+    if state["identity"].get("network") != net.config() or phi.size != net.size:
         raise KitError(f"{path} holds phi of another network; name the file of this task family")
+    source = state["identity"].get("data")
+    if source != people.source:  # devices of another fold may have been trained on
+        raise KitError(
+            f"{path} was trained on {source}, so {people.source} may hold devices it has seen; "
+            "name the same task family and --fold"
+        )
     return phi
 
 
@@ -182,11 +205,10 @@ def _add_compare(commands: Any) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    for name in ("seeds", "draws", "jobs"):
-        if getattr(options, name) < 1:
-            raise KitError(f"{name} is {getattr(options, name)}; give a whole number of at least 1")
-    if options.plot and not os.access(options.plot.parent, os.W_OK):
-        raise KitError(f"cannot write {options.plot}; choose a folder you can write to")
+    at_least_one(seeds=options.seeds, draws=options.draws, jobs=options.jobs)
+    _generator(options.seed, 0)  # refuses a negative seed before the work
+    if options.plot:
+        _check_picture(options.plot)
     family = find_family(options.family)
     known = list(recipes(options.family))
     names = options.strategies.split(",") if options.strategies else known
@@ -203,6 +225,22 @@ def _compare(options: argparse.Namespace) -> None:
     _report(options, result, table(rows, family.metric))
     if options.plot:
         _plot(rows, family.metric, options.plot)
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse before the work what could not be drawn after it."""
+    _check_matplotlib()
+    if path.suffix != ".png":
+        raise KitError(f"cannot write the picture {path}; end its name in .png")
+    if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise KitError(f"cannot write {path}; choose a folder you can write to")
+
+
+def _check_matplotlib() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise KitError(
+            "pictures need Matplotlib; install it with: pip install 'tinyreptile-lite[lab]'"
+        )
 
 
 def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
@@ -243,6 +281,7 @@ def _add_demo(commands: Any) -> None:
 def _demo(options: argparse.Namespace) -> None:
     from tinyreptile_lite.demo import demo
 
+    _check_matplotlib()
     result, text = demo(options.out, _generator(options.seed, 0), progress=sys.stderr.isatty())
     _report(options, result, text)
 

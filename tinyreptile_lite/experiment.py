@@ -25,8 +25,12 @@ POPULATION_SEED = 2023
 
 
 class Population(NamedTuple):
-    """Devices to train on, and the tasks of devices never seen; tasks are grouped by device."""
+    """Devices to train on, and the tasks of devices never seen; tasks are grouped by device.
 
+    ``source`` says in plain JSON types which devices these are.
+    """
+
+    source: dict[str, Any]
     train: Sequence[Device]
     test: Sequence[Device]
     tasks: list[Task]
@@ -38,7 +42,10 @@ def population(family: Family, fold: int = 0, draws: int = 1) -> Population:
         raise KitError(f"fold is {fold}; {family.name} has folds 0 to {family.folds - 1}")
     rng = np.random.default_rng([POPULATION_SEED, fold])
     train, test = family.split(fold, rng)
-    return Population(train, test, [device.task(rng) for device in test for _ in range(draws)])
+    source = {"family": family.name, "fold": fold}
+    return Population(
+        source, train, test, [device.task(rng) for device in test for _ in range(draws)]
+    )
 
 
 def build(
@@ -49,7 +56,7 @@ def build(
         raise KitError(f"{recipe.name} trains nothing; choose another strategy")
     net = family.network()
     clients = simulate(net, people.train, recipe.strategy.pooled)
-    return Federation(net, recipe.strategy, clients, recipe.rounds, rng)
+    return Federation(net, recipe.strategy, clients, recipe.rounds, rng, data=people.source)
 
 
 @dataclass(frozen=True)
@@ -151,11 +158,10 @@ def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
     """Rounds, bytes and device RAM of a whole training run, by formula (see `costs`)."""
     net = family.network()
     strategy = recipe.strategy
-    if strategy is None:
-        learner, samples, up, down = recipe.adaptation, 1, 0, 0
-    else:
+    learner, samples = recipe.adaptation, 1
+    if strategy is not None and not strategy.pooled:  # else a device learns only when it adapts
         learner, samples = strategy.learner, strategy.samples
-        up, down = round_bytes(net, strategy)
+    up, down = round_bytes(net, strategy) if strategy else (0, 0)
     return {
         "rounds": recipe.rounds,
         "bytes_up": recipe.rounds * up,

@@ -57,6 +57,8 @@ class Federation:
         Draws the initial parameters, then picks clients and seeds their visits.
     phi : ndarray, shape (P,), optional
         Initial parameters instead of random ones.
+    data : dict, optional
+        Where the clients' data come from, in plain JSON types; kept in checkpoints.
 
     Attributes
     ----------
@@ -80,6 +82,7 @@ class Federation:
         rounds: int,
         rng: np.random.Generator,
         phi: Array | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
         at_least_one(rounds=rounds)
         if len(clients) < strategy.clients:
@@ -88,7 +91,7 @@ class Federation:
                 f"but there are {len(clients)}; add clients or visit fewer"
             )
         self.net, self.strategy, self.clients, self.rounds = net, strategy, clients, rounds
-        self.rng = rng
+        self.rng, self.data = rng, data or {}
         self._start = _digest(rng.bit_generator.state)
         self.phi = net.init(rng) if phi is None else _checked(np.array(phi, np.float32), net)
         self.round = 0
@@ -188,6 +191,7 @@ class Federation:
             "network": self.net.config(),
             "strategy": self.strategy.config(),
             "rounds": self.rounds,
+            "data": self.data,
             "clients": {
                 "count": len(self.clients),
                 "names": _digest([client.name for client in self.clients]),

@@ -6,7 +6,7 @@ number of samples, except where its name says otherwise.
 
 from dataclasses import dataclass, replace
 
-from tinyreptile_lite.errors import unknown_name
+from tinyreptile_lite.errors import at_least_one, unknown_name
 from tinyreptile_lite.learners import Learner, OnlineSGD
 from tinyreptile_lite.strategies import (
     Strategy,
@@ -38,7 +38,10 @@ class Recipe:
 
     def with_rounds(self, rounds: int | None) -> "Recipe":
         """Return the same recipe with another number of rounds, if one is given."""
-        return self if rounds is None or self.strategy is None else replace(self, rounds=rounds)
+        if rounds is None:
+            return self
+        at_least_one(rounds=rounds)
+        return self if self.strategy is None else replace(self, rounds=rounds)
 
 
 def _sine() -> list[Recipe]:
