@@ -81,12 +81,18 @@ class Machine:
         uc.mmio_map(DEVICE_BASE, DEVICE_BYTES, self._on_read, None, self._on_write, None)
         uc.mmio_map(_SYSTEM_BASE, _SYSTEM_BYTES, lambda *_: 0, None, lambda *_: None, None)
         uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
+        self._fresh = uc.context_save()
         ctypes.memset(self.flash, 0xFF, FLASH_SIZE)
         for address, data in firmware.elf.segments:
             ctypes.memmove(ctypes.addressof(self.flash) + address, data, len(data))
 
     def reset(self) -> None:
-        """Clear RAM, paint the stack, and read the first two words of the image."""
+        """Clear RAM, paint the stack, and read the first two words of the image.
+
+        All registers start as they were made: after a fault, what an IT block was about to skip
+        would else be skipped in the new run.
+        """
+        self.uc.context_restore(self._fresh)
         ctypes.memset(self.ram, 0, RAM_BYTES)
         ctypes.memset(self.ram, STACK_PAINT, STACK_BYTES)
         start = bytes(self.flash[FLASH_START : FLASH_START + 8])

@@ -1,0 +1,212 @@
+"""A virtual board in a notebook: LEDs, serial monitor, plotter, button and reset.
+
+`Bench` is the board on the desk and knows nothing of notebooks; `board_widget` draws it.
+"""
+
+import asyncio
+import re
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.boards.virtual import VirtualNano
+from tinyreptile_lite.errors import KitError
+
+STEP_MS = 50.0  # of virtual time between two refreshes
+KEPT_LINES = 200
+KEPT_POINTS = 500
+BUTTON_PIN = 2
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf"
+_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_LEDS = {"builtin": "#F0C000", "red": "#E03030", "green": "#20A020", "blue": "#3060E0"}
+
+
+def plotted(line: str) -> dict[str, float]:
+    """Read a line as the Arduino Serial Plotter does.
+
+    Parameters
+    ----------
+    line : str
+        Numbers, each with a label before a colon if you like, separated by commas, spaces or tabs.
+
+    Returns
+    -------
+    dict of str to float
+        Value by label; numbers without a label are called "value 1" and so on. Empty if the line
+        is anything else.
+
+    Examples
+    --------
+    >>> plotted("loss:0.5,error:2")
+    {'loss': 0.5, 'error': 2.0}
+    >>> plotted("hello 5")
+    {}
+    """
+    values = {}
+    for i, part in enumerate(filter(None, re.split(r"[,\t ]+", line.strip())), 1):
+        match = re.fullmatch(rf"(?:([^:]+):)?({_NUMBER})", part)
+        if not match:
+            return {}
+        values[match[1] or f"value {i}"] = float(match[2])
+    return values
+
+
+class Bench:
+    """A virtual board on the desk, with its monitor and plotter.
+
+    Parameters
+    ----------
+    board : VirtualNano
+
+    Attributes
+    ----------
+    lines : list of str
+        The last lines that the sketch sent.
+    series : dict of str to list of float
+        What the plotter shows: the last points of each label.
+    message : str
+        Why the board has stopped, if it has.
+    """
+
+    def __init__(self, board: VirtualNano) -> None:
+        self.board = board
+        self._clear()
+
+    def _clear(self) -> None:
+        self.lines: list[str] = []
+        self.series: dict[str, list[float]] = {}
+        self.message = ""
+
+    def step(self, milliseconds: float = STEP_MS) -> None:
+        """Let the board run for some virtual time; a fault stops it and becomes the message."""
+        if self.message:
+            return
+        try:
+            self.board.run(milliseconds)
+        except KitError as error:
+            self.message = str(error)
+        new = self.board.serial.read_lines()
+        self.lines = (self.lines + new)[-KEPT_LINES:]
+        for line in new:
+            for label, value in plotted(line).items():
+                self.series[label] = [*self.series.get(label, []), value][-KEPT_POINTS:]
+
+    def send(self, line: str) -> None:
+        """Send one line to the sketch."""
+        self.board.serial.write_line(line)
+
+    def press(self, down: bool, pin: int = BUTTON_PIN) -> None:
+        """Press or release a button between a pin and ground."""
+        (self.board.pins.press if down else self.board.pins.release)(pin)
+
+    def reset(self) -> None:
+        """Press the reset button; monitor and plotter start afresh."""
+        self.board.reset()
+        self._clear()
+
+    @property
+    def status(self) -> str:
+        """One line: the reason of a stop, or time, instructions and stack so far."""
+        board = self.board
+        return self.message or (
+            f"{board.time_ms / 1000:.1f} s, {board.instructions:,} instructions, "
+            f"stack {board.stack_used:,} of {board.memory.stack:,} bytes"
+        )
+
+
+def board_html(bench: Bench) -> str:
+    """Draw LEDs and status as HTML."""
+    dots = "".join(
+        f'<span title="{name}" style="display:inline-block;width:14px;height:14px;margin:0 4px;'
+        f'border-radius:7px;background:{colour if bench.board.leds[name] else "#DDDDDD"}"></span>'
+        f"{name}"
+        for name, colour in _LEDS.items()
+    )
+    return f"<div>{dots}<br>{escape(bench.status)}</div>"
+
+
+def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 180) -> str:
+    """Draw the plotter as SVG: one line for each label, newest points on the right.
+
+    Values that are not finite leave a gap.
+    """
+    finite = [v for values in series.values() for v in values if np.isfinite(v)]
+    if not finite:
+        return f'<svg width="{width}" height="{height}"></svg>'
+    low, high = min(finite), max(finite)
+    scale = (height - 30) / ((high - low) or 1)
+    longest = max(len(values) for values in series.values())
+    step = (width - 10) / max(longest - 1, 1)
+    parts = []
+    for i, (label, values) in enumerate(series.items()):
+        colour = _COLOURS[i % len(_COLOURS)]
+        points = " ".join(
+            f"{5 + j * step:.1f},{height - 5 - (v - low) * scale:.1f}"
+            for j, v in enumerate(values)
+            if np.isfinite(v)
+        )
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
+        text = f"{escape(label)} {values[-1]:.4g}"
+        parts.append(f'<text x="{5 + 150 * i}" y="14" fill="{colour}">{text}</text>')
+    return f'<svg width="{width}" height="{height}" font-size="12">{"".join(parts)}</svg>'
+
+
+def board_widget(board: VirtualNano) -> Any:
+    """Show a virtual board: LEDs, monitor with an input line, plotter, button and reset.
+
+    "Run" lets virtual time pass in step with real time, until it is pressed again.
+
+    Parameters
+    ----------
+    board : VirtualNano
+
+    Returns
+    -------
+    ipywidgets.VBox
+        To be displayed. Its attribute `bench` is the `Bench` under it.
+    """
+    import ipywidgets
+
+    bench = Bench(board)
+    run = ipywidgets.ToggleButton(description="Run", icon="play")
+    button = ipywidgets.ToggleButton(description=f"Button D{BUTTON_PIN}")
+    reset = ipywidgets.Button(description="Reset", icon="refresh")
+    line = ipywidgets.Text(placeholder="type a line for the sketch", continuous_update=False)
+    lights, monitor, plot = (ipywidgets.HTML() for _ in range(3))
+
+    def refresh() -> None:
+        lights.value = board_html(bench)
+        text = escape("\n".join(bench.lines[-12:]))
+        monitor.value = f'<pre style="height:200px;overflow:auto;line-height:1.2">{text}</pre>'
+        plot.value = plotter_svg(bench.series)
+
+    async def play() -> None:
+        while run.value and not bench.message:
+            bench.step()
+            refresh()
+            await asyncio.sleep(STEP_MS / 1000)
+        run.value = False
+
+    def start(change: dict[str, Any]) -> None:
+        if change["new"]:
+            run.task = asyncio.ensure_future(play())  # kept, or it might be collected
+
+    def send(change: dict[str, Any]) -> None:
+        if change["new"]:
+            bench.send(change["new"])
+            line.value = ""
+
+    def restart(_: object) -> None:
+        bench.reset()
+        refresh()
+
+    run.observe(start, "value")
+    button.observe(lambda change: bench.press(change["new"]), "value")
+    reset.on_click(restart)
+    line.observe(send, "value")
+    refresh()
+    controls = ipywidgets.HBox([run, button, reset])
+    panel = ipywidgets.VBox([lights, controls, line, ipywidgets.HBox([monitor, plot])])
+    panel.bench, panel.refresh = bench, refresh
+    return panel
