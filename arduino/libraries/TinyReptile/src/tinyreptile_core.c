@@ -107,10 +107,11 @@ float tr_tanhf(float x)
 #define LN2_HIGH 0.693145752f
 #define LN2_LOW 1.42860682e-6f
 
-/* exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to a whole number. */
+/* exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to a whole number n, and leaves
+ * it in the lowest bits. The last factor is 2^(n - 1), as 2^128 is no float. */
 float tr_expf(float x)
 {
-    if (x < -87.0f) {
+    if (x < -86.5f) {
         return 0.0f;
     }
     if (x > 88.72f) {
@@ -122,12 +123,7 @@ float tr_expf(float x)
     const float g = (((1.38146128e-3f * r + 8.36871006e-3f) * r + 4.1668389e-2f) * r
                      + 0.166665211f) * r + 0.49999994f;
     const float y = 1.0f + (r + r * r * g);
-    /* 2^n in two factors, as 2^128 is no float. */
-    const int32_t whole = (int32_t)n;
-    const int32_t half = whole / 2;
-    const float low = float_from_bits((uint32_t)(half + 127) << 23);
-    const float high = float_from_bits((uint32_t)(whole - half + 127) << 23);
-    return y * low * high;
+    return (y + y) * float_from_bits((bits_from_float(shifted) + 126u) << 23);
 }
 
 /* log(x) = k ln(2) + log(m), m in sqrt(1/2) ... sqrt(2). */
@@ -285,6 +281,15 @@ TR_INLINE void forward_block(float *restrict out, const float *restrict x,
     }
 }
 
+/* sum (width) += x * w (width) */
+TR_INLINE void add_rest(float *sum, float x, const float *w, const int width)
+{
+    TR_UNROLL
+    for (int j = 0; j < width; j++) {
+        sum[j] += x * w[j];
+    }
+}
+
 /* The same for the last one to three outputs. */
 TR_INLINE void forward_rest(float *restrict out, const float *restrict x, const float *restrict w,
                             const float *restrict bias, size_t inputs, size_t outputs,
@@ -295,11 +300,14 @@ TR_INLINE void forward_rest(float *restrict out, const float *restrict x, const 
     for (int j = 0; j < width; j++) {
         sum[j] = bias[j];
     }
-    for (; inputs > 0; inputs--, x++, w += outputs) {
+    for (; inputs >= 4; inputs -= 4) {
         TR_UNROLL
-        for (int j = 0; j < width; j++) {
-            sum[j] += *x * w[j];
+        for (int i = 0; i < 4; i++, x++, w += outputs) {
+            add_rest(sum, *x, w, width);
         }
+    }
+    for (; inputs > 0; inputs--, x++, w += outputs) {
+        add_rest(sum, *x, w, width);
     }
     TR_UNROLL
     for (int j = 0; j < width; j++) {
@@ -976,10 +984,9 @@ static size_t largest(const float *values, size_t n)
     return best;
 }
 
-/* Turn n logits into exp(logit - largest); returns their sum, between 1 and n. */
-static float exponentials(float *logits, size_t n)
+/* Turn n logits into exp(logit - top), top the largest; returns their sum, between 1 and n. */
+static float exponentials(float *logits, float top, size_t n)
 {
-    const float top = logits[largest(logits, n)];
     float sum = 0.0f;
     for (size_t i = 0; i < n; i++) {
         logits[i] = tr_expf(logits[i] - top);
@@ -995,9 +1002,10 @@ tr_status tr_classify(tr_model *model, int32_t *label, float *probability, const
     }
     const tr_status status = checked_forward_pass(model, x);
     if (status == TR_OK) {
-        *label = (int32_t)largest(model->output, model->outputs);
+        const size_t best = largest(model->output, model->outputs);
+        *label = (int32_t)best;
         if (probability) {
-            *probability = 1.0f / exponentials(model->output, model->outputs);
+            *probability = 1.0f / exponentials(model->output, model->output[best], model->outputs);
         }
     }
     return status;
@@ -1039,8 +1047,9 @@ static tr_status loss_gradient(const tr_model *model, float *loss, tr_answer ans
     if (answer.label < 0 || answer.label >= (int32_t)n) {
         return TR_ERR_LABEL;
     }
-    const float margin = output[largest(output, n)] - output[answer.label];
-    const float sum = exponentials(output, n);
+    const float top = output[largest(output, n)];
+    const float margin = top - output[answer.label];
+    const float sum = exponentials(output, top, n);
     const float factor = share / sum;
     for (size_t i = 0; i < n; i++) {
         output[i] *= factor;

@@ -207,7 +207,7 @@ tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_sa
 
 /* Own versions, so that results do not depend on the C library of the day. No double arithmetic.
  * Largest errors against double precision are measured by tests/test_core.py. */
-float tr_expf(float x);  /* exp(x); 0 below -87, infinity above 88.72 */
+float tr_expf(float x);  /* exp(x); 0 below -86.5, infinity above 88.72 */
 float tr_logf(float x);  /* natural logarithm of a normal number x > 0 */
 float tr_tanhf(float x); /* hyperbolic tangent; never beyond +-1 */
 
