@@ -116,6 +116,7 @@ class VirtualNano:
         self._random.seed(self._seed)
         self._extra = 0  # cycles that passed without instructions
         self._wake: int | None = None  # microseconds
+        self._end_us = 0
         self._polls, self._last_poll = 0, 0
         self._registers: dict[str, int] = {}
         self.stopped = False
@@ -183,11 +184,14 @@ class VirtualNano:
             if self.time_us < self._wake:
                 return
             self._wake = None
-        end_us = min(end_us, self.time_us + 1000 - self.time_us % 1000)
-        missing = end_us * _CYCLES_PER_US - self._cycles
-        if missing > 0:
-            self._counter.limit = self._counter.instructions + max(1, -(-missing * 2 // 3))
-            self._machine.run()
+        self._end_us = min(end_us, self.time_us + 1000 - self.time_us % 1000)
+        self._set_limit()
+        self._machine.run()
+
+    def _set_limit(self) -> None:
+        """Let the emulator stop when the instructions left until `_end_us` have been executed."""
+        missing = self._end_us * _CYCLES_PER_US - self._cycles
+        self._counter.limit = self._counter.instructions + max(0, -(-missing * 2 // 3))
 
     def _stop_soon(self) -> None:
         self._counter.limit = 0
@@ -213,6 +217,8 @@ class VirtualNano:
 
     def _spend(self, microseconds: int) -> None:
         self._extra += microseconds * _CYCLES_PER_US
+        if self._counter.limit:
+            self._set_limit()
 
     def _poll(self) -> None:
         """Let time pass for a poll; more if the sketch does nothing else."""
