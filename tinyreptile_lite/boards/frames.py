@@ -273,19 +273,18 @@ def parse(content: bytes) -> Message:
 def stuff(payload: bytes) -> bytes:
     """COBS: each run of up to 254 bytes without a zero gets its length + 1 in front."""
     out = bytearray()
-    runs = payload.split(b"\0")
-    for number, run in enumerate(runs):
-        last = number == len(runs) - 1
-        at = 0
-        while len(run) - at >= _BLOCK:
-            out.append(_BLOCK + 1)  # a full block stands for no zero
-            out += run[at : at + _BLOCK]
-            at += _BLOCK
-            if last and at == len(run):
-                return bytes(out)
-        out.append(len(run) - at + 1)
-        out += run[at:]
-    return bytes(out)
+    *runs, last = payload.split(b"\0")
+    for run in runs:
+        out += _with_codes(run) or b"\1"
+        if run and len(run) % _BLOCK == 0:
+            out.append(1)  # a full block stands for no zero
+    return bytes(out + (_with_codes(last) or b"\1"))
+
+
+def _with_codes(run: bytes) -> bytes:
+    """Put the code byte in front of each block of a run without zeros."""
+    blocks = (run[at : at + _BLOCK] for at in range(0, len(run), _BLOCK))
+    return b"".join(bytes([len(block) + 1]) + block for block in blocks)
 
 
 def unstuff(stuffed: bytes) -> bytes:
