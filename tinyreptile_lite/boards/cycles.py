@@ -36,7 +36,7 @@ CONDITIONS = {
 
 
 def _base(mnemonic: str) -> str:
-    """Strip the width, the type, and a condition: ``vldmia.f32`` is ``vldm``, ``beq.w`` is ``b``."""
+    """Strip width, type and condition: ``vldmia.f32`` is ``vldm``, ``beq.w`` is ``b``."""
     name = mnemonic.split(".")[0]
     for suffix in ("", *(c for c in CONDITIONS if name.endswith(c))):
         short = name.removesuffix(suffix)
@@ -92,7 +92,9 @@ class CycleModel:
 
     def __init__(self, read: Callable[[int, int], bytes]) -> None:
         self._read = read
-        self._decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS)
+        self._decoder = capstone.Cs(
+            capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS
+        )
         self.reset()
 
     def reset(self) -> None:

@@ -147,7 +147,7 @@ float tr_logf(float x)
  * of a Cortex-M4's FPU. Sums run over four partial sums, added up pairwise; as that order is fixed,
  * both give the same bits. */
 #define FOUR 4
-#if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
+#if defined(__GNUC__) && !defined(TR_NO_SIMD) && (defined(__SSE2__) || defined(__ARM_NEON))
 typedef float four __attribute__((vector_size(16)));
 #define FOUR_ALL(x) ((four){x, x, x, x})
 #define FOUR_AT(a, j) ((a)[j])
