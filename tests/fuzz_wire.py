@@ -18,8 +18,8 @@ from pathlib import Path
 
 from vectors.make_wire import MESSAGES
 
+from tinyreptile_lite._native import CORE
 from tinyreptile_lite.boards import frames
-from tinyreptile_lite.boards.local import SOURCES
 
 DRIVER = Path(__file__).parent / "c" / "fuzz_wire.c"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -31,10 +31,10 @@ def fuzz_c(count: int, seed: int) -> dict:
     compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
     if compiler is None:
         raise RuntimeError("no C compiler with sanitizers; install one: sudo apt install gcc")
-    sources = [DRIVER, SOURCES / "tr_wire.c", SOURCES / "tinyreptile_core.c"]
+    sources = [DRIVER, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "fuzz_wire"
-        flags = ["-std=c99", "-g", "-O1", "-DTR_PLAIN_OPTIONS", *SANITIZERS, f"-I{SOURCES}"]
+        flags = ["-std=c99", "-g", "-O1", "-DTR_PLAIN_OPTIONS", *SANITIZERS, f"-I{CORE}"]
         subprocess.run([compiler, *flags, *map(str, sources), "-o", str(program)], check=True)
         done = subprocess.run(
             [program, str(count), str(seed)],

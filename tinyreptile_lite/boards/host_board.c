@@ -98,17 +98,17 @@ static int allocate(host_board *board, size_t weights, size_t workspace, size_t 
            && board->transmit;
 }
 
-/* `layers` stays the caller's and must outlive the board. NULL if anything does not fit. */
-EXPORT host_board *host_board_new(const tr_layer *layers, uint16_t layer_count, uint16_t inputs,
-                                  uint8_t loss, const tr_client_about *about, size_t chunk_floats,
-                                  draw_samples draw)
+/* The network's layers stay the caller's and must outlive the board. NULL if anything does not
+ * fit. */
+EXPORT host_board *host_board_new(const tr_network *network, const tr_client_about *about,
+                                  size_t chunk_floats, draw_samples draw)
 {
     host_board *board = calloc(1, sizeof *board);
     size_t weights, workspace, outputs;
     if (!board) {
         return NULL;
     }
-    board->network = (tr_network){layers, layer_count, inputs, loss};
+    board->network = *network;
     board->about = *about;
     board->draw = draw;
     board->io = (tr_client_io){board, on_send, on_begin, on_sample};
@@ -117,7 +117,7 @@ EXPORT host_board *host_board_new(const tr_layer *layers, uint16_t layer_count, 
         host_board_free(board);
         return NULL;
     }
-    board->inputs = inputs;
+    board->inputs = network->inputs;
     board->outputs = outputs;
     if (!allocate(board, weights, workspace, chunk_floats)
         || tr_init(&board->model, &board->network, board->weights, weights, board->workspace,

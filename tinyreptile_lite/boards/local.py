@@ -7,30 +7,22 @@ weights as the real board, bit by bit.
 
 import ctypes
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.boards.firmware import cache_folder
+from tinyreptile_lite._native import CORE, shared_library
 from tinyreptile_lite.boards.frames import Source
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.layers import Conv1D, Dense, Scale
+from tinyreptile_lite.native import c_network
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples
 
-SOURCES = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
 WINDOW = 32
 USB_FLOATS = 256  # 1 KB of weights in one chunk
 _HARNESS = Path(__file__).parent / "host_board.c"
-_KINDS = {"Dense": 1, "Conv1D": 2, "GlobalAveragePool": 3, "Tanh": 4, "ReLU": 5, "Scale": 6}
-_LOSSES = {"mse": 1, "cross_entropy": 2}
 
 _Draw = ctypes.CFUNCTYPE(
     ctypes.c_int,
@@ -41,20 +33,6 @@ _Draw = ctypes.CFUNCTYPE(
     ctypes.POINTER(ctypes.c_float),
     ctypes.POINTER(ctypes.c_int32),
 )
-
-
-class _Layer(ctypes.Structure):
-    """tr_layer of the C core."""
-
-    _fields_ = (
-        ("kind", ctypes.c_uint8),
-        ("stride", ctypes.c_uint8),
-        ("kernel", ctypes.c_uint16),
-        ("time", ctypes.c_uint16),
-        ("inputs", ctypes.c_uint16),
-        ("outputs", ctypes.c_uint16),
-        ("factor", ctypes.c_float),
-    )
 
 
 class _About(ctypes.Structure):
@@ -105,7 +83,7 @@ class LocalBoard:
         self.net, self.device, self.chunk_floats = net, device, chunk_floats
         self.id = device_id(device.name)
         self._library = load_library()
-        self._layers = _layer_table(net)
+        self._network = c_network(net)
         self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
         self._board: int | None = None
         self.reset()
@@ -117,10 +95,7 @@ class LocalBoard:
         about.network = (ctypes.c_uint8 * 8)(*network_id(self.net))
         about.sources = 1 << Source.DATA
         self._board = self._library.host_board_new(
-            self._layers,
-            len(self._layers),
-            int(np.prod(self.net.input_shape)),
-            _LOSSES[self.net.loss_function.name],
+            ctypes.byref(self._network),
             ctypes.byref(about),
             self.chunk_floats,
             self._draw,
@@ -169,23 +144,6 @@ def _fill(pointer: Any, values: np.ndarray, dtype: Any) -> None:
     ctypes.memmove(pointer, data.ctypes.data, data.nbytes)
 
 
-def _layer_table(net: Network) -> Any:
-    """Return the network as an array of tr_layer."""
-    table = (_Layer * len(net.layers))()
-    for row, layer, shape in zip(table, net.layers, net.shapes, strict=False):
-        row.kind = _KINDS[type(layer).__name__]
-        if isinstance(layer, Dense):
-            row.time, row.inputs, row.outputs = 1, layer.inputs, layer.outputs
-        elif isinstance(layer, Conv1D):
-            row.time, row.inputs, row.outputs = shape[0], layer.in_channels, layer.out_channels
-            row.kernel, row.stride = layer.kernel, layer.stride
-        elif isinstance(layer, Scale):
-            row.factor = layer.factor
-        elif row.kind == _KINDS["GlobalAveragePool"]:
-            row.time, row.inputs, row.outputs = shape[0], shape[1], shape[1]
-    return table
-
-
 # ---- Building ------------------------------------------------------------------------------------
 
 
@@ -195,14 +153,15 @@ def load_library() -> ctypes.CDLL:
 
     Raises
     ------
-    KitError
-        If there is no compiler, or the sources do not compile.
+    CannotBuild
+        If there is no compiler, or it fails.
     """
-    library = ctypes.CDLL(str(_compiled()))
+    sources = [_HARNESS, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
+    library = ctypes.CDLL(str(shared_library("board", sources, CORE)))
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.host_board_new.restype = pointer
     library.host_board_new.argtypes = [
-        pointer, ctypes.c_uint16, ctypes.c_uint16, ctypes.c_uint8, pointer, size, _Draw
+        pointer, pointer, size, _Draw
     ]  # fmt: skip
     library.host_board_free.argtypes = [pointer]
     library.host_board_feed.restype = size
@@ -220,37 +179,6 @@ def load_library() -> ctypes.CDLL:
     library.tr_frame_stuff.restype = size
     library.tr_frame_stuff.argtypes = [pointer, size]
     return library
-
-
-def _compiled() -> Path:
-    """Return the shared library, compiled now if it is not in the cache."""
-    kind = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    files = [_HARNESS, *sorted(SOURCES.glob("*.[ch]"))]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-    target = cache_folder() / "host" / f"board-{digest}{kind}"
-    if target.is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    found = shutil.which("cc") if os.name == "posix" else None
-    compiler = [found] if found else [sys.executable, "-m", "ziglang", "cc"]
-    sources = [str(path) for path in files if path.suffix == ".c"]
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        new = Path(scratch) / target.name
-        flags = ["-std=c99", "-O2", "-shared", "-fPIC", f"-I{SOURCES}"]
-        _run([*compiler, *flags, *sources, "-o", str(new)])
-        new.replace(target)
-    return target
-
-
-def _run(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError as error:
-        raise KitError(f"cannot run {command[0]} ({error}); pip install ziglang") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        found = next((line for line in lines if "error" in line), lines[0])
-        raise KitError(f"the board's C sources do not compile here: {found}; pip install ziglang")
 
 
 # The C framing as Python functions, so that tests hold the two implementations together.
