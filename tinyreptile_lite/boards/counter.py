@@ -8,12 +8,6 @@ cannot be done.
 """
 
 import ctypes
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from tinyreptile_lite.boards.firmware import cache_folder
 
 _SOURCE = Path(__file__).with_name("counter.c")
 FLASH_SIZE = 1 << 20
@@ -246,27 +238,12 @@ class _Hook:
 @cache
 def _native_hook() -> _Hook | None:
     """Compile counter.c for this computer, or take it from the cache; None if that fails."""
+    from tinyreptile_lite._native import CannotBuild, shared_library  # imports this package
+
     try:
         from unicorn.unicorn_py3.unicorn import uclib
 
-        return _Hook(ctypes.CDLL(str(_compiled())), uclib)
-    except (ImportError, OSError, AttributeError, subprocess.CalledProcessError):
+        path = shared_library("counter", [_SOURCE], _SOURCE.parent)
+        return _Hook(ctypes.CDLL(str(path)), uclib)
+    except (CannotBuild, ImportError, OSError, AttributeError):
         return None
-
-
-def _compiled() -> Path:
-    """Return the shared library, compiled now if it is not in the cache."""
-    kind = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-    digest = hashlib.sha256(_SOURCE.read_bytes() + sys.platform.encode()).hexdigest()[:16]
-    target = cache_folder() / "host" / f"counter-{digest}{kind}"
-    if target.is_file():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    found = shutil.which("cc") if os.name == "posix" else None
-    compiler = [found] if found else [sys.executable, "-m", "ziglang", "cc"]
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        new = Path(scratch) / target.name
-        command = [*compiler, "-O2", "-shared", "-fPIC", str(_SOURCE), "-o", str(new)]
-        subprocess.run(command, check=True, capture_output=True)  # noqa: S603
-        new.replace(target)
-    return target
