@@ -99,6 +99,19 @@ def test_history_tells_what_happened(mlp):
     assert history.probe_value[-1] == probe(run.phi)
 
 
+def test_no_client_is_visited_twice_in_a_round(mlp):
+    run = federation(mlp, fed_avg(0.02, 4, clients=3), devices=3)
+    run.run()
+    assert [sorted(chosen) for chosen in run.history.clients] == [[0, 1, 2]] * ROUNDS
+
+
+def test_every_client_has_its_turn(mlp):
+    run = federation(mlp, tiny_reptile(0.02, 1), rounds=300, devices=5)
+    run.run()
+    visits = np.bincount(np.ravel(run.history.clients), minlength=5)
+    assert (visits > 30).all()  # about 60 each
+
+
 def test_outer_rate_goes_down_in_a_straight_line(mlp):
     run = federation(mlp, rounds=4)
     run.run()

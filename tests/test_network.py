@@ -123,6 +123,14 @@ def test_initial_parameters_lie_within_the_fan_in(net, seed):
             assert np.abs(view).max() <= np.float32(1 / np.sqrt(layer.fan_in))
 
 
+def test_initial_parameters_fill_the_range_of_the_fan_in(rng):
+    net = Network([Dense(100, 200), Tanh(), Dense(200, 100)], "mse", (100,))
+    for layer, views in zip(net.layers, net.views(net.init(rng)), strict=True):
+        for view in views:  # the standard deviation of a uniform number in +-a is a / sqrt(3)
+            assert view.std() == pytest.approx(1 / np.sqrt(3 * layer.fan_in), rel=0.15)
+            assert abs(view.mean()) < 0.3 / np.sqrt(layer.fan_in)
+
+
 def test_initial_biases_are_random_too(mlp, rng):
     for layer in mlp.views(mlp.init(rng)):
         for view in layer:
