@@ -507,3 +507,18 @@ def test_heap_and_c_plus_plus(write):
         board = VirtualNano(write(text), compiler=compiler)
         board.run(100)
         assert board.serial.read_lines() == ["42", "1"]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+def test_a_sketch_may_use_the_whole_c_library(write, compiler):
+    """The pip compiler's full C library is linked only if a sketch needs it."""
+    body = """
+    char text[40];
+    volatile float x = 0.5f;
+    snprintf(text, sizeof text, "%d %s %.3f", 42, "abc", (double)tanhf(x));
+    Serial.println(text);
+    Serial.println(powf(x, 3.0f), 4);
+    """
+    board = VirtualNano(write(once(body, "#include <stdio.h>")), compiler=compiler)
+    board.run(50)
+    assert board.serial.read_lines() == ["42 abc 0.462", "0.1250"]

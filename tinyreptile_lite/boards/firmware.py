@@ -46,6 +46,7 @@ _FLAGS = (
 )
 _C_FLAGS = ("-std=gnu11",)
 _CXX_FLAGS = ("-std=gnu++14", "-fno-rtti", "-fno-threadsafe-statics")
+_SMALL_LIBC = "small_libc.c"
 _INSTALL = "install one with: pip install ziglang"
 
 
@@ -67,8 +68,8 @@ class Compiler:
     cxx: tuple[str, ...]
     link: tuple[str, ...]
     libraries: tuple[str, ...]
-    libc: str
-    full_link: tuple[str, ...] = ()
+    libc: tuple[str, ...]  # sources in arduino_api/libc
+    full_link: tuple[str, ...] = ()  # links a whole C library instead of _SMALL_LIBC
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -188,7 +189,7 @@ def _find_gcc() -> Compiler | None:
     c = (gcc, *_PROCESSOR)
     cxx = (gxx, *_PROCESSOR)
     libraries = ("-lstdc++", "-lsupc++", "-lm", "-lc", "-lgcc")
-    return Compiler("arm-none-eabi-gcc", version, c, cxx, cxx, libraries, "newlib_stubs.c")
+    return Compiler("arm-none-eabi-gcc", version, c, cxx, cxx, libraries, ("newlib_stubs.c",))
 
 
 def _find_zig() -> Compiler | None:
@@ -211,7 +212,7 @@ def _find_zig() -> Compiler | None:
         cxx,
         (*zig, "cc", *bare, "-g", "-static"),
         (),
-        "small_libc.c",
+        ("heap.c", _SMALL_LIBC),
         (*zig, "cc", *linux, "-g", "-static"),
     )
 
@@ -292,7 +293,7 @@ class _Build:
         self.includes = [API_FOLDER / "include", *(lib.include for lib in sketch.libraries)]
         api = sorted((API_FOLDER / "src").iterdir())
         self.sources = [p for p in api if p.suffix in SOURCES]
-        self.sources += [API_FOLDER / "libc" / compiler.libc]
+        self.sources += [API_FOLDER / "libc" / name for name in compiler.libc]
         self.sources += [p for library in sketch.libraries for p in library.sources]
 
     @cached_property
@@ -325,7 +326,10 @@ class _Build:
             others = pool.map(lambda path: self._compile_shared(folder, path), self.sources)
             objects, said = zip(*own, *others, strict=True)
         warnings = "".join(said)
-        self._link(folder, objects)
+        paths = dict(
+            zip([*self.sketch.units, *(p.name for p in self.sources)], objects, strict=True)
+        )
+        self._link(folder, objects, [p for p in objects if p != paths.get(_SMALL_LIBC)])
         (folder / "warnings.txt").write_text(warnings, encoding="utf-8")
 
     def _compile_unit(self, folder: Path, unit: str) -> tuple[Path, str]:
@@ -349,7 +353,7 @@ class _Build:
     def _command(self, source: str | Path) -> list[str]:
         is_c = Path(source).suffix == ".c"
         start = (*self.compiler.c, *_C_FLAGS) if is_c else (*self.compiler.cxx, *_CXX_FLAGS)
-        own_libc = ["-fno-builtin"] if Path(source).name == "small_libc.c" else []
+        own_libc = ["-fno-builtin"] if Path(source).parent.name == "libc" else []
         return [*start, *self.flags, *own_libc, *(f"-I{p}" for p in self.includes), "-c"]
 
     def _compile(self, folder: Path, source: str, target: Path) -> str:
@@ -359,13 +363,13 @@ class _Build:
             raise BuildError(_first_error(self.sketch.name, done.stderr), done.stderr)
         return done.stderr
 
-    def _link(self, folder: Path, objects: Iterable[Path]) -> None:
+    def _link(self, folder: Path, objects: Iterable[Path], without_libc: Iterable[Path]) -> None:
         script = API_FOLDER / "linker.ld"
         tail = [f"-Wl,-T,{script}", "-Wl,--gc-sections", "-nostartfiles", "-o", "firmware.elf"]
-        command = [*map(str, objects), *tail, *self.compiler.libraries]
-        done = _run([*self.compiler.link, *command], folder)
+        tail += self.compiler.libraries
+        done = _run([*self.compiler.link, *map(str, objects), *tail], folder)
         if done.returncode and "undefined symbol" in done.stderr and self.compiler.full_link:
-            done = _run([*self.compiler.full_link, *command, "-lm"], folder)
+            done = _run([*self.compiler.full_link, *map(str, without_libc), *tail, "-lm"], folder)
         if done.returncode:
             raise BuildError(_link_error(self.sketch.name, done.stderr), done.stderr)
 

@@ -80,6 +80,7 @@ def flash(
 
 
 def _load(sketch: str | Path, compiler: str | None, **options: Any) -> VirtualNano:
+    _say(f"building {sketch} (the very first time this takes a minute)")
     firmware = build(sketch, compiler=compiler)
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
