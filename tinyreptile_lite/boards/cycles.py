@@ -8,10 +8,12 @@ wait states, a result needed by the very next instruction). So a figure made wit
 modelled: good for comparing two programs, not a measurement of a board.
 """
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import capstone
+
+from tinyreptile_lite.boards.counter import Block
 
 PIPELINE_REFILL = 2  # P in the manual, 1 to 3: added to every branch that is taken
 DIVIDE = 12  # SDIV and UDIV take 2 to 12: the longest
@@ -81,59 +83,38 @@ def cost(mnemonic: str, operands: str) -> int:
     return FIXED.get(name, 1)
 
 
-class CycleModel:
-    """Counts executed blocks of code and turns them into instructions and modelled cycles.
+class Executed(NamedTuple):
+    """What a program has executed: instructions, counted, and cycles, modelled."""
+
+    instructions: int
+    cycles: int
+
+
+def model(blocks: Iterable[Block], read: Callable[[int, int], bytes]) -> Executed:
+    """Turn executed blocks of code into instructions and modelled cycles.
 
     Parameters
     ----------
+    blocks : iterable of Block
+        As `VirtualNano.blocks` returns them.
     read : callable
         ``read(address, size)`` returns the bytes of code in memory.
+
+    Returns
+    -------
+    Executed
     """
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS)
+    instructions = cycles = 0
+    for block in blocks:
+        code = list(decoder.disasm_lite(read(block.address, block.size), block.address))
+        instructions += block.runs * len(code)
+        cycles += block.runs * sum(cost(mnemonic, operands) for *_, mnemonic, operands in code)
+        if _branches(*code[-1][2:]):
+            cycles += (block.runs - block.falls) * PIPELINE_REFILL
+    return Executed(instructions, cycles)
 
-    def __init__(self, read: Callable[[int, int], bytes]) -> None:
-        self._read = read
-        self._decoder = capstone.Cs(
-            capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS
-        )
-        self.reset()
 
-    def reset(self) -> None:
-        """Forget everything that was counted."""
-        self._edges: Counter[tuple[int, int]] = Counter()
-        self._sizes: dict[int, int] = {}
-        self._previous = 0
-
-    def block(self, address: int, size: int) -> None:
-        """Count one block; call it from the emulator's block hook."""
-        self._edges[self._previous, address] += 1
-        self._sizes[address] = size
-        self._previous = address
-
-    def totals(self) -> tuple[int, int]:
-        """Instructions executed and cycles modelled since the last reset.
-
-        Returns
-        -------
-        instructions, cycles : int
-        """
-        instructions = cycles = 0
-        decoded = {address: self._decode(address) for address in self._sizes}
-        for (previous, address), times in self._edges.items():
-            count, block_cycles, _ = decoded[address]
-            instructions += times * count
-            cycles += times * block_cycles
-            if previous in decoded:
-                branches, end = decoded[previous][2], previous + self._sizes[previous]
-                cycles += times * PIPELINE_REFILL * (branches and address != end)
-        return instructions, cycles
-
-    def _decode(self, address: int) -> tuple[int, int, bool]:
-        """Instructions of a block, its cycles, and whether it ends in a branch."""
-        count = cycles = 0
-        branches = False
-        code = self._read(address, self._sizes[address])
-        for _, _, mnemonic, operands in self._decoder.disasm_lite(code, address):
-            count += 1
-            cycles += cost(mnemonic, operands)
-            branches = _base(mnemonic) in BRANCHES or "pc" in operands.partition("[")[0]
-        return count, cycles, branches
+def _branches(mnemonic: str, operands: str) -> bool:
+    """Whether an instruction may jump; ``pop {pc}`` may, ``ldr r0, [pc, #4]`` does not."""
+    return _base(mnemonic) in BRANCHES or "pc" in operands.partition("[")[0]
