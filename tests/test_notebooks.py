@@ -1,0 +1,168 @@
+"""The course: its shape, its exercises, and that the checks tell a right answer from a wrong one.
+
+That every notebook still gives its stored outputs is tested by ``pytest --nbval notebooks``.
+"""
+
+import inspect
+import json
+import re
+import statistics
+import warnings
+from copy import deepcopy
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from tinyreptile_lite.lab.exercises import (
+    is_check,
+    is_solution,
+    read_notebook,
+    source,
+    strip_solution,
+    student_copy,
+)
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+COURSE = ["00_start_here", "01_one_model_for_all", "02_reptile_by_hand", "03_tinyreptile_online"]
+NBGRADER_KEYS = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def code_cells(path):
+    return [cell for cell in read_notebook(path)["cells"] if cell["cell_type"] == "code"]
+
+
+def prose(path):
+    return [source(c) for c in read_notebook(path)["cells"] if c["cell_type"] == "markdown"]
+
+
+def test_the_course_is_complete():
+    assert {path.stem for path in NOTEBOOKS} >= set(COURSE)
+
+
+@each
+def test_size(path):
+    cells = code_cells(path)
+    lines = [sum(map(bool, map(str.strip, source(cell).split("\n")))) for cell in cells]
+    words = sum(len(text.split()) for text in prose(path))
+    assert 12 <= len(cells) <= 20
+    assert statistics.median(lines) <= 6
+    assert 800 <= words <= 1200
+
+
+@each
+def test_shape(path):
+    text = "\n".join(prose(path))
+    for part in ("**Question.**", "**Time.**", "**You need to know.**", "## Limits", "## Summary"):
+        assert part in text
+    assert text.index("**Predict.**") < text.index("**Compare with your prediction.**")
+    assert 2 <= len(re.findall(r"^### Exercise \d", text, re.MULTILINE)) <= 4
+    setup = source(code_cells(path)[0])
+    assert "SEED = " in setup
+
+
+@each
+def test_outputs_are_stored_and_tell_nothing_of_the_machine(path):
+    notebook = read_notebook(path)
+    cells = code_cells(path)
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    pictures = [
+        output
+        for cell in cells
+        for output in cell["outputs"]
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures
+    assert all("execution" not in cell["metadata"] for cell in cells)  # no timing
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    for output in outputs:
+        output.get("data", {}).pop("image/png", None)
+    text = json.dumps(outputs)
+    assert "Traceback" not in text
+    assert not re.search(r"0x[0-9a-f]{6,}|/home/|/root/|/tmp/", text)
+
+
+@each
+def test_cell_ids_are_names(path):
+    ids = [cell["id"] for cell in read_notebook(path)["cells"]]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", each) for each in ids)
+
+
+@each
+def test_exercises_are_in_nbgrader_format(path):
+    cells = code_cells(path)
+    places = [i for i, cell in enumerate(cells) if "nbgrader" in cell["metadata"]]
+    marked = [cells[i] for i in places]
+    grade_ids = [cell["metadata"]["nbgrader"]["grade_id"] for cell in marked]
+    assert len(set(grade_ids)) == len(grade_ids)
+    for cell in marked:
+        entry = cell["metadata"]["nbgrader"]
+        assert entry["schema_version"] == 3 and entry["task"] is False
+        if is_solution(cell):
+            assert set(entry) == NBGRADER_KEYS
+            assert (entry["grade"], entry["locked"]) == (False, False)
+            assert "### BEGIN SOLUTION" in source(cell) and '"""' in source(cell)
+        else:
+            assert set(entry) == NBGRADER_KEYS | {"points"}
+            assert (entry["grade"], entry["locked"]) == (True, True)
+            assert entry["points"] > 0 and "assert" in source(cell)
+    # Each exercise is one solution cell and, right below it, its check.
+    assert [is_check(cell) for cell in marked] == [False, True] * (len(marked) // 2)
+    assert all(i + 1 == j for i, j in zip(places[::2], places[1::2], strict=True))
+    assert 2 <= len(marked) // 2 <= 4
+
+
+@each
+def test_the_students_copy_gives_nothing_away(path):
+    notebook = read_notebook(path)
+    copy = student_copy(notebook)
+    assert "SOLUTION" not in json.dumps(copy)
+    assert all(not cell.get("outputs") for cell in copy["cells"])
+    hidden = [cell["metadata"].get("nbgrader", {}).get("solution") for cell in copy["cells"]]
+    assert sum(map(bool, hidden)) == sum(map(is_solution, notebook["cells"]))
+
+
+@each
+def test_checks_pass_on_right_answers_and_fail_on_blank_and_wrong_ones(path, monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    namespace, answered = {"__name__": "__main__"}, None
+    cells = code_cells(path)
+    last = max(i for i, cell in enumerate(cells) if is_check(cell))
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.use("Agg")
+        warnings.simplefilter("ignore")
+        for cell in cells[: last + 1]:
+            if is_check(cell):
+                _refuse(cell, answered, namespace)
+            _run(source(cell), namespace)
+            if is_solution(cell):
+                answered = source(cell)
+        mpl.pyplot.close("all")
+
+
+def _refuse(check, answered, namespace):
+    """Run the check on a blank, and on functions that answer nonsense; each time it must fail."""
+    for wrong in (None, lambda *a, **k: None, lambda *a, **k: 0.0, lambda *a, **k: a[0]):
+        # A try must not use up the random numbers of the cells below.
+        trial = {
+            name: deepcopy(value) if isinstance(value, np.random.Generator) else value
+            for name, value in namespace.items()
+        }
+        _run(strip_solution(answered), trial)
+        functions = [name for name in trial if inspect.isfunction(trial[name])]
+        own = [name for name in functions if trial[name] is not namespace.get(name)]
+        assert own, "a solution cell defines a function"
+        if wrong:
+            trial |= dict.fromkeys(own, wrong)
+        with pytest.raises(Exception):  # noqa: B017 -- whatever it is, it is no pass
+            _run(source(check), trial)
+
+
+def _run(text, namespace):
+    exec(compile(text, "<notebook cell>", "exec"), namespace)
