@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyreptile_lite.boards.arduino_cli import is_port, open_port, upload
-from tinyreptile_lite.boards.firmware import BuildError, build
+from tinyreptile_lite.boards.firmware import BuildError, build, cache_folder, find_compiler
 from tinyreptile_lite.boards.virtual import VirtualNano
 from tinyreptile_lite.errors import KitError
 
@@ -80,7 +80,9 @@ def flash(
 
 
 def _load(sketch: str | Path, compiler: str | None, **options: Any) -> VirtualNano:
-    _say(f"building {sketch} (the very first time this takes a minute)")
+    find_compiler(compiler)
+    if not (cache_folder() / "firmware").is_dir():
+        _say("building for the first time; this takes a minute, later builds a few seconds")
     firmware = build(sketch, compiler=compiler)
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
