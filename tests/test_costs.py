@@ -1,9 +1,12 @@
 """Costs: worked out by hand for the networks of the course, and rules that must hold for all."""
 
+import ctypes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyreptile_lite import native
 from tinyreptile_lite.costs import (
     device_ram,
     round_bytes,
@@ -95,3 +98,25 @@ def test_online_learning_needs_the_same_ram_for_any_number_of_samples(samples):
     assert online == device_ram(net, OnlineSGD(0.1), 1)
     assert batch.samples == samples * online.samples
     assert batch.total > online.total
+
+
+CORE_NETWORKS = [
+    [Dense(3, 4), Tanh(), Dense(4, 2)],
+    [Scale(0.5), Dense(3, 4), ReLU(), Tanh(), Scale(2), Dense(4, 2)],
+    [Tanh(), Scale(0.5), Dense(3, 4), Dense(4, 2), Tanh()],
+]
+CORE_CONVOLUTIONS = [
+    [Conv1D(3, 4, 3, 2), Tanh(), GlobalAveragePool(), Dense(4, 2)],
+    [Scale(0.5), Conv1D(3, 4, 3), ReLU(), Conv1D(4, 5, 2, 2), Tanh(), GlobalAveragePool()],
+    [Conv1D(3, 2, 1), Conv1D(2, 3, 2), Conv1D(3, 2, 3), GlobalAveragePool(), Tanh(), Dense(2, 2)],
+]
+
+
+@pytest.mark.parametrize("layers", [*CORE_NETWORKS, *CORE_CONVOLUTIONS], ids=str)
+def test_weights_and_workspace_are_what_the_c_core_asks_for(layers):
+    net = Network(layers, "mse", (3,) if layers in CORE_NETWORKS else (20, 3))
+    core, described = native.load(), native.c_network(net)
+    weights, floats = ctypes.c_size_t(), ctypes.c_size_t()
+    assert core.tr_weight_count(ctypes.byref(weights), ctypes.byref(described)) == 0
+    assert core.tr_workspace_size(ctypes.byref(floats), ctypes.byref(described)) == 0
+    assert (weights.value, floats.value) == (net.size, workspace_floats(net))

@@ -109,7 +109,9 @@ def test_the_map_in_the_readme_is_the_tree():
         if file.parts[0] == "tinyreptile_lite"
     }
     hidden = {name for name in top if name.startswith(".")}
-    assert drawn == (top - hidden) | inside - {"tinyreptile_lite/__init__.py"}
+    tree = (top - hidden) | inside - {"tinyreptile_lite/__init__.py"}
+    assert not tree - drawn, f"the map lacks {sorted(tree - drawn)}"
+    assert not drawn - tree, f"the map has {sorted(drawn - tree)}, which are not there"
 
 
 def test_no_file_names_a_folder_of_one_machine():
@@ -130,7 +132,7 @@ def test_links_in_the_documents_lead_somewhere():
             targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / file).read_text())
             local = [target for target in targets if "://" not in target]
             broken += [(file, one) for one in local if not (ROOT / file.parent / one).exists()]
-    assert broken == []
+    assert not broken, f"broken links: {broken}"
 
 
 def test_nothing_is_read_with_pickle_or_run_with_eval():
