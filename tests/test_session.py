@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinyreptile_lite.bench import faults as bench_faults
+from tinyreptile_lite.bench import wire
 from tinyreptile_lite.boards import frames
 from tinyreptile_lite.boards.ble import BLE_FRAME
 from tinyreptile_lite.boards.faults import Faults, FaultyLink
@@ -631,3 +633,27 @@ def test_the_c_side_survives_mutated_frames():
 def test_the_python_side_survives_mutated_frames():
     counted = fuzz_wire.fuzz_python(5_000, seed=1)
     assert min(counted.values()) > 500, counted
+
+
+# ---- What it costs -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "frame", "limit"),
+    [(1153, USB_FRAME, 0.03), (16_000, USB_FRAME, 0.02), (1153, BLE_FRAME, 0.08)],
+)
+def test_overhead_stays_within_its_limits(weights, frame, limit):
+    net = SINE if weights == 1153 else Network([Dense(99, 160)], "mse", (99,))
+    assert net.size == weights
+    assert all(wire.overhead(net, frame, 0, seed) <= limit for seed in range(3))
+
+
+def test_a_visit_gets_most_of_a_lines_capacity():
+    assert wire.line_share(SINE, wire.USB_LATENCY, 0) > 0.9
+
+
+def test_the_faults_benchmark_tells_the_truth():
+    clean, steps = bench_faults.run(Faults(), rounds=20)
+    phi, faulty_steps = bench_faults.run(bench_faults.ALL_FAULTS, rounds=20)
+    assert steps == faulty_steps == 20 * bench_faults.SAMPLES
+    np.testing.assert_array_equal(phi, clean)

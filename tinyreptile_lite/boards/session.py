@@ -120,6 +120,7 @@ class Session:
         self.traffic = Traffic()
         self._session = _new_session()
         self._begun = 0  # nonce of the visit that the board was last told about
+        self._owed = 0  # states asked for between chunks, whose answers are still to come
         self._decoder = frames.Decoder()
         self._inbox: list[frames.Message] = []
 
@@ -296,16 +297,16 @@ class Session:
         """Send chunks, never more than a window of them unconfirmed."""
         size = 4 * self._chunk_floats
         half = max(1, self._welcome.window // 2)
-        asked = 0
+        self._owed = 0
         for number, index in enumerate(indices):
             if number and number % half == 0 and len(indices) - number > half:
-                if asked == 1:
-                    asked = 0
+                if self._owed:
                     report = self._receive_report()  # of half a window ago; if lost, go on
+                    self._owed -= 1
                     if report is not None and not _knows(report, visit):
                         return  # PUSH was lost: the caller will see it too
                 self._send(frames.Status())
-                asked += 1
+                self._owed += 1
             data = visit.weights[index * size : (index + 1) * size]
             self._send(frames.Chunk(visit.nonce & 255, index, data))
 
@@ -369,11 +370,17 @@ class Session:
 
     def _next_report(self) -> frames.Report:
         """Wait for the board's state; at each silence, ask for it."""
-        for _ in range(self.patience + 1):
+        silences = 0
+        while silences <= self.patience:
             report = self._receive_report()
-            if report is not None:
+            if report is None:
+                silences += 1
+                self._owed = 0
+                self._send(frames.Status())
+            elif self._owed and report.state == State.RECEIVING:
+                self._owed -= 1  # it was asked for before the last chunks left
+            else:
                 return report
-            self._send(frames.Status())
         raise self._silent()
 
     def _receive_report(self) -> frames.Report | None:

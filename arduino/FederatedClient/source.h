@@ -1,0 +1,141 @@
+/* Where the samples come from. A network with one input gets points of this board's own sine wave.
+ * A larger one gets windows of the IMU: live, or recorded ones if there is a recording.h.
+ *
+ * sourceSetup returns a bit for each source that there is, sourceBegin starts one, sourceSample
+ * gives the next sample: 1, or 0 if it is not complete yet. */
+#pragma once
+
+#include <tr_wire.h>
+
+#include "network.h"
+
+static uint32_t dice = 1;  // xorshift: the same seed gives the same samples on every board
+
+static uint32_t roll() {
+  dice ^= dice << 13;
+  dice ^= dice >> 17;
+  dice ^= dice << 5;
+  return dice;
+}
+
+static float rollUnit() {  // 0 ... 1
+  return (float)(roll() >> 8) * (1.0f / 16777216.0f);
+}
+
+static void seedDice(uint32_t seed) {
+  dice = seed * 2654435761u ^ 0x9e3779b9u;  // neighbouring seeds shall not look alike
+  if (dice == 0) dice = 1;
+  for (int i = 0; i < 4; i++) roll();
+}
+
+#if NETWORK_INPUTS == 1
+
+static float amplitude, phase;  // of this board's wave: 0.1 ... 5, 0 ... 2 pi
+
+static uint8_t sourceSetup(const uint8_t *id) {
+  uint32_t seed;
+  memcpy(&seed, id, sizeof seed);
+  seedDice(seed);
+  amplitude = 0.1f + 4.9f * rollUnit();
+  phase = 6.2831853f * rollUnit();
+  return 1 << TR_SOURCE_DATA;
+}
+
+static int sourceBegin(void *, uint8_t, uint32_t seed, uint16_t) {
+  seedDice(seed);
+  return 1;
+}
+
+static int sourceSample(void *, float *x, float *target, int32_t *) {
+  x[0] = 10.0f * rollUnit() - 5.0f;
+  target[0] = amplitude * sinf(x[0] + phase);
+  return 1;
+}
+
+#else
+
+#ifndef REV2
+#define REV2 0
+#endif
+#if REV2
+#include <Arduino_BMI270_BMM150.h>
+#else
+#include <Arduino_LSM9DS1.h>
+#endif
+#if __has_include("recording.h")
+#include "recording.h"
+#else
+#define RECORDING_WINDOWS 0
+#endif
+
+enum { axes = 6, rowsInWindow = NETWORK_INPUTS / axes };
+static const unsigned long slot = 40000;   // microseconds for a row: 25 rows per second
+static const unsigned long pause = 2000;   // milliseconds to get ready for the next exercise
+static bool live = false;
+static uint32_t label = 0;                 // of the next window
+static int rows = 0, readings = 0;         // rows complete; readings in the row in the making
+static unsigned long ready = 0, due = 0;   // when the window begins, when the row ends
+
+static uint8_t sourceSetup(const uint8_t *) {
+  const uint8_t sensor = IMU.begin() ? 1 << TR_SOURCE_SENSOR : 0;
+  return sensor | (RECORDING_WINDOWS > 0 ? 1 << TR_SOURCE_DATA : 0);
+}
+
+static void beginWindow(unsigned long wait) {
+  rows = readings = 0;
+  ready = millis() + wait;
+}
+
+/* Live, the wearer does the exercises in turn, beginning with number seed % NETWORK_OUTPUTS. */
+static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
+  live = source == TR_SOURCE_SENSOR;
+  label = seed % NETWORK_OUTPUTS;
+  seedDice(seed);
+  beginWindow(pause);
+  return 1;
+}
+
+/* Add a reading to its row, the mean of 40 ms. A reading that failed starts the window again. */
+static void readRow(float *x) {
+  float reading[axes];
+  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return;
+  const int ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
+                 IMU.readGyroscope(reading[3], reading[4], reading[5]);
+  float sum = 0.0f;
+  for (int i = 0; i < axes; i++) sum += reading[i];
+  if (!ok || !isfinite(sum)) {
+    beginWindow(0);
+    return;
+  }
+  if (rows == 0 && readings == 0) due = micros() + slot;
+  float *row = x + rows * axes;
+  for (int i = 0; i < axes; i++) {
+    const float value = i < 3 ? reading[i] : reading[i] * (float)DEG_TO_RAD;
+    row[i] = readings == 0 ? value : row[i] + (value - row[i]) / (float)(readings + 1);
+  }
+  readings++;
+  if ((long)(micros() - due) < 0) return;
+  rows++;
+  readings = 0;
+  due += slot;
+}
+
+static int sourceSample(void *, float *x, float *, int32_t *wanted) {
+#if RECORDING_WINDOWS > 0
+  if (!live) {
+    const uint32_t window = roll() % RECORDING_WINDOWS;
+    memcpy(x, recording[window], sizeof recording[window]);
+    *wanted = recording_labels[window];
+    return 1;
+  }
+#endif
+  if ((long)(millis() - ready) < 0) return 0;
+  readRow(x);
+  if (rows < rowsInWindow) return 0;
+  *wanted = (int32_t)label;
+  label = (label + 1) % NETWORK_OUTPUTS;
+  beginWindow(pause);
+  return 1;
+}
+
+#endif
