@@ -135,20 +135,26 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
     if not finite:
         return f'<svg width="{width}" height="{height}"></svg>'
     low, high = min(finite), max(finite)
-    scale = (height - 30) / ((high - low) or 1)
+    left, top, bottom = 60, 26, height - 8
+    scale = (bottom - top) / ((high - low) or 1)
     longest = max(len(values) for values in series.values())
-    step = (width - 10) / max(longest - 1, 1)
-    parts = []
+    step = (width - left - 5) / max(longest - 1, 1)
+    parts = [
+        f'<rect x="{left}" y="{top}" width="{width - left - 2}" height="{bottom - top}" '
+        'fill="none" stroke="#CCCCCC"/>',
+        f'<text x="{left - 6}" y="{top + 9}" text-anchor="end">{high:.3g}</text>',
+        f'<text x="{left - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>',
+    ]
     for i, (label, values) in enumerate(series.items()):
         colour = _COLOURS[i % len(_COLOURS)]
         points = " ".join(
-            f"{5 + j * step:.1f},{height - 5 - (v - low) * scale:.1f}"
+            f"{left + j * step:.1f},{bottom - (v - low) * scale:.1f}"
             for j, v in enumerate(values)
             if np.isfinite(v)
         )
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
         text = f"{escape(label)} {values[-1]:.4g}"
-        parts.append(f'<text x="{5 + 150 * i}" y="14" fill="{colour}">{text}</text>')
+        parts.append(f'<text x="{left + 140 * i}" y="16" fill="{colour}">{text}</text>')
     return f'<svg width="{width}" height="{height}" font-size="12">{"".join(parts)}</svg>'
 
 
