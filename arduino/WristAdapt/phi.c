@@ -1,3 +1,5 @@
+/* Network and start weights phi, learnt by: tinyreptile train wrist --seed 0 --fold 0
+ * 8807 weights, input (100, 6), 7 outputs; network 76a0c01798725484, SHA-256 of phi dddbbb2dc9866e50 */
 #include "phi.h"
 static const tr_layer layers[] = {TR_CONV1D(100, 6, 32, 7, 2), TR_TANH, TR_CONV1D(47, 32, 32, 7, 2), TR_TANH, TR_GLOBAL_AVERAGE_POOL(21, 32), TR_DENSE(32, 7)};
 const tr_network phi_network = {layers, 6, 600, TR_CROSS_ENTROPY};

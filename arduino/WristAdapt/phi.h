@@ -1,3 +1,5 @@
+/* Network and start weights phi, learnt by: tinyreptile train wrist --seed 0 --fold 0
+ * 8807 weights, input (100, 6), 7 outputs; network 76a0c01798725484, SHA-256 of phi dddbbb2dc9866e50 */
 #ifndef PHI_H
 #define PHI_H
 #include <TinyReptile.h>
