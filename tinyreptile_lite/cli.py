@@ -34,9 +34,10 @@ CHECKPOINT_EVERY = 100  # rounds
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a user's slip is one line on standard error and exit code 2."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = _show_warning
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.run(options)
     except KitError as error:
         print(f"tinyreptile: {error}", file=sys.stderr)
         return 2

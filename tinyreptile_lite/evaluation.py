@@ -91,7 +91,7 @@ def evaluate(
     tasks : sequence of Task
         All with the same number of support and of query samples.
     learner, counts, rng
-        As in `adapt`.
+        As in `adapt`. A learner that shuffles draws anew for each count.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def evaluate(
                 _check_finite(params, chunk, learner)
                 row.append(score(net, params, query))
         scores.append(np.stack(row, axis=1))
-    warn_of_dead_units(net, phi, query.x[0])
+    warn_of_dead_units(net, params[0], query.x[0])  # what is dead in phi stays dead
     return np.concatenate(scores)
 
 

@@ -1,12 +1,14 @@
 """Experiments: train by a recipe, meet devices never seen, and put strategies side by side."""
 
-from collections.abc import Sequence
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from tinyreptile_lite.clients import simulate
 from tinyreptile_lite.costs import device_ram, round_bytes
@@ -140,18 +142,21 @@ def compare(
 
 
 def _run_all(trials: list[Trial], jobs: int, progress: bool) -> list[Array]:
-    with tqdm(total=len(trials), desc="training runs", disable=not progress) as bar:
+    from tqdm.auto import tqdm  # imported late: in Jupyter it loads the widgets
+
+    bar = tqdm(total=len(trials), desc="training runs", disable=not progress)
+    with bar, contextlib.ExitStack() as stack:
+        run: Callable[..., Iterator[Array]] = map
+        if jobs > 1:
+            # Each process has a core of its own; more threads inside it would only get in the way.
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            spawn = multiprocessing.get_context("spawn")
+            run = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=spawn)).map
         results = []
-        if jobs == 1:
-            for trial in trials:
-                results.append(trial.run())
-                bar.update()
-            return results
-        with ProcessPoolExecutor(jobs) as pool:
-            for result in pool.map(Trial.run, trials):
-                results.append(result)
-                bar.update()
-        return results
+        for result in run(Trial.run, trials):
+            results.append(result)
+            bar.update()
+    return results
 
 
 def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:

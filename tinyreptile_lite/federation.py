@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from tinyreptile_lite.clients import Client, Order, Update
 from tinyreptile_lite.errors import DivergenceError, KitError, at_least_one
@@ -171,6 +170,8 @@ class Federation:
         ndarray of float32, shape (P,)
             The final phi.
         """
+        from tqdm.auto import tqdm  # imported late: in Jupyter it loads the widgets
+
         bar = tqdm(
             total=self.rounds, initial=self.round, desc=self.strategy.name, disable=not progress
         )

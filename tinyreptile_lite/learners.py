@@ -25,7 +25,8 @@ class Learned(NamedTuple):
     ----------
     params : ndarray of float32, shape (P,) or (T, P)
     loss : ndarray, shape () or (T,)
-        Mean loss of the samples, each measured just before the first step that used it.
+        Mean loss of the samples: with online learning each just before its own step, else all of
+        them before the first step.
     """
 
     params: Array

@@ -19,7 +19,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Schedule:
-    """An outer rate that goes in a straight line from ``start`` to ``end`` over all rounds."""
+    """An outer rate that falls in a straight line from ``start``; it would be ``end`` after all."""
 
     start: float = 1.0
     end: float = 0.0
