@@ -29,7 +29,7 @@ def lawson(columns: np.ndarray, target: np.ndarray, weight: np.ndarray) -> tuple
     return best, least
 
 
-def fit_tanh(degree: int = 4, end: float = 9.02) -> tuple[np.ndarray, np.ndarray, float]:
+def fit_tanh(degree: int = 4, end: float = 7.8) -> tuple[np.ndarray, np.ndarray, float]:
     """P and Q of ``tanh(x) = x P(x^2) / Q(x^2)`` with Q(0) = 1."""
     x = chebyshev(0, end, 1e-3)
     u, t = (x / end) ** 2, np.tanh(x) / x

@@ -84,15 +84,16 @@ TR_INLINE uint32_t bits_from_float(float value)
 }
 
 /* x P(x^2) / Q(x^2), fitted to tanh by extras/fit_math.py; one division, which IEEE 754 rounds
- * alike everywhere. Beyond TANH_ONE, tanh rounds to 1. No branch, so that compilers can use SIMD. */
-#define TANH_ONE 9.02f
+ * alike everywhere. Beyond TANH_ONE it is 1, before rounding could lift it above 1; the jump there is
+ * smaller than the largest error elsewhere. No branch, so that compilers can use SIMD. */
+#define TANH_ONE 7.9f
 TR_INLINE float tanh_inline(float x)
 {
     const float u = x * x;
-    const float p = (((1.33191094e-8f * u + 2.05835113e-5f) * u + 3.49403662e-3f) * u
-                     + 0.133797199f) * u + 1.0f;
-    const float q = (((7.76203592e-7f * u + 3.28309601e-4f) * u + 2.58710813e-2f) * u
-                     + 0.467130363f) * u + 1.0f;
+    const float p = (((1.56273021e-8f * u + 2.21517603e-5f) * u + 3.58634582e-3f) * u
+                     + 0.134567007f) * u + 1.0f;
+    const float q = (((8.67539086e-7f * u + 3.43596563e-4f) * u + 2.62198523e-2f) * u
+                     + 0.467900306f) * u + 1.0f;
     const float y = x * p / q;
     const float saturated = x < 0.0f ? -1.0f : 1.0f;
     return u > TANH_ONE * TANH_ONE ? saturated : y;
@@ -145,7 +146,7 @@ float tr_logf(float x)
 
 /* Four floats, worked on together: one register of a SIMD unit where there is one, four registers
  * of a Cortex-M4's FPU. Sums run over four partial sums, added up pairwise; as that order is fixed,
- * both give the same bits. */
+ * both give the same bits. TR_NO_SIMD keeps to plain C, for tests. */
 #define FOUR 4
 #if defined(__GNUC__) && !defined(TR_NO_SIMD) && (defined(__SSE2__) || defined(__ARM_NEON))
 typedef float four __attribute__((vector_size(16)));

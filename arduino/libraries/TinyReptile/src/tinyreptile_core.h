@@ -206,10 +206,10 @@ tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_sa
 /* ---- Mathematics ----------------------------------------------------------------------------- */
 
 /* Own versions, so that results do not depend on the C library of the day. No double arithmetic.
- * Largest errors against double precision are measured by tests/test_core.py. */
-float tr_expf(float x);  /* exp(x); 0 below -86.5, infinity above 88.72 */
-float tr_logf(float x);  /* natural logarithm of a normal number x > 0 */
-float tr_tanhf(float x); /* hyperbolic tangent; never beyond +-1 */
+ * The largest errors, in units in the last place of the result, are checked by tests/test_core.py. */
+float tr_tanhf(float x); /* hyperbolic tangent, within 6 units; never beyond +-1 */
+float tr_expf(float x);  /* exp(x), within 1 unit; 0 below -86.5, infinity above 88.72 */
+float tr_logf(float x);  /* natural logarithm of a normal number x > 0, within 1 unit */
 
 #ifdef __cplusplus
 }

@@ -313,8 +313,8 @@ static void on_push(tr_client *client, const uint8_t *fields)
     const uint32_t nonce = get32(fields + 6), crc = get32(fields + 10);
     const int same = round == client->round && attempt == client->attempt
                      && nonce == client->nonce && crc == client->crc;
-    if (nonce == 0 || (!same && !is_newer(client, round, attempt))) {
-        return;
+    if (client->session == 0 || nonce == 0 || (!same && !is_newer(client, round, attempt))) {
+        return; /* without a hello, the size of a chunk is not agreed on */
     }
     client->fresh = 0;
     if (same) {
