@@ -156,10 +156,12 @@ class Resetting(LocalLink):
         super().send(data)
 
 
-def test_resets_change_nothing():
+@pytest.mark.parametrize("frame", [USB_FRAME, 80])  # 80: the board itself would take more
+def test_resets_change_nothing(frame):
     phis = []
     for rate in (0.0, 0.1):
         link = Resetting(LocalBoard(SMALL, sine_device()), 4, rate)
+        link.frame_bytes = frame
         client, phi = BoardClient(link, SMALL), start()
         for round_index in range(100):
             phi = client.visit(phi, Order(round_index, RATE, 4, round_index)).params
@@ -277,7 +279,7 @@ class Raw:
 
     def __init__(self, net=SMALL):
         self.board = LocalBoard(net, sine_device())
-        self.net = net
+        self.ask(frames.Hello(1, USB_FRAME))
 
     def ask(self, *messages: frames.Message) -> list[frames.Message]:
         data = self.board.feed(b"".join(map(frames.encode, messages)))
@@ -306,6 +308,13 @@ def test_the_states_of_a_visit():
     raw.ask(frames.Abort(5))
     assert raw.state().state == State.READY
     raw.ask(frames.Abort(78))
+    assert raw.state().state == State.EMPTY
+
+
+def test_a_push_before_the_first_hello_is_ignored():
+    raw = Raw()
+    raw.board.reset()
+    raw.push(start())
     assert raw.state().state == State.EMPTY
 
 

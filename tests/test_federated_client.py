@@ -1,0 +1,167 @@
+"""The sketch FederatedClient on the virtual Nano: a board in every respect but the silicon."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyreptile_lite.boards import VirtualNano, build
+from tinyreptile_lite.boards.faults import Faults, FaultyLink
+from tinyreptile_lite.boards.frames import Source, State
+from tinyreptile_lite.boards.header import network_header, recording_header
+from tinyreptile_lite.boards.links import VirtualLink
+from tinyreptile_lite.boards.session import BoardClient
+from tinyreptile_lite.clients import Order
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
+from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks.base import Samples
+from tinyreptile_lite.tasks.sine import Sine
+
+SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"
+SINE = Sine().network()
+RATE = OnlineSGD(0.02)
+# As the wrist network, but smaller: two seconds of six axes at 25 rows a second.
+MOTION = Network(
+    [Conv1D(6, 8, 5, 2), Tanh(), GlobalAveragePool(), Dense(8, 3)], "cross_entropy", (50, 6)
+)
+
+
+def start(net, seed=0):
+    return net.init(np.random.default_rng(seed))
+
+
+@pytest.fixture(scope="module")
+def firmware():
+    return build(SKETCH)
+
+
+def client_of(firmware, net=SINE, faults=None, source=Source.DATA, **board):
+    nano = VirtualNano(firmware, **board)
+    link = FaultyLink(VirtualLink(nano, "virtual:1"), faults or Faults(), 1)
+    return BoardClient(link, net, source), nano
+
+
+def motion_sketch(folder: Path, recording: Samples | None = None) -> Path:
+    """Copy the sketch for the network MOTION, next to nothing else."""
+    copy = folder / "FederatedClient"
+    shutil.copytree(SKETCH, copy)
+    (copy / "network.h").write_text(network_header(MOTION, "motion"), encoding="utf-8")
+    if recording is not None:
+        (copy / "recording.h").write_text(recording_header(recording), encoding="utf-8")
+    return copy
+
+
+def test_the_shipped_header_is_the_sine_networks():
+    assert (SKETCH / "network.h").read_text(encoding="utf-8") == network_header(SINE, "sine")
+
+
+def test_the_sketch_builds_without_a_warning_and_is_short(firmware):
+    assert not firmware.warnings
+    assert len((SKETCH / "FederatedClient.ino").read_text(encoding="utf-8").splitlines()) < 200
+
+
+def sine_samples(board_id: bytes, seed: int, count: int) -> Samples:
+    """What source.h draws on a board with this id, in Python."""
+
+    def dice(seed):
+        state = (seed * 2654435761 & 0xFFFFFFFF) ^ 0x9E3779B9 or 1
+        for number in range(10_000):
+            state ^= state << 13 & 0xFFFFFFFF
+            state ^= state >> 17
+            state ^= state << 5 & 0xFFFFFFFF
+            if number >= 4:
+                yield (state >> 8) / 2**24
+
+    wave, points = dice(int.from_bytes(board_id[:4], "little")), dice(seed)
+    amplitude, phase = 0.1 + 4.9 * next(wave), 6.2831853 * next(wave)
+    x = np.array([[10 * next(points) - 5] for _ in range(count)], np.float32)
+    return Samples(x, (amplitude * np.sin(x + phase)).astype(np.float32))
+
+
+def test_a_virtual_board_learns_its_own_sine(firmware):
+    client, nano = client_of(firmware, seed=7)
+    phi = start(SINE)
+    update = client.visit(phi, Order(0, RATE, 32, 5))
+    samples = sine_samples(client.session.board.device, 5, 32)
+    expected = RATE.learn(SINE, phi, samples, np.random.default_rng(0))
+    np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-5)
+    assert update.loss == pytest.approx(float(expected.loss), rel=1e-4)
+    assert not nano.leds["builtin"]
+
+
+def test_boards_have_ids_of_their_own(firmware):
+    ids = {client_of(firmware, seed=seed)[0].session.hello().device for seed in range(4)}
+    assert len(ids) == 4
+
+
+def run_rounds(firmware, faults, rounds=12, reset_at=()):
+    client, nano = client_of(firmware, faults=faults)
+    phi = start(SINE)
+    for number in range(rounds):
+        update = client.visit(phi, Order(number, RATE, 8, number))
+        phi += np.float32(0.5) * (update.params - phi)
+        if number in reset_at:
+            nano.reset()
+    return phi, client.session.traffic
+
+
+def test_bad_links_and_resets_change_nothing_on_the_emulated_board(firmware):
+    clean, _ = run_rounds(firmware, Faults())
+    bad = Faults(drop=0.1, flip=0.02, duplicate=0.05, reorder=0.05, delay=0.05, cut=0.01)
+    phi, traffic = run_rounds(firmware, bad, reset_at=(3, 7))
+    assert traffic.silences > 0 and traffic.restarts >= 2
+    np.testing.assert_array_equal(phi, clean)
+
+
+def test_a_board_with_another_network_is_refused(firmware, refuses):
+    client, _ = client_of(firmware, net=MOTION)
+    with refuses("another network", "export"):
+        client.visit(start(MOTION), Order(0, RATE, 8, 1))
+
+
+def test_a_board_without_a_sensor_says_so(firmware, refuses):
+    client, _ = client_of(firmware, source=Source.SENSOR)
+    with refuses("no such source"):
+        client.visit(start(SINE), Order(0, RATE, 8, 1))
+
+
+def test_recorded_windows_in_flash(tmp_path):
+    """A recording of one window: whatever is drawn, it is this one."""
+    x = np.random.default_rng(3).normal(size=(1, 50, 6)).astype(np.float32)
+    recording = Samples(x, np.array([2]))
+    client, _ = client_of(build(motion_sketch(tmp_path, recording)), MOTION)
+    phi = start(MOTION)
+    update = client.visit(phi, Order(0, RATE, 5, 1))
+    five = Samples(np.repeat(x, 5, 0), np.repeat(recording.y, 5))
+    expected = RATE.learn(MOTION, phi, five, np.random.default_rng(0))
+    np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-6)
+
+
+def test_live_windows_of_the_imu(tmp_path):
+    """A board that is held still measures the same row again and again."""
+    row = np.array([0.1, -0.2, 0.9, 10.0, -20.0, 30.0], np.float32)
+    firmware = build(motion_sketch(tmp_path))
+    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=[row], imu_rate=50.0)
+    phi, seed = start(MOTION), 4
+    update = client.visit(phi, Order(0, RATE, 3, seed))
+    row[3:] *= np.pi / 180
+    labels = (seed + np.arange(3)) % 3
+    windows = Samples(np.tile(row, (3, 50, 1)), labels)
+    expected = RATE.learn(MOTION, phi, windows, np.random.default_rng(0))
+    np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-5)
+
+
+def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
+    """A visit that takes seconds is polled, can be aborted, and the next one is taken."""
+    firmware = build(motion_sketch(tmp_path))
+    client, nano = client_of(firmware, MOTION, source=Source.SENSOR, imu_chip=None)
+    with pytest.raises(KitError, match="no such source"):
+        client.visit(start(MOTION), Order(0, RATE, 1, 1))
+    client, nano = client_of(firmware, MOTION, source=Source.SENSOR)
+    client.visit(start(MOTION), Order(0, RATE, 1, 1))
+    assert nano.time_ms > 4000  # two seconds to get ready, two seconds of movement
+    assert client.session.traffic.silences > 8
+    assert client.session.status().state == State.TRAINED
