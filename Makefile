@@ -15,7 +15,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,test]'
 	touch $@
 
 lab: $(READY)
