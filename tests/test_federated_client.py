@@ -44,14 +44,16 @@ def client_of(firmware, net=SINE, faults=None, source=Source.DATA, **board):
     return BoardClient(link, net, source), nano
 
 
-def motion_sketch(folder: Path, recording: Samples | None = None) -> Path:
-    """Copy the sketch for the network MOTION, next to nothing else."""
+def motion_firmware(folder: Path, recording: Samples | None = None):
+    """Build a copy of the sketch for the network MOTION."""
     copy = folder / "FederatedClient"
     shutil.copytree(SKETCH, copy)
     (copy / "network.h").write_text(network_header(MOTION, "motion"), encoding="utf-8")
     if recording is not None:
         (copy / "recording.h").write_text(recording_header(recording), encoding="utf-8")
-    return copy
+    firmware = build(copy)
+    assert not firmware.warnings
+    return firmware
 
 
 def test_the_shipped_header_is_the_sine_networks():
@@ -132,7 +134,7 @@ def test_recorded_windows_in_flash(tmp_path):
     """A recording of one window: whatever is drawn, it is this one."""
     x = np.random.default_rng(3).normal(size=(1, 50, 6)).astype(np.float32)
     recording = Samples(x, np.array([2]))
-    client, _ = client_of(build(motion_sketch(tmp_path, recording)), MOTION)
+    client, _ = client_of(motion_firmware(tmp_path, recording), MOTION)
     phi = start(MOTION)
     update = client.visit(phi, Order(0, RATE, 5, 1))
     five = Samples(np.repeat(x, 5, 0), np.repeat(recording.y, 5))
@@ -143,7 +145,7 @@ def test_recorded_windows_in_flash(tmp_path):
 def test_live_windows_of_the_imu(tmp_path):
     """A board that is held still measures the same row again and again."""
     row = np.array([0.1, -0.2, 0.9, 10.0, -20.0, 30.0], np.float32)
-    firmware = build(motion_sketch(tmp_path))
+    firmware = motion_firmware(tmp_path)
     client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=[row], imu_rate=50.0)
     phi, seed = start(MOTION), 4
     update = client.visit(phi, Order(0, RATE, 3, seed))
@@ -156,7 +158,7 @@ def test_live_windows_of_the_imu(tmp_path):
 
 def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
     """A visit that takes seconds is polled, can be aborted, and the next one is taken."""
-    firmware = build(motion_sketch(tmp_path))
+    firmware = motion_firmware(tmp_path)
     client, nano = client_of(firmware, MOTION, source=Source.SENSOR, imu_chip=None)
     with pytest.raises(KitError, match="no such source"):
         client.visit(start(MOTION), Order(0, RATE, 1, 1))

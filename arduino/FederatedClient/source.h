@@ -18,10 +18,6 @@ static uint32_t roll() {
   return dice;
 }
 
-static float rollUnit() {  // 0 ... 1
-  return (float)(roll() >> 8) * (1.0f / 16777216.0f);
-}
-
 static void seedDice(uint32_t seed) {
   dice = seed * 2654435761u ^ 0x9e3779b9u;  // neighbouring seeds shall not look alike
   if (dice == 0) dice = 1;
@@ -29,6 +25,10 @@ static void seedDice(uint32_t seed) {
 }
 
 #if NETWORK_INPUTS == 1
+
+static float rollUnit() {  // 0 ... 1
+  return (float)(roll() >> 8) * (1.0f / 16777216.0f);
+}
 
 static float amplitude, phase;  // of this board's wave: 0.1 ... 5, 0 ... 2 pi
 

@@ -29,6 +29,7 @@ LIMIT = np.float32(1e12)  # TR_LIMIT of the C core: no sound weight is larger
 MAX_SAMPLES = 65_535
 _DIVERGED = {10, 11}  # tr_status: the output or a gradient is out of bounds
 _WRONG_CRC_LIMIT = 3
+_SLOW = 4  # times the patience: one sample of a sensor may take seconds
 _NOISE_BYTES, _NOISE_TIMEOUTS = 16_384, 8  # without a good frame: no board
 Result = TypeVar("Result")
 
@@ -268,7 +269,7 @@ class Session:
                 self._send(request)
             newer = self._next_report()
             stuck = stuck + 1 if newer == report else 0
-            if stuck > self.patience:
+            if stuck > self.patience * (_SLOW if newer.state == State.TRAINING else 1):
                 raise BoardSilent(f"{self.link.name} gets no further: {_describe(newer)}")
             report = newer
         return report
