@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import pytest
+from compilers import report
 from hypothesis import settings
 
 from tinyreptile_lite.errors import KitError
@@ -14,6 +15,11 @@ from tinyreptile_lite.network import Network
 # The same examples in every run: a class must not meet a failure that nobody can repeat.
 settings.register_profile("kit", deadline=None, max_examples=30, derandomize=True, database=None)
 settings.load_profile("kit")
+
+
+def pytest_report_header() -> list[str]:
+    return report()
+
 
 Refuses = Callable[..., AbstractContextManager[None]]
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from compilers import BOARD
 
 from tinyreptile_lite.boards import BoardFault, BuildError, VirtualNano, build
 from tinyreptile_lite.boards import firmware as firmware_module
@@ -41,7 +42,7 @@ def once(body, before=""):
 # ---- Building ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", BOARD)
 def test_both_compilers_build_the_same_sketch(write, compiler):
     board = VirtualNano(write(ECHO), compiler=compiler)
     board.run_until("ready")
@@ -52,7 +53,7 @@ def test_both_compilers_build_the_same_sketch(write, compiler):
     assert board.read_variable("turns", np.int32) == [6]
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", BOARD)
 def test_a_mistake_is_shown_with_the_sketchs_own_line(write, compiler):
     text = (
         "// one\nvoid setup() {\n  helper();\n}\nvoid loop() {}\nvoid helper() {\n  wrong = 1;\n}\n"
@@ -80,7 +81,7 @@ def test_a_second_build_comes_from_the_cache(write, monkeypatch):
 
 def test_the_cache_can_be_moved(write, monkeypatch, tmp_path):
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path / "cache"))
-    assert (tmp_path / "cache") in build(write(once("")), compiler="gcc").path.parents
+    assert (tmp_path / "cache") in build(write(once("")), compiler="zig").path.parents
 
 
 def test_too_much_ram_says_by_how_much_and_what_fits(write):
@@ -212,7 +213,7 @@ def test_numbers_are_printed_as_arduino_does(write):
     Serial.println(1.999, 2); Serial.println((unsigned char)65); Serial.println(INFINITY);
     """
     wanted = "3.1416 -2.50 ovf nan -7 FF 101 2 18446744073709551615 c flash 2.00 65 inf"
-    for compiler in ("gcc", "zig"):
+    for compiler in BOARD:
         board = VirtualNano(write(once(body)), compiler=compiler)
         board.run(100)
         assert board.serial.text.split() == wanted.split()
@@ -233,7 +234,7 @@ def test_streams_and_strings(write):
       Serial.println(String("12.5").toFloat() + String("-3").toInt());
     }
     """
-    for compiler in ("gcc", "zig"):
+    for compiler in BOARD:
         board = VirtualNano(write(text), compiler=compiler)
         board.serial.write("x21 1.5 gggo  abc \n")
         board.run(200)
@@ -503,13 +504,13 @@ def test_heap_and_c_plus_plus(write):
     }
     void loop() {}
     """.replace("new Node{}", "new Node")
-    for compiler in ("gcc", "zig"):
+    for compiler in BOARD:
         board = VirtualNano(write(text), compiler=compiler)
         board.run(100)
         assert board.serial.read_lines() == ["42", "1"]
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", BOARD)
 def test_a_sketch_may_use_the_whole_c_library(write, compiler):
     """The pip compiler's full C library is linked only if a sketch needs it."""
     body = """

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compilers import BOARD
 
 from tinyreptile_lite.boards import VirtualNano, build
 from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, WINDOW, Wrist
@@ -27,7 +28,7 @@ def answers(board, milliseconds=200):
 
 @pytest.mark.parametrize("name", ["HelloTinyReptile", "WristAdapt"])
 @pytest.mark.parametrize("flags", [(), ("-DREV2=1",)])
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", BOARD)
 def test_sketches_build_without_a_warning(name, flags, compiler):
     folder = ARDUINO / name
     firmware = build(folder, flags=flags, compiler=compiler)
