@@ -202,6 +202,9 @@ def _add_compare(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, help="instead of the recipes' own numbers")
     parser.add_argument("--draws", type=int, default=1, help="tasks drawn from each test device")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes to use")
+    parser.add_argument(
+        "--numpy", action="store_true", help="learners in NumPy only, not in the faster C core"
+    )
     parser.add_argument("--plot", type=Path, help="also draw the comparison into this PNG file")
 
 
@@ -221,6 +224,7 @@ def _compare(options: argparse.Namespace) -> None:
         options.draws,
         options.jobs,
         progress=sys.stderr.isatty(),
+        c_core=not options.numpy,
     )
     result = {"family": family.name, "metric": family.metric, "rows": rows}
     _report(options, result, table(rows, family.metric))

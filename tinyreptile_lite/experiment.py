@@ -5,7 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from tinyreptile_lite.costs import device_ram, round_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.learners import Learner
+from tinyreptile_lite.native import TWINS, available, native
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family, Task
@@ -61,6 +63,16 @@ def build(
     return Federation(net, recipe.strategy, clients, recipe.rounds, rng, data=people.source)
 
 
+def in_c(recipe: Recipe) -> Recipe:
+    """Return the recipe with its learners in the C core, where they have a twin there."""
+
+    def twin(learner: Learner) -> Learner:
+        return native(learner) if type(learner) in TWINS and available() else learner
+
+    strategy = recipe.strategy and replace(recipe.strategy, learner=twin(recipe.strategy.learner))
+    return replace(recipe, strategy=strategy, adaptation=twin(recipe.adaptation))
+
+
 @dataclass(frozen=True)
 class Trial:
     """One training run of one recipe: what to train, and with which chance."""
@@ -93,6 +105,7 @@ def compare(
     draws: int = 1,
     jobs: int = 1,
     progress: bool = False,
+    c_core: bool = False,
 ) -> list[dict[str, Any]]:
     """Train with each strategy and seed, on each fold, and test on all devices never seen.
 
@@ -111,6 +124,8 @@ def compare(
         Processes to use.
     progress : bool
         Show a progress bar.
+    c_core : bool
+        Let the learners run in the C core, where it can be built: faster, and equal to rounding.
 
     Returns
     -------
@@ -119,6 +134,8 @@ def compare(
     """
     family = find_family(family_name)
     recipes = [find_recipe(family_name, name).with_rounds(rounds) for name in strategies]
+    if c_core:
+        recipes = [in_c(recipe) for recipe in recipes]
     trials = [
         Trial(family_name, recipe, seed, fold, draws)
         for recipe in recipes

@@ -187,6 +187,9 @@ class NativeMinibatchSGD(MinibatchSGD):
         return work.learned(losses)
 
 
+TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
+
+
 def native(learner: Learner) -> Learner:
     """Return the native twin of a NumPy learner.
 
@@ -195,13 +198,12 @@ def native(learner: Learner) -> Learner:
     KitError
         If it has none.
     """
-    twins: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
     if isinstance(learner, NativeOnlineSGD | NativeMinibatchSGD):
         return learner
-    if type(learner) not in twins:
+    if type(learner) not in TWINS:
         name = type(learner).__name__
         raise KitError(f"the C core has no {name}; choose OnlineSGD or MinibatchSGD")
-    return twins[type(learner)](**asdict(learner))  # type: ignore[call-overload, no-any-return]
+    return TWINS[type(learner)](**asdict(learner))  # type: ignore[call-overload, no-any-return]
 
 
 _networks: WeakKeyDictionary[Network, tuple[CNetwork, int]] = WeakKeyDictionary()
