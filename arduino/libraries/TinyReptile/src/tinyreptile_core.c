@@ -1014,52 +1014,82 @@ tr_status tr_classify(tr_model *model, int32_t *label, float *probability, const
 
 /* ---- Losses ---------------------------------------------------------------------------------- */
 
+TR_INLINE const tr_layer *last_layer(const tr_model *model)
+{
+    return &model->network->layers[model->network->layer_count - 1u];
+}
+
 /* What a sample should give: `values` for TR_MSE, `label` for TR_CROSS_ENTROPY. */
 typedef struct {
     const float *values;
     int32_t label;
 } tr_answer;
 
-/* Turn the model's output into share * the gradient of the loss; `loss` may be NULL. Checks the
- * target or the label. */
-static tr_status loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
+/* Turn the model's output into share * the gradient of the mean squared error. */
+static tr_status squared_error(const tr_model *model, float *loss, const float *values, float share)
 {
     float *output = model->output;
     const size_t n = model->outputs;
-    if (model->network->loss == TR_MSE) {
-        const float factor = 2.0f * share / (float)n;
-        float sum = 0.0f;
-        for (size_t i = 0; i < n; i++) {
-            const float error = output[i] - answer.values[i];
-            sum += error * error;
-            output[i] = error * factor;
-        }
-        if (!(sum <= TR_BOUND)) {
-            return is_sound(answer.values, n) ? TR_ERR_DIVERGED : TR_ERR_TARGET;
-        }
-        if (loss) {
-            *loss = sum / (float)n;
-        }
-        return TR_OK;
+    const int gate = last_layer(model)->kind;
+    const float factor = 2.0f * share / (float)n;
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        const float error = output[i] - values[i];
+        sum += error * error;
+        output[i] = gated(gate, error * factor, output[i]);
     }
+    if (!(sum <= TR_BOUND)) {
+        return is_sound(values, n) ? TR_ERR_DIVERGED : TR_ERR_TARGET;
+    }
+    if (loss) {
+        *loss = sum / (float)n;
+    }
+    return TR_OK;
+}
+
+/* Turn the model's output into share * the gradient of the cross-entropy. */
+static tr_status cross_entropy(const tr_model *model, float *loss, int32_t label, float share)
+{
+    float *output = model->output;
+    const size_t n = model->outputs;
     if (!is_sound(output, n)) {
         return TR_ERR_DIVERGED;
     }
-    if (answer.label < 0 || answer.label >= (int32_t)n) {
+    if (label < 0 || label >= (int32_t)n) {
         return TR_ERR_LABEL;
     }
     const float top = output[largest(output, n)];
-    const float margin = top - output[answer.label];
-    const float sum = exponentials(output, top, n);
-    const float factor = share / sum;
-    for (size_t i = 0; i < n; i++) {
-        output[i] *= factor;
+    const float margin = top - output[label];
+    float sum = 0.0f;
+    if (is_activation(last_layer(model))) { /* whose output is still needed for its derivative */
+        for (size_t i = 0; i < n; i++) {
+            sum += tr_expf(output[i] - top);
+        }
+        for (size_t i = 0; i < n; i++) {
+            const float hit = i == (size_t)label ? share : 0.0f;
+            const float softmax = tr_expf(output[i] - top) * (share / sum);
+            output[i] = gated(last_layer(model)->kind, softmax - hit, output[i]);
+        }
+    } else {
+        sum = exponentials(output, top, n);
+        const float factor = share / sum;
+        for (size_t i = 0; i < n; i++) {
+            output[i] *= factor;
+        }
+        output[label] -= share;
     }
-    output[answer.label] -= share;
     if (loss) {
         *loss = tr_logf(sum) + margin;
     }
     return TR_OK;
+}
+
+/* Turn the model's output into share * the gradient of the loss with respect to what the last layer,
+ * if it is an activation, was given. Checks output, target and label; `loss` may be NULL. */
+static tr_status loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
+{
+    return model->network->loss == TR_MSE ? squared_error(model, loss, answer.values, share)
+                                          : cross_entropy(model, loss, answer.label, share);
 }
 
 /* Forward pass of one sample, then the gradient of its loss in model->output. */
