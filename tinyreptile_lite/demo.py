@@ -98,7 +98,7 @@ def _draw(result: dict[str, Any], path: Path) -> None:
     scores = np.array(list(trained.values()))
     moments = {"before adapting": scores[:, 0], "after 21 windows": scores[:, -1]}
     plot_per_device(list(trained), moments, "accuracy", right)
-    figure.suptitle("TinyReptile on four wrists never seen in training")
+    figure.suptitle("TinyReptile on a wearer never seen in training")
     save(figure, path)
     plt.close(figure)
 

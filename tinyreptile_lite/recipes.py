@@ -61,13 +61,13 @@ def _sine() -> list[Recipe]:
 def _wrist() -> list[Recipe]:
     online = OnlineSGD(0.03)
     return [
-        _adapts_as_trained(tiny_reptile(0.03, 21), 1200),
-        _adapts_as_trained(reptile(0.03, 21, epochs=4, batch=7), 1200),
-        _adapts_as_trained(reptile(0.03, 21, epochs=4, batch=7, clients=5), 240),
+        Recipe("tinyreptile", tiny_reptile(0.05, 21), 1200, online),
+        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 1200),
+        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, clients=5), 240),
         _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 1200),
-        _adapts_as_trained(fed_avg(0.03, 21, clients=5), 240),
+        Recipe("fedavg", fed_avg(0.05, 21, clients=5), 240, online),
         Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
-        Recipe("joint", joint(0.03, 21, batch=21), 1200, online),
+        Recipe("joint", joint(0.05, 21, batch=21), 1200, online),
         Recipe("scratch", None, 0, online),
     ]
 

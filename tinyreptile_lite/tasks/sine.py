@@ -77,7 +77,9 @@ class Sine:
         layers = [Scale(0.4), Dense(1, 32), Tanh(), Dense(32, 32), Tanh(), Dense(32, 1)]
         return Network(layers, "mse", (1,))
 
-    def devices(self, count: int, rng: np.random.Generator, prefix: str = "sine") -> list[SineDevice]:
+    def devices(
+        self, count: int, rng: np.random.Generator, prefix: str = "sine"
+    ) -> list[SineDevice]:
         """Draw ``count`` devices, named ``prefix-0`` and so on."""
         amplitudes = rng.uniform(0.1, 5.0, count)
         phases = rng.uniform(0, self.phase_limit, count)

@@ -3,7 +3,7 @@
 A device is one person's one arm: ten people, two arms, 20 devices. The recordings are part of the
 SPAR study (Burns et al. 2018, arXiv 1802.01489); data/README.md tells their origin and licence.
 A sample is a window of 4 seconds: 100 readings at 25 Hz of acceleration x, y, z in g and rotation
-rate x, y, z in rad/s, as float32 of shape (100, 6).
+rate x, y, z in rad/s, as float32 of shape (100, 6). Right arms are mirrored, see `MIRROR`.
 """
 
 import io
@@ -41,6 +41,9 @@ WINDOW = 4 * RATE  # readings in a window: 4 seconds
 PASSES = 3  # support windows from each recording, one after the other
 QUERY = 12  # query windows from each recording, evenly spaced over the rest
 FIRST_QUERY = PASSES * WINDOW  # the support windows end here
+# A right arm moves as a left arm in a mirror whose plane is across x: that turns acceleration x
+# round, and the rotations about y and z. Both arms are then one kind of device.
+MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class WristDevice:
         if count < 1:
             raise KitError(f"the number of windows is {count}; give at least 1")
         exercises = _passes(-(-count // len(EXERCISES)), rng)[:count]
-        starts = [rng.integers(len(self.recordings[e]) - WINDOW + 1) for e in exercises]
+        starts = np.array([rng.integers(len(self.recordings[e]) - WINDOW + 1) for e in exercises])
         x = self.augmentation.apply(self._windows(exercises, starts), rng)
         return Samples(x, self._labels(rng)[exercises])
 
@@ -161,7 +164,7 @@ class WristDevice:
         query = Samples(self._windows(exercises, starts), labels[exercises])
         return Task(self.name, support, query)
 
-    def _windows(self, exercises: Array, starts: Sequence[int] | Array) -> Array:
+    def _windows(self, exercises: Array, starts: Array) -> Array:
         pairs = zip(exercises, starts, strict=True)
         return np.stack([self.recordings[e][start : start + WINDOW] for e, start in pairs])
 
@@ -191,11 +194,11 @@ class Wrist:
     """
 
     metric = "accuracy"
-    folds = 5
-    counts = (0, 7, 14, 21)
+    folds = PEOPLE
+    counts: tuple[int, ...] = (0, 7, 14, 21)
 
     def __init__(
-        self, permute_labels: bool = False, rotation: float = 0.6, scale: float = 0.1
+        self, permute_labels: bool = False, rotation: float = 0.6, scale: float = 0.2
     ) -> None:
         self.permute_labels = permute_labels
         self.augmentation = Augmentation(rotation, scale)
@@ -229,28 +232,26 @@ class Wrist:
     def split(
         self, fold: int, rng: np.random.Generator
     ) -> tuple[Sequence[Device], Sequence[Device]]:
-        """Hold out both arms of two people; ``rng`` is not used, as the folds are fixed.
+        """Hold out both arms of one person; ``rng`` is not used, as the folds are fixed.
 
         Parameters
         ----------
         fold : int
-            0 to 4. Fold 0 holds out persons 1 and 2, fold 1 persons 3 and 4, and so on.
+            0 to 9. Fold 0 holds out person 1, and so on.
         rng : numpy.random.Generator
 
         Returns
         -------
         train : list of WristDevice
-            16 devices.
+            18 devices.
         test : list of WristDevice
-            4 devices of people who are not in ``train``.
+            2 devices of the person who is not in ``train``.
         """
         if not 0 <= fold < self.folds:
             raise KitError(f"fold is {fold}; {self.name} has folds 0 to {self.folds - 1}")
-        size = PEOPLE // self.folds
-        held_out = range(fold * size + 1, (fold + 1) * size + 1)
         devices = self.devices()
-        train = [device for device in devices if device.person not in held_out]
-        return train, [device for device in devices if device.person in held_out]
+        train = [device for device in devices if device.person != fold + 1]
+        return train, [device for device in devices if device.person == fold + 1]
 
 
 @cache
@@ -258,6 +259,8 @@ def _recordings() -> dict[tuple[int, str], tuple[Array, ...]]:
     """Recordings of each person and arm, one for each exercise, from the data file."""
     with np.load(io.BytesIO(read_data(FILE, SHA256, REMEDY)), allow_pickle=False) as file:
         signals = (file["signals"] * file["unit"]).astype(np.float32)
+        right = np.repeat(file["arm"] == ARMS.index("right"), file["lengths"])
+        signals[right] *= MIRROR
         signals.flags.writeable = False  # all devices share them
         series = np.split(signals, np.cumsum(file["lengths"])[:-1])
         owners = [(int(p), ARMS[a]) for p, a in zip(file["person"], file["arm"], strict=True)]
