@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinyreptile_lite.boards.monitor import add_flash_parser
+from tinyreptile_lite.boards.serve import add_serve_parser
 from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import (
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_adapt(commands)
     _add_compare(commands)
     add_flash_parser(commands)
+    add_serve_parser(commands)
     _add_demo(commands)
     _add_bench(commands)
     return parser
@@ -293,7 +295,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, _bench, "bench", "Measure speed on this machine.")
-    parser.add_argument("what", help="host")
+    parser.add_argument("what", help="host, wire, faults or fleet")
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -211,13 +211,16 @@ class Federation:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint (.npz) in one piece: after a crash the old or the new one is there."""
-        state = {
+        write_npz(path, phi=self.phi, state=np.array(_json(self._state())))
+
+    def _state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides phi."""
+        return {
             "identity": self._identity(),
             "round": self.round,
             "rng": self.rng.bit_generator.state,
             "history": vars(self.history),
         }
-        write_npz(path, phi=self.phi, state=np.array(_json(state)))
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of this very run.
