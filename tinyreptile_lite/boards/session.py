@@ -395,11 +395,11 @@ class Session:
         noise, end = 0, time.monotonic() + _NOISE_TIMEOUTS * self.link.timeout
         while not self._inbox:
             data = self.link.receive(self.link.timeout)
-            noise += len(data)
-            if not data or noise > _NOISE_BYTES or (noise > len(data) and time.monotonic() > end):
+            if not data or noise > _NOISE_BYTES or (noise and time.monotonic() > end):
                 self.traffic.silences += 1
                 return None
             self._take(data)
+            noise += len(data)
         return self._inbox.pop(0)
 
     def _take(self, data: bytes) -> None:
