@@ -89,6 +89,14 @@ def test_sine_adaptation_shows_only_the_points_that_were_learned():
     assert len(line(ax, "after 1 point")) == 11
 
 
+def test_common_curves_name_the_models_only():
+    x = np.linspace(-5, 5, 11)[:, None]
+    ax = plots.plot_common_curves(x, [np.sin(x), np.cos(x)], {"joint": 0 * x})
+    np.testing.assert_array_equal(line(ax, "joint"), np.hstack([x, 0 * x]))
+    assert len(ax.lines) == 3
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["joint"]
+
+
 def test_history_smooths_with_a_centred_running_mean():
     history = History(loss=[1.0, 2.0, 3.0, 4.0], outer_rate=[1.0, 0.75, 0.5, 0.25])
     ax = plots.plot_history(history, window=3)

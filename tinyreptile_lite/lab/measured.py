@@ -1,18 +1,25 @@
 """Full comparisons that take too long for a notebook, and the commands that made them.
 
-``python -m tinyreptile_lite.lab.measured`` makes all files in ``results/`` again (two to three
-hours on two cores); names after it make only these.
+``python -m tinyreptile_lite.lab.measured`` makes all files in ``results/`` again; names behind it
+make only these.
 """
 
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyreptile_lite.cli import main as tinyreptile
 from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.experiment import summary
+from tinyreptile_lite.recipes import find_recipe
+
+Array = np.ndarray
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -36,7 +43,8 @@ def measured(name: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The object that ``tinyreptile compare --json`` printed: "family", "metric" and "rows".
+        The object that ``tinyreptile compare --json`` printed, with "family", "metric" and
+        "rows"; besides, its "command" and the "recipes" it was made with.
 
     Raises
     ------
@@ -54,20 +62,56 @@ def measured(name: str) -> dict[str, Any]:
         ) from error
 
 
+def as_rows(
+    scores: Mapping[str, Array], counts: Sequence[int], metric: str
+) -> list[dict[str, Any]]:
+    """Put scores of one's own into the form that a comparison has, to plot or to print them.
+
+    Parameters
+    ----------
+    scores : mapping of str to ndarray, shape (devices, len(counts))
+        From the name of a strategy to what `evaluate` returned.
+    counts : sequence of int
+        Numbers of support samples.
+    metric : {"mse", "accuracy"}
+
+    Returns
+    -------
+    list of dict
+        With keys "strategy" and "adapted_samples"; the interval is over the devices alone.
+    """
+    return [
+        {
+            "strategy": name,
+            "adapted_samples": {
+                str(count): summary(values[None, :, i], metric) for i, count in enumerate(counts)
+            },
+        }
+        for name, values in scores.items()
+    ]
+
+
 def main(names: Sequence[str]) -> int:
     """Run the commands, all or those named, and keep what they print."""
     for name in names or COMMANDS:
         if name not in COMMANDS:
             print(unknown_name("comparison", name, COMMANDS), file=sys.stderr)
             return 2
-        part = FOLDER / f"{name}.part"
-        with part.open("w") as file, redirect_stdout(file):
+        with redirect_stdout(io.StringIO()) as printed:
             code = tinyreptile(COMMANDS[name].split())
         if code:
-            part.unlink()
             return code
+        made = {"command": f"tinyreptile {COMMANDS[name]}"} | json.loads(printed.getvalue())
+        made["recipes"] = settings(made["family"], [row["strategy"] for row in made["rows"]])
+        part = FOLDER / f"{name}.part"
+        part.write_text(json.dumps(made, indent=1) + "\n")
         part.replace(FOLDER / f"{name}.json")
     return 0
+
+
+def settings(family: str, strategies: Sequence[str]) -> dict[str, str]:
+    """Write out the recipes of today, to tell whether rows were made with others."""
+    return {name: repr(find_recipe(family, name)) for name in strategies}
 
 
 if __name__ == "__main__":

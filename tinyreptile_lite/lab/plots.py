@@ -131,6 +131,32 @@ def plot_sine_adaptation(task: Task, curves: Mapping[int, Array], ax: Axes | Non
     return ax
 
 
+def plot_common_curves(
+    x: Array, devices: Sequence[Array], models: Mapping[str, Array], ax: Axes | None = None
+) -> Axes:
+    """Curves of many devices, thin and grey, and of common models that should serve them all.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, 1)
+    devices : sequence of ndarray, shape (N, 1)
+        What each device measures at ``x``.
+    models : mapping of str to ndarray, shape (N, 1)
+        From the name of a strategy to its model's output at ``x``.
+    ax : Axes, optional
+    """
+    ax = _axes(ax)
+    for y in devices:
+        ax.plot(x[:, 0], y[:, 0], color=GREY, linewidth=0.5)
+    for name, y in models.items():
+        colour = style(name)["color"]
+        ax.plot(x[:, 0], y[:, 0], color=colour, linewidth=3, alpha=0.8, label=name)
+    ax.set_xlabel("input x")
+    ax.set_ylabel("output y")
+    ax.legend(fontsize="small")
+    return ax
+
+
 def plot_history(
     history: History, ax: Axes | None = None, window: int | None = None, label: str = "loss"
 ) -> Axes:
