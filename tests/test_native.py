@@ -35,6 +35,9 @@ NETWORKS = {
         "cross_entropy",
         (30, 6),
     ),
+    "tanh, cross-entropy": Network(
+        [Dense(4, 6), ReLU(), Dense(6, 3), Tanh()], "cross_entropy", (4,)
+    ),
     "relu, mse": Network([Dense(2, 6), Tanh(), ReLU(), Dense(6, 2), ReLU()], "mse", (2,)),
 }
 

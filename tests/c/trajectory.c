@@ -71,7 +71,7 @@ uint32_t trajectory(int which, int steps, tr_status *status)
     if (*status == TR_OK) {
         *status = tr_reset(&model, gradient);
     }
-    for (int i = 0; *status == TR_OK && i < steps; i++) {
+    for (int i = 0; *status == TR_OK && i < steps / (int)count; i++) {
         tr_samples samples = {x, targets, labels, count};
         fill(x, count * network->inputs, &state);
         fill(targets, count * (model.outputs < 3u ? model.outputs : 3u), &state);

@@ -1,4 +1,4 @@
-/* 1,000 learning steps of several networks, from numbers that are the same everywhere. */
+/* Learning with several networks, from numbers that are the same everywhere. */
 #ifndef TRAJECTORY_H
 #define TRAJECTORY_H
 
@@ -11,7 +11,7 @@ extern "C" {
 #define TRAJECTORIES 6
 #define TRAJECTORY_STEPS 1000
 
-/* Hash of all weights after the steps of one network; 0 and a status if a step failed. */
+/* Hash of all weights after so many samples of one network; 0 and a status if a step failed. */
 uint32_t trajectory(int which, int steps, tr_status *status);
 
 #ifdef __cplusplus
