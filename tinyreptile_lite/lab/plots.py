@@ -223,10 +223,11 @@ def plot_per_device(
         if values.shape != rows.shape:
             raise KitError(f"{label!r} has scores of shape {values.shape} for {len(names)} devices")
         colour, marker = colours[i % len(colours)], "osD^vP"[i % 6]
-        ax.plot(values, rows, marker, color=colour, label=f"{label} (mean {values.mean():.2f})")
+        y = rows + 0.2 * (i - (len(scores) - 1) / 2)  # equal scores must not hide each other
+        ax.plot(values, y, marker, color=colour, label=f"{label} (mean {values.mean():.2f})")
         ax.axvline(values.mean(), color=colour, linestyle=":", linewidth=1)
         worst = values.argmax() if metric == "mse" else values.argmin()
-        ax.plot(values[worst], worst, "o", markersize=14, markerfacecolor="none", color=colour)
+        ax.plot(values[worst], y[worst], "o", markersize=14, markerfacecolor="none", color=colour)
     ax.plot([], [], "o", markersize=10, markerfacecolor="none", color=BLACK, label="worst device")
     ax.set_yticks(rows, names)
     ax.set_ylim(len(names) - 0.5, -0.5)
