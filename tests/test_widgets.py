@@ -1,5 +1,7 @@
 """The widgets: their plain functions are right, and moving a control changes what they show."""
 
+from base64 import b64decode
+
 import numpy as np
 import pytest
 
@@ -146,3 +148,12 @@ def test_a_widget_prints_the_same_in_every_run(sine, rng):
     assert repr(one) == repr(two)
     assert len(repr(one)) < 110  # ipywidgets would cut it off
     assert one.image.value == two.image.value
+
+
+def test_a_widget_carries_its_picture_to_where_no_widget_lives(sine, rng):
+    net, _, tasks = sine
+    widget = widgets.adaptation_widget(net, net.init(rng), tasks)
+    bundle = widget._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == repr(widget)
+    assert b64decode(bundle["image/png"]) == bytes(widget.image.value)

@@ -4,6 +4,7 @@ The functions return numbers and know nothing of widgets; the widgets only draw 
 slider chooses between are trained together when its widget is made, so moving it answers at once.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from html import escape
@@ -64,18 +65,19 @@ def adaptation_curve(
     return evaluate(net, phi, tasks, OnlineSGD(rate), counts, rng).mean(axis=0)
 
 
-def adaptation_widget(net: Network, phi: Array, tasks: Sequence[Task]) -> "Explorer":
+def adaptation_widget(
+    net: Network, phi: Array, tasks: Sequence[Task], shown: int = 0
+) -> "Explorer":
     """Sliders for the inner rate and the number of samples; see `adaptation_curve`.
 
-    The left picture shows the first sine task, the right one the mean over all tasks.
+    The left picture shows one sine task, at position ``shown``, the right one the mean of all.
     """
 
     def draw(rate: float, samples: int) -> "Picture":
         error = adaptation_curve(net, phi, tasks, rate, samples)
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        plot_sine_adaptation(tasks[0], _outputs(net, phi, tasks[0], rate, samples), left)
-        left.set_ylim(-6, 6)
+        figure, (left, right) = _panels(2)
+        plot_sine_adaptation(tasks[shown], _outputs(net, phi, tasks[shown], rate, samples), left)
+        left.set_ylim(-6, 11)  # room for the legend
         right.plot(error, "o-", color=VERMILION)
         right.set(xlim=(-1, 33), ylim=(0.01, 100), xlabel="samples seen")
         right.set_ylabel(f"mean squared error of {len(tasks)} devices")
@@ -155,8 +157,7 @@ def outer_rate_widget() -> "Explorer":
     runs = outer_rate_runs()
 
     def draw(rate: float, annealed: bool) -> "Picture":
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
-        ax = figure.subplots()
+        figure, (ax,) = _panels(1)
         for run in runs.values():
             ax.plot(run.rounds, run.error, color=GREY, alpha=0.3, linewidth=1)
         chosen = runs[rate, annealed]
@@ -236,8 +237,7 @@ def difference_widget() -> "Explorer":
     }
 
     def draw(limit: float) -> "Picture":
-        figure = Figure(figsize=(10, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure, (left, right) = _panels(2)
         fleet = _fleet(limit, 1000, seed=0)
         for device in fleet[:12]:
             left.plot(x, device.curve(x), color=GREY, alpha=0.5)
@@ -371,8 +371,20 @@ class Explorer(ipywidgets.VBox):
         self.image.value = file.getvalue()
         self.image.layout.visibility, self.caption.value = "visible", escape(text)
 
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """Add the picture, for places where no widget lives: a page on the web, a file not run."""
+        bundle = super()._repr_mimebundle_(**options)
+        return bundle | {"image/png": b64encode(self.image.value).decode()}
+
     def __repr__(self) -> str:
         return f"<{self.title}: run the cell, then move {', '.join(self.controls)}>"
+
+
+def _panels(count: int) -> tuple[Figure, Sequence[Axes]]:
+    # Fixed margins: a layout engine would draw everything twice, and a slider must feel alive.
+    figure = Figure(figsize=(10 if count > 1 else 8, 3.6))
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.96, wspace=0.2)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def _log_scale(ax: Axes, ticks: Sequence[float]) -> None:
