@@ -131,8 +131,6 @@ def _read(data: bytes, path: Path) -> tuple[list[Record], int, int]:
         new = zlib.crc32(text, crc)
         record = _parse(text) if digits == b"%08x" % new else None
         if record is None:
-            if good + len(line) + 1 == len(data):
-                break  # the last line
             raise KitError(
                 f"the journal {path} is damaged in line {number}; "
                 "move it and its checkpoint away and start again"

@@ -1,0 +1,503 @@
+"""Boards come and go, the server is killed, and phi is what it would have been."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyreptile_lite import cli
+from tinyreptile_lite.boards import frames, pool
+from tinyreptile_lite.boards.faults import Faults, FaultyLink
+from tinyreptile_lite.boards.journal import Journal, read_journal
+from tinyreptile_lite.boards.links import LinkLost, LocalLink
+from tinyreptile_lite.boards.live import Live
+from tinyreptile_lite.boards.local import LocalBoard
+from tinyreptile_lite.boards.pool import LateLink, NativeClient, Pool, RadioSession, seated_devices
+from tinyreptile_lite.boards.serve import find_boards
+from tinyreptile_lite.boards.server import Server, Watch
+from tinyreptile_lite.boards.session import BoardClient
+from tinyreptile_lite.clients import Order, SimulatedClient
+from tinyreptile_lite.errors import DivergenceError
+from tinyreptile_lite.federation import Federation, read_checkpoint
+from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.strategies import fed_avg, reptile, tiny_reptile
+from tinyreptile_lite.tasks.sine import Sine
+
+FAMILY = Sine()
+NET = FAMILY.network()
+DEVICES = seated_devices(FAMILY, 0)
+STRATEGY = tiny_reptile(0.02, 4)
+
+
+def plug(place: int, net=NET) -> FaultyLink:
+    """A board on a link that can be unplugged."""
+    return FaultyLink(LocalLink(LocalBoard(net, DEVICES[place])), Faults())
+
+
+def seat(link, patience=4) -> BoardClient:
+    return BoardClient(link, NET, patience=patience)
+
+
+class Diary(Watch):
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def skipped(self, server, name, reason):
+        self.notes.append(("skipped", name, reason))
+
+    def returned(self, server, name):
+        self.notes.append(("returned", name))
+
+
+def serve(folder, clients, rounds=12, strategy=STRATEGY, seed=1, wait=0.0, watch=None):
+    return Server(
+        NET,
+        strategy,
+        clients,
+        rounds,
+        np.random.default_rng(seed),
+        out=folder / "phi.npz",
+        journal=folder / "phi.journal",
+        wait=wait,
+        watch=watch,
+    )
+
+
+def run(folder, clients, **options):
+    server = serve(folder, clients, **options)
+    with contextlib.closing(server):
+        server.run()
+    return server
+
+
+def rounds_of(folder) -> list[dict]:
+    return [r for r in read_journal(folder / "phi.journal") if r.get("event") == "round"]
+
+
+# ---- Without trouble -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", [STRATEGY, fed_avg(0.02, 4, 3)])
+def test_without_trouble_it_is_the_ordinary_round_loop(tmp_path, strategy):
+    boards = [seat(plug(place)) for place in range(4)]
+    plain = Federation(NET, strategy, boards, 12, np.random.default_rng(1))
+    plain.run()
+    served = run(tmp_path, [seat(plug(place)) for place in range(4)], strategy=strategy)
+    np.testing.assert_array_equal(served.phi, plain.phi)
+    assert served.history.clients == plain.history.clients
+    assert served.history.loss == plain.history.loss
+    assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
+    phi, state = read_checkpoint(tmp_path / "phi.npz")
+    np.testing.assert_array_equal(phi, plain.phi)
+    assert state["history"]["loss"] == plain.history.loss
+
+
+def test_clients_of_all_kinds_mix(tmp_path):
+    phis = []
+    for name, names in {"mix": ["numpy:2", "native:1", "local:2"], "numpy": ["numpy:5"]}.items():
+        (tmp_path / name).mkdir()
+        with Pool(names, NET, DEVICES) as pool:
+            phis.append(run(tmp_path / name, pool.clients, rounds=20).phi)
+    np.testing.assert_allclose(*phis, rtol=1e-3, atol=1e-5)
+
+
+def test_native_clients_run_what_the_core_has(rng):
+    client = SimulatedClient(NET, DEVICES[0])
+    federation = Federation(NET, reptile(0.01, 8, 2, 4), [NativeClient(client)], 3, rng)
+    assert np.isfinite(federation.run()).all()
+
+
+# ---- Boards come and go --------------------------------------------------------------------------
+
+
+def test_a_board_that_vanishes_is_skipped_and_taken_back(tmp_path):
+    links, diary = [plug(place) for place in range(3)], Diary()
+    server = serve(tmp_path, [seat(link) for link in links], rounds=40, watch=diary)
+    for number in range(40):
+        links[1].unplugged = 5 <= number < 20
+        server.step()
+    server.close()
+    skipped, returned = diary.notes
+    assert skipped == ("skipped", "sine-1", "sine-1 is unplugged; plug it in again")
+    assert returned == ("returned", "sine-1")
+    by_board = [clients[0] for clients in server.history.clients]
+    assert 1 not in by_board[5:20]
+    assert 1 in by_board[30:]
+
+
+def test_the_order_goes_to_the_next_board_with_the_same_seed(tmp_path):
+    """What a round gives is defined by phi, the order, and the board that did it."""
+    rng = np.random.default_rng(1)
+    phi, expected = NET.init(rng), []
+    clients = [SimulatedClient(NET, device) for device in DEVICES[:3]]
+    links = [plug(place) for place in range(3)]
+    links[2].unplugged = True
+    server = run(tmp_path, [seat(link) for link in links])
+    for number in range(12):
+        drawn = int(rng.choice(3, 1, replace=False, shuffle=False)[0])
+        taker = 0 if drawn == 2 else drawn
+        expected.append([taker])
+        order = server_order(number, int(rng.integers(2**32, size=1)[0]))
+        update = clients[taker].visit(phi, order)
+        phi = STRATEGY.combine(phi, [update.params], STRATEGY.outer.rate(number, 12))
+    assert server.history.clients == expected
+    np.testing.assert_allclose(server.phi, phi, rtol=1e-3, atol=1e-5)
+
+
+def server_order(number, seed):
+    return Order(number, STRATEGY.learner, STRATEGY.samples, seed)
+
+
+def test_a_board_does_two_orders_if_too_few_are_left(tmp_path):
+    links = [plug(place) for place in range(3)]
+    links[0].unplugged = links[1].unplugged = True
+    server = run(tmp_path, [seat(link) for link in links], strategy=fed_avg(0.02, 4, 3), rounds=2)
+    assert server.history.clients == [[2, 2, 2], [2, 2, 2]]
+
+
+class Babbling(LocalLink):
+    """A port behind which something quite different talks."""
+
+    def receive(self, seconds):
+        super().receive(seconds)
+        return b"Temperature: 21.5 C\r\n" * 40
+
+
+@pytest.mark.parametrize(
+    ("link", "reason"),
+    [
+        (lambda: plug(1, FAMILY_OF_16), "holds another network"),
+        (lambda: Babbling(LocalBoard(NET, DEVICES[1])), "flash the sketch FederatedClient"),
+    ],
+)
+def test_what_is_no_board_of_this_run_is_skipped(tmp_path, link, reason):
+    diary = Diary()
+    server = run(tmp_path, [seat(plug(0)), seat(link())], watch=diary)
+    assert {client for (client,) in server.history.clients} == {0}
+    assert diary.notes[0][:2] == ("skipped", "sine-1")
+    assert reason in diary.notes[0][2]
+
+
+FAMILY_OF_16 = type(NET)([*NET.layers[:2], *NET.layers[-1:]], "mse", (1,))
+
+
+class Poisoned(SimulatedClient):
+    """Sends NaN."""
+
+    def visit(self, phi, order):
+        return super().visit(phi, order)._replace(params=np.full_like(phi, np.nan))
+
+
+def test_what_is_not_finite_never_reaches_phi(tmp_path):
+    clean = [SimulatedClient(NET, device) for device in DEVICES[:2]]
+    server = run(tmp_path, [Poisoned(NET, DEVICES[2]), *clean])
+    assert np.isfinite(server.phi).all()
+    assert {client for (client,) in server.history.clients} == {1, 2}
+
+
+def test_if_everybody_diverges_the_inner_rate_is_wrong(tmp_path, refuses):
+    server = serve(tmp_path, [Poisoned(NET, DEVICES[0])], wait=60.0)
+    phi = server.phi.copy()
+    with refuses("lower the inner rate", error=DivergenceError):
+        server.run()
+    server.close()
+    np.testing.assert_array_equal(server.phi, phi)
+
+
+def test_if_nobody_is_left_the_run_can_go_on_later(tmp_path, refuses):
+    whole = run(tmp_path_of(tmp_path, "whole"), [seat(plug(0)), seat(plug(1))])
+    links = [plug(0), plug(1)]
+    server = serve(tmp_path, [seat(link) for link in links])
+    for _ in range(5):
+        server.step()
+    for link in links:
+        link.unplugged = True
+    with refuses("no board has taken part", "plug it in again", "goes on where it was"):
+        server.run()
+    server.close()
+    again = run(tmp_path, [seat(plug(0)), seat(plug(1))])
+    np.testing.assert_array_equal(again.phi, whole.phi)
+    assert again.history == whole.history
+
+
+def tmp_path_of(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
+def test_a_board_that_is_late_takes_part_from_then_on(tmp_path):
+    there = []
+
+    def open_link():
+        if not there:
+            raise LinkLost("there is no board on /dev/late; plug it in")
+        return plug(1)
+
+    late = LateLink("/dev/late", open_link, 1039, 0.01)
+    server = serve(tmp_path, [seat(plug(0)), seat(late)], rounds=40)
+    for number in range(40):
+        if number == 10:
+            there.append(True)
+        server.step()
+    server.close()
+    by_board = [clients[0] for clients in server.history.clients]
+    assert 1 not in by_board[:10]
+    assert 1 in by_board[20:]
+
+
+# ---- Refused -------------------------------------------------------------------------------------
+
+
+def test_two_boards_with_one_id_are_refused(tmp_path, refuses):
+    twin = LocalLink(LocalBoard(NET, DEVICES[0]))
+    twin.name = "/dev/twin"
+    with refuses("/dev/twin", "sine-0", "one id", "an id of its own"):
+        serve(tmp_path, [seat(plug(0)), seat(twin)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_board_named_twice_is_refused(tmp_path, refuses):
+    with refuses("one name", "once"):
+        serve(tmp_path, [seat(plug(0)), seat(plug(0))])
+
+
+def test_no_board_at_all_is_refused_and_leaves_no_files(tmp_path, refuses):
+    link = plug(0)
+    link.unplugged = True
+    with refuses("no board can take part", "plug it in"):
+        serve(tmp_path, [seat(link)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_of_another_run_are_refused_and_left_alone(tmp_path, refuses):
+    run(tmp_path, [seat(plug(0)), seat(plug(1))], rounds=3)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    clients = [seat(plug(0)), seat(plug(1))]
+    with refuses("phi.npz", "another rounds", "another file name"):
+        serve(tmp_path, clients, rounds=4)
+    with refuses("phi.npz", "another seed"):
+        serve(tmp_path, clients, rounds=3, seed=2)
+    (tmp_path / "phi.npz").rename(tmp_path / "kept.npz")
+    with refuses("phi.journal", "another run"):
+        serve(tmp_path, clients, rounds=4)
+    with refuses("phi.journal", "3 rounds", "phi.npz", "missing"):
+        serve(tmp_path, clients, rounds=3)
+    (tmp_path / "kept.npz").rename(tmp_path / "phi.npz")
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_journal_that_does_not_fit_its_checkpoint_is_refused(tmp_path, refuses):
+    server = serve(tmp_path, [seat(plug(0))])
+    server.step()
+    old = (tmp_path / "phi.npz").read_bytes()
+    server.step()
+    server.step()
+    server.close()
+    (tmp_path / "phi.npz").write_bytes(old)
+    with refuses("1 rounds", "3", "right file back"):
+        serve(tmp_path, [seat(plug(0))])
+
+
+@pytest.mark.parametrize(
+    ("words", "answers"),
+    [
+        (["foo:1"], ["unknown board 'foo:1'", "virtual:8"]),
+        (["local"], ["does not say how many", "local:4"]),
+        (["local:0"], ["does not say how many"]),
+        (["/dev/ttyACM77"], ["no board on /dev/ttyACM77", "plug it in"]),
+        (["COM77"], ["no board on COM77"]),
+        (["/dev/null"], ["no board on /dev/null"]),
+        (["numpy:4", "--strategy", "joint"], ["joint", "choose tinyreptile"]),
+        (["numpy:4", "--strategy", "fedavg"], ["10 clients", "4"]),
+        (["local:4", "--strategy", "reptile"], ["MinibatchSGD", "choose tiny_reptile"]),
+        (["numpy:4", "--faults", "drop=2"], ["drop is 2.0", "0 to 1"]),
+        (["numpy:99", "--family", "wrist"], ["99 boards", "ask for fewer"]),
+        (["numpy:1", "--out", "nowhere/phi.npz"], ["nowhere", "No such file"]),
+    ],
+)
+def test_slips_on_the_command_line(tmp_path, monkeypatch, capsys, words, answers):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["serve", *words]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    for answer in answers:
+        assert answer in sentence
+
+
+@pytest.mark.parametrize("words", [["ble:TinyReptile-0000"], ["ble"]])
+def test_no_bluetooth_or_nobody_there_is_one_sentence(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["serve", *words]) == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert any(part in sentence for part in ("switch it on", "switch one on"))
+
+
+# ---- Killed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals and SIGKILL are Unix")
+def test_a_server_killed_at_any_moment_goes_on_where_it_was(tmp_path):
+    """Real processes: three boards on serial ports in one, the server in another."""
+    rounds = 100
+    with ports("local:3") as names:
+        command = [sys.executable, "-m", "tinyreptile_lite.cli", "serve", *names]
+        command += ["--rounds", str(rounds), "--out", str(tmp_path / "phi.npz"), "--json"]
+        kills = np.random.default_rng(7).integers(5, 40, size=3)
+        for count in kills:
+            kill_after(command, tmp_path / "phi.journal", int(count))
+        last = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert json.loads(last.stdout)["rounds"] == rounds, last.stderr
+    records = read_journal(tmp_path / "phi.journal")
+    done = [record["round"] for record in records if record.get("event") == "round"]
+    assert done == list(range(1, rounds + 1))  # none lost, none doubled
+    starts = [record["round"] for record in records if record.get("event") == "start"]
+    assert len(starts) == 1 + len(kills)
+    assert all(0 < start < rounds for start in starts[1:])
+    np.testing.assert_array_equal(read_checkpoint(tmp_path / "phi.npz")[0], unbroken(rounds))
+
+
+@contextlib.contextmanager
+def ports(*boards):
+    """Serial ports of boards that another process plays."""
+    command = [sys.executable, "-m", "tinyreptile_lite.boards.terminals", *boards]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as player:
+        try:
+            yield player.stdout.readline().split()
+        finally:
+            player.terminate()
+
+
+def kill_after(command, journal: Path, lines: int) -> None:
+    """Start a server and kill it when it has added so many lines to its journal."""
+    before = count_lines(journal)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        end = time.monotonic() + 60
+        while count_lines(journal) < before + lines and time.monotonic() < end:
+            assert server.poll() is None
+            time.sleep(0.002)
+        server.send_signal(signal.SIGKILL)
+
+
+def count_lines(journal: Path) -> int:
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def unbroken(rounds: int) -> np.ndarray:
+    """The same run with the same devices, in this process and without a server."""
+    with Pool(["local:3"], NET, DEVICES) as pool:
+        strategy = find_recipe("sine", "tinyreptile").strategy
+        rng = np.random.default_rng([0, 0])
+        return Federation(NET, strategy, pool.clients, rounds, rng).run()
+
+
+@pytest.mark.parametrize("moment", ["save", "write", "watch"])
+def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
+    """Die before the checkpoint, between checkpoint and journal, and after both."""
+    whole = run(tmp_path_of(tmp_path, "whole"), [seat(plug(0)), seat(plug(1))])
+    server = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
+    for _ in range(5):
+        server.step()
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    if moment == "save":
+        server.save = die
+    elif moment == "watch":
+        server.watch.done = die
+    else:
+        plain = server.journal.write
+        server.journal.write = lambda r, sync=False: die() if sync else plain(r)
+    with pytest.raises(KeyboardInterrupt):
+        server.step()
+    server.close()
+    again = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
+    assert again.round == (5 if moment == "save" else 6)
+    again.run()
+    again.close()
+    np.testing.assert_array_equal(again.phi, whole.phi)
+    assert again.history == whole.history
+    assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
+
+
+# ---- Found boards, the live view, Bluetooth ------------------------------------------------------
+
+
+def test_a_run_with_found_boards_keeps_them(tmp_path, monkeypatch, capsys):
+    journal = tmp_path / "phi.journal"
+    monkeypatch.setattr(pool, "usb_ports", lambda: ["/dev/b", "/dev/a"])
+    assert find_boards(["usb", "numpy:1"], journal) == ["/dev/b", "/dev/a", "numpy:1"]
+    Journal(journal, {"found": ["/dev/a", "numpy:1"]}).close()
+    monkeypatch.setattr(pool, "usb_ports", lambda: ["/dev/c"])
+    assert find_boards(["usb", "numpy:1"], journal) == ["/dev/a", "numpy:1"]
+    assert "left out: /dev/c" in capsys.readouterr().err
+
+
+def test_the_command_line_tells_what_happens(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["serve", "local:2", "numpy:1", "--rounds", "30", "--faults", "drop=0.1,flip=0.05"]
+    assert cli.main(words) == 0
+    seen = capsys.readouterr()
+    assert "3 of 3 boards, 30 rounds" in seen.err
+    assert "round 30 of 30, loss" in seen.err
+    assert "unanswered" in seen.err
+    assert "\x1b" not in seen.err  # no terminal: plain lines
+    assert "30 rounds with 3 boards" in seen.out
+    assert cli.main([*words, "--json"]) == 0  # nothing is left to do
+    result = json.loads(capsys.readouterr().out)
+    assert result["rounds"] == 30
+    assert [board["name"] for board in result["boards"]][2] == "numpy:sine-2"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are Unix")
+def test_on_a_terminal_the_table_stays_in_place(tmp_path):
+    import pty  # Unix only
+
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as stream:
+        links = [plug(0), plug(1)]
+        links[1].unplugged = True
+        run(tmp_path, [seat(link) for link in links], watch=Live(stream))
+        shown = os.read(master, 65536).decode()
+    os.close(master)
+    assert "\x1b[3A\x1b[J" in shown  # two boards and a line of sums
+    assert "round 12 of 12" in shown
+    assert "away" in shown
+
+
+def test_over_bluetooth_one_board_is_connected_at_a_time():
+    connected = set()
+
+    class Air(LocalLink):
+        def send(self, data):
+            connected.add(self)
+            assert connected == {self}
+            super().send(data)
+
+        def close(self):
+            connected.discard(self)
+
+    clients = [seat(Air(LocalBoard(NET, device))) for device in DEVICES[:3]]
+    for client in clients:
+        client.session = RadioSession(client.session.link, NET)
+    Federation(NET, fed_avg(0.02, 4, 3), clients, 3, np.random.default_rng(0)).run()
+
+
+def test_an_older_wire_version_is_one_sentence(tmp_path, refuses):
+    class Old(LocalLink):
+        """Flashed with a kit of another version."""
+
+        def receive(self, seconds):
+            contents = frames.Decoder().feed(super().receive(seconds))
+            return b"".join(frames.wrap(bytes([0]) + content[1:]) for content in contents)
+
+    with refuses("speaks wire version 0", "flash FederatedClient of this kit"):
+        serve(tmp_path, [seat(Old(LocalBoard(NET, DEVICES[0])))])
