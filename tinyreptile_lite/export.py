@@ -80,17 +80,15 @@ def export(
     folder = Path(folder)
     if not folder.is_dir():
         raise KitError(f"there is no folder {folder}; make it first, or choose another")
-    files = {
-        folder / f"{name}.h": _header(net, phi, name, command),
-        folder / f"{name}.c": _source(net, phi, name),
-    }
+    header, source = folder / f"{name}.h", folder / f"{name}.c"
+    files = {header: _header(net, phi, name, command), source: _source(net, phi, name)}
     for path in files:
         _check_ours(path)
     for path, text in files.items():
         new = path.with_name(f".{path.name}.new")
         new.write_text(text, encoding="utf-8", newline="\n")
         new.replace(path)
-    return Exported(*files, name)
+    return Exported(header, source, name)
 
 
 def c_name(name: str) -> str:

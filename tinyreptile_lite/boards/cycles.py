@@ -78,7 +78,9 @@ def cost(mnemonic: str, operands: str) -> int:
         return 1 + _single_registers(operands)
     if name in ("vldr", "vstr"):
         return 3 if operands.startswith("d") else 2
-    if name == "vmov" and operands.count(",") == 2:  # two core registers and two singles
+    if (
+        name == "vmov" and operands.count(",") >= 2
+    ):  # two core registers, and a double or two singles
         return 2
     return FIXED.get(name, 1)
 

@@ -1,0 +1,65 @@
+"""What an online step costs on the virtual board; counted, so the same in every run."""
+
+import pytest
+
+from tinyreptile_lite.bench import device
+from tinyreptile_lite.boards.counter import Block
+from tinyreptile_lite.boards.cycles import cost, model
+from tinyreptile_lite.boards.firmware import find_compiler
+
+# instructions, modelled cycles, bytes of RAM for weights, workspace, model and stack
+GOALS = {
+    "mlp_1_32_32_1": (13_500, 20_000, 5.4 * 1024),
+    "mlp_64_32_10": (22_000, 38_000, 10.3 * 1024),
+}
+
+
+@pytest.mark.parametrize("name", GOALS)
+def test_an_online_step_reaches_its_goals(name):
+    case = device.cases()[name]
+    measured = device.measure(case, reptile=False)
+    instructions, cycles, ram = GOALS[name]
+    slack = 1 if find_compiler().name == "arm-none-eabi-gcc" else 1.02  # the goals are GCC's
+    assert measured.executed.instructions / case.samples <= slack * instructions
+    assert measured.executed.cycles / case.samples <= cycles
+    assert measured.ram <= ram
+
+
+def test_reptile_needs_its_samples_and_its_gradient():
+    case = device.cases()["mlp_64_32_10"]
+    online, reptile = (device.measure(case, kind) for kind in (False, True))
+    assert online.gradient == 0
+    assert reptile.gradient == reptile.weights == online.weights == 4 * case.net.size
+    assert reptile.samples == case.samples * online.samples == case.samples * 65 * 4
+    assert reptile.executed.instructions > 2 * online.executed.instructions
+    assert reptile.ram + reptile.samples > 2 * (online.ram + online.samples)
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "operands", "cycles"),
+    [
+        ("vmul.f32", "s0, s1, s2", 1),
+        ("vfma.f32", "s0, s1, s2", 3),
+        ("vdiv.f32", "s0, s1, s2", 14),
+        ("vldr", "s0, [r1, #4]", 2),
+        ("vldr", "d0, [r1, #4]", 3),
+        ("vldmia", "r1!, {s0, s1, s2}", 4),
+        ("vpush", "{d8, d9}", 5),
+        ("ldr.w", "r0, [r1]", 2),
+        ("ldrne", "r0, [r1]", 2),
+        ("push.w", "{r4, r5, lr}", 4),
+        ("adds", "r0, r0, #1", 1),
+        ("vmov", "s0, s1, r0, r1", 2),
+        ("vmov.f32", "s0, s1", 1),
+        ("bics", "r0, r1", 1),
+    ],
+)
+def test_cycles_follow_the_manuals_table(mnemonic, operands, cycles):
+    assert cost(mnemonic, operands) == cycles
+
+
+def test_a_branch_costs_more_where_it_is_taken():
+    code = bytes.fromhex("0138fdd1")  # subs r0, #1; bne to itself
+    executed = model([Block(address=0, size=4, runs=10, falls=1)], lambda at, size: code)
+    assert executed.instructions == 20
+    assert executed.cycles == 20 + 9 * 2
