@@ -15,9 +15,14 @@ Rows = list[dict[str, Any]]
 def find_bench(name: str) -> Callable[[], Rows]:
     """Look a benchmark up by name; raises `KitError` that lists the known ones."""
     # Imported late: a benchmark may need packages that the rest of the kit does not.
-    from tinyreptile_lite.bench import host
+    from tinyreptile_lite.bench import faults, fleet, host, kills, wire
 
-    known: dict[str, Callable[[], Rows]] = {"host": host.rows}
+    known: dict[str, Callable[[], Rows]] = {
+        "host": host.rows,
+        "wire": wire.rows,
+        "faults": lambda: faults.rows() + kills.rows(),
+        "fleet": fleet.rows,
+    }
     if name not in known:
         raise unknown_name("benchmark", name, known)
     return known[name]
