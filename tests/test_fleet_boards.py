@@ -1,0 +1,192 @@
+"""Virtual boards in worker processes: separate machines, each with its own wearer."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tinyreptile_lite.boards import VirtualNano
+from tinyreptile_lite.boards.fleet import Fleet, firmware_for, recording
+from tinyreptile_lite.boards.frames import Source
+from tinyreptile_lite.boards.links import LinkLost, LocalLink, VirtualLink
+from tinyreptile_lite.boards.local import LocalBoard
+from tinyreptile_lite.boards.pool import Pool, seated_devices
+from tinyreptile_lite.boards.server import Server
+from tinyreptile_lite.boards.session import BoardClient
+from tinyreptile_lite.clients import Order
+from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.strategies import fed_avg
+from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.base import Samples
+
+FAMILY = find_family("sine")
+NET = FAMILY.network()
+DEVICES = seated_devices(FAMILY, 0)[:3]
+RATE = OnlineSGD(0.02)
+
+
+def order(number: int) -> Order:
+    return Order(number, RATE, 4, number)
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet(NET, DEVICES, workers=2) as boards:
+        yield boards
+
+
+def clients_of(fleet):
+    return [BoardClient(link, NET) for link in fleet.links]
+
+
+def test_boards_in_processes_learn_what_boards_here_learn(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    clients = clients_of(fleet)
+    learned = {client.name: client.visit(phi, order(1)).params for client in clients}
+    for worker in fleet.workers:
+        for board in worker._boards:
+            nano = VirtualNano(firmware_for(NET, DEVICES[0]), seed=board.seed)
+            alone = BoardClient(VirtualLink(nano, "alone"), NET).visit(phi, order(1)).params
+            np.testing.assert_array_equal(learned[board.name], alone)
+    assert len({params.tobytes() for params in learned.values()}) == 3  # three waves
+    assert len({client.session.board.device for client in clients}) == 3
+
+
+def test_they_sit_on_all_workers(fleet):
+    assert [len(worker.links) for worker in fleet.workers] == [2, 1]
+    assert [link.name for link in fleet.links] == [f"virtual:sine-{n}" for n in range(3)]
+
+
+def test_a_reset_board_does_its_round_again(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    link = fleet.links[0]
+    client = BoardClient(link, NET)
+    first = client.visit(phi, order(2))
+    link.reset()
+    again = client.visit(phi, order(2))
+    np.testing.assert_array_equal(first.params, again.params)
+    assert client.session.traffic.restarts > 0
+
+
+def test_a_process_that_dies_is_a_lost_link_and_comes_back(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    client = clients_of(fleet)[1]
+    first = client.visit(phi, order(3))
+    worker = next(worker for worker in fleet.workers if client.session.link in worker.links)
+    worker.process.kill()
+    worker.process.wait()
+    with pytest.raises(LinkLost, match="has ended"):
+        client.session.link.receive(0.1)
+    np.testing.assert_array_equal(client.visit(phi, order(3)).params, first.params)
+    assert client.session.traffic.reconnects > 0
+
+
+def test_a_server_visits_the_boards_of_a_round_side_by_side(fleet, tmp_path):
+    def run(folder, clients):
+        server = Server(
+            NET,
+            fed_avg(0.02, 4, 3),
+            clients,
+            3,
+            np.random.default_rng(0),
+            out=folder / "phi.npz",
+            journal=folder / "phi.journal",
+        )
+        phi = server.run()
+        server.close()
+        return phi
+
+    (tmp_path / "again").mkdir()
+    first, again = run(tmp_path, clients_of(fleet)), run(tmp_path / "again", clients_of(fleet))
+    np.testing.assert_array_equal(first, again)
+
+
+PARENT = """
+import json, sys
+from tinyreptile_lite.boards.fleet import Fleet
+from tinyreptile_lite.boards.pool import seated_devices
+from tinyreptile_lite.tasks import find_family
+family = find_family("sine")
+fleet = Fleet(family.network(), seated_devices(family, 0)[:2], workers=2)
+print(json.dumps([worker.process.pid for worker in fleet.workers]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_over_when_the_server_is_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        workers = json.loads(parent.stdout.readline())
+        parent.kill()
+    end = time.monotonic() + 30
+    while any(map(lives, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(lives, workers))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; a dead one that nobody has waited for does not."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return shown.stdout.strip()[:1] not in ("", "Z")
+
+
+# ---- Recordings ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wrist():
+    family = find_family("wrist")
+    return family.network(), seated_devices(family, 0)
+
+
+def test_each_board_plays_its_own_wearers_recordings(wrist):
+    """The board's rounds are those of a board here that draws from the same windows."""
+    net, wearers = wrist
+    phi = net.init(np.random.default_rng(0))
+    names = [device.name for device in wearers[:2]]
+    with Pool(["virtual:2"], net, wearers) as pool:
+        assert [client.name for client in pool.clients] == [f"virtual:{name}" for name in names]
+        updates = [client.visit(phi, Order(0, RATE, 3, 5)) for client in pool.clients]
+    for update, wearer in zip(updates, wearers, strict=False):
+        board = BoardClient(LocalLink(LocalBoard(net, Replay(wearer))), net)
+        expected = board.visit(phi, Order(0, RATE, 3, 5))
+        np.testing.assert_allclose(update.params, expected.params, rtol=1e-3, atol=1e-6)
+
+
+class Replay:
+    """Draws windows as source.h does."""
+
+    def __init__(self, wearer):
+        self.name, self.windows = wearer.name, recording(wearer)
+
+    def stream(self, count, rng):
+        rows = np.array([next(self.dice) % len(self.windows.y) for _ in range(count)])
+        return Samples(self.windows.x[rows], self.windows.y[rows])
+
+    @property
+    def dice(self):
+        if not hasattr(self, "_dice"):
+            self._dice = xorshift(5)
+        return self._dice
+
+
+def xorshift(seed):
+    state = (seed * 2654435761 & 0xFFFFFFFF) ^ 0x9E3779B9 or 1
+    for number in range(10_000):
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        if number >= 4:
+            yield state
+
+
+def test_many_chunks_at_once_are_not_noise(wrist):
+    """A burst of good frames, longer than what a port may babble, was taken for silence."""
+    net, wearers = wrist
+    client = BoardClient(LocalLink(LocalBoard(net, wearers[0])), net, Source.DATA, patience=2)
+    client.visit(net.init(np.random.default_rng(0)), Order(0, RATE, 2, 0))
+    assert client.session.traffic.silences == 0
