@@ -3,19 +3,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help lab test lint demo bench student clean
+.PHONY: help lab test lint fuzz demo bench student clean
 
 help:
 	@echo "make lab    set everything up and open the course in JupyterLab"
 	@echo "make test   set everything up and pass all tests"
 	@echo "make demo   the whole story in the terminal, in two minutes"
 	@echo "make bench  speed on this machine (installs PyTorch first)"
+	@echo "make fuzz   ten million damaged frames into both wire decoders"
 	@echo "make student  the students' copies of the notebooks, without solutions"
 	@echo "make clean  delete what was built"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,test]'
 	touch $@
 
 lab: $(READY)
@@ -29,6 +30,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(READY)
+	cd tests && ../$(BIN)/python fuzz_wire.py --frames 10000000
 
 demo: $(READY)
 	$(BIN)/tinyreptile demo --out build/demo

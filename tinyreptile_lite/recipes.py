@@ -7,7 +7,7 @@ number of samples, except where its name says otherwise.
 from dataclasses import dataclass, replace
 
 from tinyreptile_lite.errors import at_least_one, unknown_name
-from tinyreptile_lite.learners import Learner, OnlineSGD
+from tinyreptile_lite.learners import Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.strategies import (
     Strategy,
     fed_avg,
@@ -67,8 +67,9 @@ def _wrist() -> list[Recipe]:
         _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 1200),
         Recipe("fedavg", fed_avg(0.05, 21, clients=5), 240, online),
         Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
-        Recipe("joint", joint(0.05, 21, batch=21), 1200, online),
-        Recipe("scratch", None, 0, online),
+        Recipe("joint", joint(0.1, 21, batch=7), 1200, online),
+        # Without a start, one pass teaches nothing: this device keeps its windows and repeats them.
+        Recipe("scratch", None, 0, MinibatchSGD(0.1, epochs=60, batch=7)),
     ]
 
 
