@@ -24,6 +24,7 @@ from tinyreptile_lite.experiment import (
     population,
     summary,
 )
+from tinyreptile_lite.export import export
 from tinyreptile_lite.federation import read_checkpoint
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.recipes import find_recipe, recipes
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_adapt(commands)
     _add_compare(commands)
+    _add_export(commands)
     add_flash_parser(commands)
     add_serve_parser(commands)
     _add_demo(commands)
@@ -181,8 +183,7 @@ def _adapt(options: argparse.Namespace) -> None:
 
 def _load_phi(path: Path, net: Network, people: Population) -> np.ndarray:
     phi, state = read_checkpoint(path)
-    if state["identity"].get("network") != net.config() or phi.size != net.size:
-        raise KitError(f"{path} holds phi of another network; name the file of this task family")
+    _check_network(path, phi, state, net)
     source = state["identity"].get("data")
     if source != people.source:  # devices of another fold may have been trained on
         raise KitError(
@@ -190,6 +191,34 @@ def _load_phi(path: Path, net: Network, people: Population) -> np.ndarray:
             "name the same task family and --fold"
         )
     return phi
+
+
+def _check_network(path: Path, phi: np.ndarray, state: dict[str, Any], net: Network) -> None:
+    if state["identity"].get("network") != net.config() or phi.size != net.size:
+        raise KitError(f"{path} holds phi of another network; name the file of this task family")
+
+
+# export
+
+
+def _add_export(commands: Any) -> None:
+    parser = _command(commands, _export, "export", "Write phi as C files for a sketch.")
+    _add_family(parser)
+    parser.add_argument("--phi", type=Path, default=Path("phi.npz"), help="what train wrote")
+    parser.add_argument("--out", type=Path, default=Path(), help="the sketch's folder")
+    parser.add_argument("--name", default="phi", help="name of the files and in C")
+
+
+def _export(options: argparse.Namespace) -> None:
+    net = find_family(options.family).network()
+    phi, state = read_checkpoint(options.phi)
+    _check_network(options.phi, phi, state, net)
+    identity = state["identity"]
+    data, strategy = identity["data"], identity["strategy"]["name"]
+    origin = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
+    files = export(net, phi, options.out, options.name, origin)
+    result = {"header": str(files.header), "source": str(files.source), "weights": net.size}
+    _report(options, result, "wrote {header} and {source}: {weights:,} weights".format(**result))
 
 
 # compare

@@ -15,10 +15,11 @@ Rows = list[dict[str, Any]]
 def find_bench(name: str) -> Callable[[], Rows]:
     """Look a benchmark up by name; raises `KitError` that lists the known ones."""
     # Imported late: a benchmark may need packages that the rest of the kit does not.
-    from tinyreptile_lite.bench import faults, fleet, host, kills, wire
+    from tinyreptile_lite.bench import device, faults, fleet, host, kills, wire
 
     known: dict[str, Callable[[], Rows]] = {
         "host": host.rows,
+        "device": device.device_rows,
         "wire": wire.rows,
         "faults": lambda: faults.rows() + kills.rows(),
         "fleet": fleet.rows,
