@@ -324,7 +324,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _add_bench(commands: Any) -> None:
     parser = _command(commands, _bench, "bench", "Measure speed on this machine.")
-    parser.add_argument("what", help="host, wire, faults or fleet")
+    parser.add_argument("what", help="host, device, wire, faults or fleet")
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def find_bench(name: str) -> Callable[[], Rows]:
 
     known: dict[str, Callable[[], Rows]] = {
         "host": host.rows,
-        "device": device.device_rows,
+        "device": device.rows,
         "wire": wire.rows,
         "faults": lambda: faults.rows() + kills.rows(),
         "fleet": fleet.rows,
