@@ -8,6 +8,10 @@ head of every test run says which were used.
 import shutil
 import sys
 
+import pytest
+
+from tinyreptile_lite._native import find_compiler
+
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 HOST_GCC = shutil.which("gcc")
 HOST = {"zig": ZIG} | ({"gcc": (HOST_GCC,)} if HOST_GCC else {})
@@ -20,12 +24,18 @@ SANITIZERS = {
 }
 STRICTEST = "gcc" if HOST_GCC else "zig"
 
+CC = find_compiler()  # the system's, or the wheel's
+
+needs_nm = pytest.mark.skipif(not shutil.which("nm"), reason="apt install binutils")
+
 
 def report() -> list[str]:
     """Say in the head of the test run what is used."""
     lines = [f"compilers: board {', '.join(BOARD)}; computer {', '.join(HOST)}"]
     if "gcc" not in BOARD:
         lines.append("also tested if installed: apt install gcc-arm-none-eabi (Debian, Ubuntu)")
+    if not shutil.which("nm"):
+        lines.append("symbol tables are tested if installed: apt install binutils")
     if not HOST_GCC:
         lines.append("address sanitizer only if installed: apt install gcc (Debian, Ubuntu)")
     return lines

@@ -1,11 +1,11 @@
 """Generated C source: compiles, is the network, and never replaces what somebody wrote."""
 
 import re
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from compilers import CC, needs_nm
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,11 +49,9 @@ def test_the_files_compile_and_are_the_network(net, tmp_path, rng):
     assert (files.header.name, files.source.name) == ("my_phi.h", "my_phi.c")
     main = tmp_path / "main.c"
     main.write_text(PROGRAM.replace("NAME", "my_phi").replace("UPPER", "MY_PHI"))
-    compiler = shutil.which("cc") or ""
-    assert compiler, "this test needs a C compiler; install it with: apt install gcc"
     flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{CORE}"]
     sources = [main, files.source, CORE / "tinyreptile_core.c"]
-    subprocess.run([compiler, *flags, *sources, "-o", tmp_path / "main"], check=True)
+    subprocess.run([*CC, *flags, *sources, "-o", tmp_path / "main"], check=True)
     done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)
     numbers = np.array(done.stdout.split(), np.float32)
     assert np.array_equal(numbers[: net.size].view(np.uint32), phi.view(np.uint32))
@@ -61,11 +59,11 @@ def test_the_files_compile_and_are_the_network(net, tmp_path, rng):
     np.testing.assert_allclose(numbers[net.size :], net.predict(phi, x)[0], rtol=1e-4, atol=1e-6)
 
 
+@needs_nm
 def test_the_weights_stay_in_flash(tmp_path, rng):
     files = export(SINE, SINE.init(rng), tmp_path)
     target = tmp_path / "phi.o"
-    compiler = shutil.which("cc") or ""
-    subprocess.run([compiler, f"-I{CORE}", "-c", files.source, "-o", target], check=True)
+    subprocess.run([*CC, f"-I{CORE}", "-c", files.source, "-o", target], check=True)
     names = subprocess.run(["nm", target], capture_output=True, text=True, check=True).stdout
     kinds = {line.split()[-1]: line.split()[-2] for line in names.splitlines()}
     assert kinds["phi"] == "R"  # read-only data

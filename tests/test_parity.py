@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from compilers import CC
 
 from tinyreptile_lite._native import CORE
 from tinyreptile_lite.boards import VirtualNano
@@ -37,11 +38,9 @@ void loop() { delay(1000); }
 def host(tmp_path_factory) -> list[str]:
     """Hashes of all weights after 1,000 steps, networks and losses as in trajectory.c."""
     program = tmp_path_factory.mktemp("host") / "trajectory"
-    compiler = shutil.which("cc")
-    assert compiler, "this test needs a C compiler; install it with: apt install gcc"
     drivers = [DRIVERS / "trajectory.c", DRIVERS / "trajectory_main.c"]
     flags = ["-std=c99", "-O2", f"-I{CORE}"]
-    command = [compiler, *flags, *drivers, CORE / "tinyreptile_core.c", "-o", program]
+    command = [*CC, *flags, *drivers, CORE / "tinyreptile_core.c", "-o", program]
     subprocess.run(command, check=True)
     done = subprocess.run([program, str(STEPS)], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
