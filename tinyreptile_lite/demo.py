@@ -9,11 +9,13 @@ import numpy as np
 from tinyreptile_lite.costs import device_ram, sample_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.experiment import build, population, summary
+from tinyreptile_lite.experiment import build, population
+from tinyreptile_lite.federation import History
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
 
 FAMILY = "wrist"
+FOLD = 2  # leaves out person 3
 DRAWS = 10  # orders of the support stream for each device
 
 
@@ -47,7 +49,7 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
         raise KitError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
     family = find_family(FAMILY)
     recipe = find_recipe(FAMILY, "tinyreptile")
-    people = population(family, draws=DRAWS)
+    people = population(family, FOLD, DRAWS)
     federation = build(family, recipe, people, rng)
     net = federation.net
     random_start = federation.phi.copy()
@@ -72,33 +74,25 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
         "recording_bytes": recipe.strategy.samples * sample_bytes(net),
         "device_ram_bytes": device_ram(net, recipe.adaptation, recipe.strategy.samples).total,
     }
-    _draw(result, out / "demo.png")
+    _draw(result, federation.history, out / "demo.png")
     (out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")
     return result, _story(result, out)
 
 
-def _draw(result: dict[str, Any], path: Path) -> None:
+def _draw(result: dict[str, Any], history: History, path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    from tinyreptile_lite.lab.plots import plot_adaptation, plot_per_device, save
+    from tinyreptile_lite.lab.plots import plot_history, save, style
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 4.5), layout="constrained")
-    rows = [
-        {
-            "strategy": strategy,
-            "adapted_samples": {
-                str(count): summary(np.array(list(devices.values()))[None, :, i], "accuracy")
-                for i, count in enumerate(result["samples"])
-            },
-        }
-        for strategy, devices in result["accuracy"].items()
-    ]
-    plot_adaptation(rows, "accuracy", left, unit="windows")
-    trained = result["accuracy"]["tinyreptile"]
-    scores = np.array(list(trained.values()))
-    moments = {"before adapting": scores[:, 0], "after 21 windows": scores[:, -1]}
-    plot_per_device(list(trained), moments, "accuracy", right)
-    figure.suptitle("TinyReptile on a wearer never seen in training")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    plot_history(history, left, label="cross-entropy").set_title("Training: one wrist a round")
+    for start, devices in result["accuracy"].items():
+        for i, values in enumerate(devices.values()):
+            label = {"tinyreptile": "from phi", "scratch": "from random weights"}[start]
+            right.plot(result["samples"], values, **style(start), label=None if i else label)
+    right.set(title="A wearer never seen, both wrists", ylim=(0, 1), xticks=result["samples"])
+    right.set(xlabel="windows of 4 s the wrist has learned from", ylabel="accuracy")
+    right.legend(loc="center right")
     save(figure, path)
     plt.close(figure)
 
