@@ -1,5 +1,6 @@
 """The C core by itself: equal bits, clean under sanitizers and strict flags, fuzzed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinyreptile_lite._native import CORE
+from tinyreptile_lite.boards import VirtualNano
 
 DRIVERS = Path(__file__).parent / "c"
 ZIG = [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
@@ -16,7 +18,7 @@ STRICT = [
     "-Wshadow", "-Wcast-qual", "-Wstrict-prototypes", "-funsigned-char",
 ]  # fmt: skip
 PLAIN = "-DTR_PLAIN_OPTIONS"  # the command line's level, not the source's own
-SANITIZERS = ["-O1", "-g", PLAIN, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = ["-O0", "-g1", PLAIN, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def gcc() -> list[str]:
@@ -76,7 +78,7 @@ def test_sanitizers_find_nothing_in_the_trajectories(tmp_path):
 
 def test_fuzzing_breaks_nothing(tmp_path):
     program = build(tmp_path / "fuzz", gcc(), SANITIZERS, "fuzz_core.c")
-    assert run(program, "1", "20000") == "20000 rounds\n"
+    assert run(program, "1", "10000") == "10000 rounds\n"
 
 
 def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
@@ -134,3 +136,23 @@ def test_core_needs_no_library_but_memory_functions(tmp_path):
     outside = {name for kind, name in kinds if kind == "U"}
     assert outside <= {"memcpy", "memset", "_GLOBAL_OFFSET_TABLE_"}
     assert not [name for kind, name in kinds if kind in "bBdDC"]
+
+
+def test_the_librarys_example_learns_on_the_virtual_board():
+    example = CORE.parent / "examples" / "LearnXor"
+    board = VirtualNano(example, libraries=CORE.parents[1])
+    board.run(milliseconds=4000)
+    losses = [float(line.removeprefix("loss:")) for line in board.serial.text.splitlines()]
+    assert losses[0] > 0.3
+    assert losses[-1] < 0.1
+    assert board.firmware.warnings == ""
+
+
+def test_every_public_name_is_a_keyword_of_the_arduino_editor():
+    header = (CORE / "tinyreptile_core.h").read_text()
+    listed = (CORE.parent / "keywords.txt").read_text().split()
+    functions = re.findall(r"\b(tr_[a-z_0-9]+)\(", header)
+    macros = re.findall(r"#define (TR_[A-Z0-9_]+)", header)
+    statuses = re.findall(r"\bTR_(?:OK|ERR_[A-Z]+)\b", header)
+    types = re.findall(r"\} (tr_[a-z]+);", header)
+    assert {*functions, *macros, *statuses, *types} <= set(listed)

@@ -84,8 +84,8 @@ TR_INLINE uint32_t bits_from_float(float value)
 }
 
 /* x P(x^2) / Q(x^2), fitted to tanh by extras/fit_math.py; one division, which IEEE 754 rounds
- * alike everywhere. Beyond TANH_ONE it is 1, before rounding could lift it above 1; the jump there is
- * smaller than the largest error elsewhere. No branch, so that compilers can use SIMD. */
+ * alike everywhere. Beyond TANH_ONE it is 1, before rounding could lift it above 1; the jump there
+ * is smaller than the largest error elsewhere. No branch, so that compilers can use SIMD. */
 #define TANH_ONE 7.9f
 TR_INLINE float tanh_inline(float x)
 {
@@ -546,9 +546,9 @@ static void conv_forward(float *restrict out, const float *restrict x, const flo
     }
 }
 
-/* Four outputs of one row of a convolution's weight, at w: the gradient is summed over all positions
- * in registers and then added to target, and each position's share of dx is added to column (or
- * NULL). x is the row's input at the first position, delta the first position's gradient. */
+/* Four outputs of one row of a convolution's weight, at w: the gradient is summed over all
+ * positions in registers and then added to target, and each position's share of dx is added to
+ * column (or NULL). x is the row's input and delta the gradient at the first position. */
 TR_INLINE void conv_row_of_four(float *target, float scale, const float *w, float *column,
                                 const float *x, const float *delta, const tr_layer *layer)
 {
@@ -1084,8 +1084,8 @@ static tr_status cross_entropy(const tr_model *model, float *loss, int32_t label
     return TR_OK;
 }
 
-/* Turn the model's output into share * the gradient of the loss with respect to what the last layer,
- * if it is an activation, was given. Checks output, target and label; `loss` may be NULL. */
+/* Turn the model's output into share * the gradient of the loss, times the derivative of the last
+ * layer if that is an activation. Checks output, target and label; `loss` may be NULL. */
 static tr_status loss_gradient(const tr_model *model, float *loss, tr_answer answer, float share)
 {
     return model->network->loss == TR_MSE ? squared_error(model, loss, answer.values, share)
@@ -1118,7 +1118,8 @@ TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *
         const size_t count = weights_of(layer);
         offset -= count;
         const int gate = i > 0 ? network->layers[i - 1].kind : 0;
-        const tr_pass pass = {model->weights + offset, target ? target + offset : NULL, scale, gate};
+        float *own_target = target ? target + offset : NULL;
+        const tr_pass pass = {model->weights + offset, own_target, scale, gate};
         if (works_in_place(network, i)) {
             if (layer->kind == TR_KIND_SCALE) {
                 for (size_t j = 0; j < size; j++) {
