@@ -23,13 +23,14 @@ from tinyreptile_lite.fleet.keys import CA, CERTIFICATE, KEY, make_keys
 APP = Path(__file__).parent / "app"
 HOST = "127.0.0.1"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-PATIENCE = 60.0  # seconds for a process of Flower's to start
+PATIENCE = 180.0  # seconds for a process of Flower's to start
 # No telemetry, no look for updates, no packages installed behind the user's back, no proxy.
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps Ray on the loopback interface, on Linux too
     "NO_PROXY": "*",
     "PYTHONUNBUFFERED": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds; Flower's own choice is 1
@@ -110,6 +111,14 @@ class LocalFleet:
         process.kill()
         process.wait()
 
+    def node_ids(self) -> list[int]:
+        """Return Flower's ids of the SuperNodes, as far as they have told; 0 for the others."""
+        found = (
+            re.findall(r"SuperNode ID: (\d+)", self.log(f"node-{i}"))
+            for i in range(len(self._configs))
+        )
+        return [int(ids[-1]) if ids else 0 for ids in found]
+
     def _spawn(self, name: str, program: str, options: Sequence[str | Path]) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603
@@ -180,21 +189,26 @@ class LocalFleet:
             raise KitError(f"flwr {arguments[0]} failed: {text[-500:]}")
         return done.stdout
 
-    def run(self, simulated_nodes: int = 0, **settings: str | int | float | bool) -> Iterator[str]:
+    def run(
+        self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
+    ) -> Iterator[str]:
         """Do a run with ``flwr run --stream``; yield the lines of its log as they come.
 
         Parameters
         ----------
+        out : Path
+            File of phi and the run's state, as `Federation.save` writes it.
         simulated_nodes : int
             How many, if this is a fleet for the simulation engine.
         **settings
-            Fields of `tinyreptile_lite.fleet.settings.Settings`.
+            Other fields of `tinyreptile_lite.fleet.settings.Settings`.
 
         Raises
         ------
         KitError
             If the run fails; the message is the reason.
         """
+        settings |= {"out": str(out.resolve())}
         config = {name.replace("_", "-"): value for name, value in settings.items()}
         command = ["run", str(APP), "local", "--stream", "--run-config", _pairs(config)]
         if simulated_nodes:

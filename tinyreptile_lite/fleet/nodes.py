@@ -167,10 +167,12 @@ class Nodes:
             return
         node_id = min(fit, key=lambda id_: (id_ in job.refusals, self._nodes[id_].visits, id_))
         content = messages.write_visit(phi, job.visit, self._net)
-        message_id = self._push(content, node_id, MessageType.TRAIN, str(job.visit.order.round + 1))
+        round_ = str(job.visit.order.round + 1)
+        message_id = self._push(content, node_id, MessageType.TRAIN, round_)
         if message_id is None:
             self._suspect(node_id, "cannot be reached")
             return
+        log.debug("round %s: %s goes to node %d", round_, job.visit.device, node_id)
         self._nodes[node_id].visits += 1
         job.running[message_id] = node_id
         job.repeat = time.monotonic() + self._visit_seconds

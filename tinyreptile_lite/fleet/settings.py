@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 from tinyreptile_lite.errors import KitError, at_least_one, unknown_name
-from tinyreptile_lite.experiment import population
+from tinyreptile_lite.experiment import Population, population
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.strategies import Strategy
 from tinyreptile_lite.tasks import find_family
@@ -96,7 +97,7 @@ class Settings:
 
     def train_devices(self) -> tuple[dict[str, Any], Sequence[Device]]:
         """Return the family's devices that take part, and in plain types which they are."""
-        people = population(find_family(self.family), self.fold, draws=0)
+        people = _population(self.family, self.fold)
         if self.devices > len(people.train):
             raise KitError(
                 f"devices is {self.devices}; {self.family} has {len(people.train)} to train on"
@@ -104,6 +105,11 @@ class Settings:
         if not self.devices:
             return people.source, people.train
         return people.source | {"devices": self.devices}, people.train[: self.devices]
+
+
+@cache  # a process of the simulation engine makes many visits
+def _population(family: str, fold: int) -> Population:
+    return population(find_family(family), fold, draws=0)
 
 
 def check_client(kind: object) -> None:
