@@ -16,7 +16,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,fleet,test]'
 	touch $@
 
 lab: $(READY)

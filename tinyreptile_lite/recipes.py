@@ -58,14 +58,14 @@ def _sine() -> list[Recipe]:
     ]
 
 
-def _wrist() -> list[Recipe]:
-    online = OnlineSGD(0.03)
+def _wrist(online_rate: float = 0.05, adaptation_rate: float = 0.03) -> list[Recipe]:
+    online = OnlineSGD(adaptation_rate)
     return [
-        Recipe("tinyreptile", tiny_reptile(0.05, 21), 1200, online),
+        Recipe("tinyreptile", tiny_reptile(online_rate, 21), 1200, online),
         _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 1200),
         _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, clients=5), 240),
         _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 1200),
-        Recipe("fedavg", fed_avg(0.05, 21, clients=5), 240, online),
+        Recipe("fedavg", fed_avg(online_rate, 21, clients=5), 240, online),
         Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
         Recipe("joint", joint(0.1, 21, batch=7), 1200, online),
         # Without a start, one pass teaches nothing: this device keeps its windows and repeats them.
@@ -73,12 +73,17 @@ def _wrist() -> list[Recipe]:
     ]
 
 
+def _wrist_commands() -> list[Recipe]:
+    # A new wearer's commands say nothing beforehand, so a device has more to learn in its visit.
+    return _wrist(online_rate=0.1, adaptation_rate=0.1)
+
+
 def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
     """A starting point learned for one way of adapting is a poor one for another."""
     return Recipe(strategy.name, strategy, rounds, strategy.learner)
 
 
-_RECIPES = {"sine": _sine, "wrist": _wrist, "wrist-commands": _wrist}
+_RECIPES = {"sine": _sine, "wrist": _wrist, "wrist-commands": _wrist_commands}
 
 
 def recipes(family: str) -> dict[str, Recipe]:

@@ -25,8 +25,10 @@ FOLDER = Path(__file__).parent / "results"
 
 COMMANDS = {
     "sine": "compare sine --json",
-    "wrist": "compare wrist --json",
-    "wrist-commands": "compare wrist-commands --json",
+    "wrist": "compare wrist --strategies tinyreptile,fedavg,fedsgd,joint,scratch --json",
+    "wrist-commands": (
+        "compare wrist-commands --strategies tinyreptile,fedavg,joint,scratch --seeds 1 --json"
+    ),
     "wrist-150-visits-tinyreptile": "compare wrist --strategies tinyreptile --rounds 150 --json",
     "wrist-150-visits-fedavg": "compare wrist --strategies fedavg --rounds 30 --json",
 }
