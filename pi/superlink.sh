@@ -1,0 +1,17 @@
+#!/bin/sh
+# The Pi as the meeting point of a Flower fleet. TLS, and only nodes whose keys are registered.
+# Settings: ~/.config/tinyreptile/superlink.env
+set -eu
+. "$(dirname "$0")/common.sh"
+settings superlink
+
+keys=${KEYS:-$CONFIG/keys}
+for file in ca.crt server.pem server.key; do
+  [ -r "$keys/$file" ] || die "there is no $keys/$file; make the keys: tinyreptile fleet keys $keys --host $(hostname)"
+done
+
+superlink=$(program flower-superlink)
+mkdir -p "$STATE"
+exec "$superlink" --host "${HOST:-0.0.0.0}" --port "${PORT:-9092}" \
+  --ssl-ca-certfile "$keys/ca.crt" --ssl-certfile "$keys/server.pem" --ssl-keyfile "$keys/server.key" \
+  --enable-supernode-auth
