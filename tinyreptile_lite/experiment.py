@@ -180,7 +180,7 @@ def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
     """Rounds, bytes and device RAM of a whole training run, by formula (see `costs`)."""
     net = family.network()
     strategy = recipe.strategy
-    learner, samples = recipe.adaptation, 1
+    learner, samples = recipe.adaptation, max(family.counts)
     if strategy is not None and not strategy.pooled:  # else a device learns only when it adapts
         learner, samples = strategy.learner, strategy.samples
     up, down = round_bytes(net, strategy) if strategy else (0, 0)
