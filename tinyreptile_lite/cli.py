@@ -26,6 +26,7 @@ from tinyreptile_lite.experiment import (
 )
 from tinyreptile_lite.export import export
 from tinyreptile_lite.federation import read_checkpoint
+from tinyreptile_lite.fleet.command import add_fleet_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.tasks import FAMILIES, find_family
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     add_flash_parser(commands)
     add_serve_parser(commands)
+    add_fleet_parser(commands)
     _add_demo(commands)
     _add_bench(commands)
     return parser
