@@ -115,7 +115,7 @@ def main() -> None:
     from tinyreptile_lite.tasks.sine import Sine
     from tinyreptile_lite.tasks.wrist import Wrist
 
-    families = {"sine": Sine, "wrist": Wrist}
+    families: dict[str, type[Sine] | type[Wrist]] = {"sine": Sine, "wrist": Wrist}
     parser = argparse.ArgumentParser(description="Write a network as a C header.")
     parser.add_argument("family", help=" or ".join(families))
     name = parser.parse_args().family
