@@ -146,6 +146,12 @@ def test_recordings_are_shared_and_cannot_be_changed(rng):
     assert device.recordings[0][:WINDOW].any()
 
 
+def test_right_arms_are_mirrored_so_that_both_arms_are_alike():
+    for device in PLAIN.devices():
+        hanging = [device.recordings[e][:, 0].mean() for e in (0, 5, 6)]
+        assert min(hanging) > 0, device.name
+
+
 UNIT = st.floats(-1, 1).filter(lambda value: abs(value) > 1e-3)
 
 
