@@ -8,7 +8,7 @@ import pytest
 
 from tinyreptile_lite.experiment import costs_row
 from tinyreptile_lite.lab import measured as module
-from tinyreptile_lite.lab.measured import COMMANDS, as_rows, main, measured, settings
+from tinyreptile_lite.lab.measured import COMMANDS, as_rows, main, measured, only, settings
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.tasks import find_family
 
@@ -40,6 +40,8 @@ def test_scores_of_ones_own_become_rows():
     assert row["adapted_samples"]["8"]["mean"] == 2
     assert row["adapted_samples"]["0"]["worst"] == 4
     assert row["adapted_samples"]["0"]["ci95"] == pytest.approx(4.30 / np.sqrt(3))
+    (short,) = only([row], [8])
+    assert short == row | {"adapted_samples": {"8": row["adapted_samples"]["8"]}}
 
 
 def test_unknown_and_missing_comparisons_are_refused(tmp_path, monkeypatch, refuses):

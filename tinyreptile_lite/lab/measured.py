@@ -93,6 +93,14 @@ def as_rows(
     ]
 
 
+def only(rows: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> list[dict[str, Any]]:
+    """Copy rows with these numbers of samples alone, so that a printed table stays narrow."""
+    return [
+        {**row, "adapted_samples": {str(k): row["adapted_samples"][str(k)] for k in counts}}
+        for row in rows
+    ]
+
+
 def main(names: Sequence[str]) -> int:
     """Run the commands, all or those named, and keep what they print."""
     for name in names or COMMANDS:
