@@ -44,6 +44,12 @@ def test_the_course_is_complete():
     assert {path.stem for path in NOTEBOOKS} >= set(COURSE)
 
 
+def test_the_course_shows_every_widget():
+    code = "".join(source(cell) for path in NOTEBOOKS for cell in code_cells(path))
+    for name in ("adaptation_widget", "outer_rate_widget", "difference_widget"):
+        assert f"widgets.{name}(" in code
+
+
 @each
 def test_size(path):
     cells = code_cells(path)
