@@ -3,6 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
+# The kit's matrices are small: more threads only get in each other's way.
+export OPENBLAS_NUM_THREADS ?= 1
+
 .PHONY: help lab test lint fuzz demo bench student clean
 
 help:
