@@ -19,7 +19,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,fleet,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,fleet,simulation,test]'
 	touch $@
 
 lab: $(READY)

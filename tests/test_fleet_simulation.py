@@ -8,7 +8,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import read_checkpoint
 
 if importlib.util.find_spec("ray") is None:
-    pytest.fail("this test needs Ray: pip install 'flwr[simulation]==1.41.*'", pytrace=False)
+    pytest.fail("this test needs Ray: pip install -e '.[simulation]'", pytrace=False)
 
 from test_fleet import own_loop
 
