@@ -92,8 +92,8 @@ class Dense(Layer):
         weight, bias = grads
         if weight.ndim == 2:
             x.T.dot(dy, weight)
-        elif x.shape[-2] == 1:  # a plain outer product for each task beats many tiny `matmul`
-            np.multiply(x.mT, dy, out=weight)
+        elif x.shape[-2] == 1:  # one outer product for each task; `matmul` is slow for these
+            np.einsum("...i,...j->...ij", x[..., 0, :], dy[..., 0, :], out=weight)
         else:
             np.matmul(x.mT, dy, out=weight)
         if dy.shape[-2] == 1:
