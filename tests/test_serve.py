@@ -19,11 +19,11 @@ from tinyreptile_lite.boards.journal import Journal, read_journal
 from tinyreptile_lite.boards.links import LinkLost, LocalLink
 from tinyreptile_lite.boards.live import Live
 from tinyreptile_lite.boards.local import LocalBoard
-from tinyreptile_lite.boards.pool import LateLink, NativeClient, Pool, RadioSession, seated_devices
+from tinyreptile_lite.boards.pool import LateLink, Pool, RadioSession, seated_devices
 from tinyreptile_lite.boards.serve import find_boards
 from tinyreptile_lite.boards.server import Server, Watch
 from tinyreptile_lite.boards.session import BoardClient
-from tinyreptile_lite.clients import Order, SimulatedClient
+from tinyreptile_lite.clients import NativeClient, Order, SimulatedClient
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.federation import Federation, read_checkpoint
 from tinyreptile_lite.recipes import find_recipe

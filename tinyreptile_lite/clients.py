@@ -1,13 +1,14 @@
-"""Clients: where a device's learning runs. This one runs in NumPy, in this process."""
+"""Clients: where a device's learning runs. These run in this process, in NumPy or in C."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learner
+from tinyreptile_lite.native import native
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples, Task
 
@@ -69,6 +70,22 @@ class SimulatedClient:
         samples = self.device.stream(order.samples, rng)
         learned = order.learner.learn(self.net, phi, samples, rng)
         return Update(learned.params, float(learned.loss))
+
+
+@dataclass(frozen=True)
+class NativeClient:
+    """A simulated client whose learning runs in the C core."""
+
+    client: Client
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        return self.client.name
+
+    def visit(self, phi: Array, order: Order) -> Update:
+        """Learn as ordered, in C; raises `KitError` if the core has no such learner."""
+        return self.client.visit(phi, replace(order, learner=native(order.learner)))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ boards play the same one. Virtual boards with the sine network make up a wave of
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -30,10 +30,9 @@ from tinyreptile_lite.boards.frames import Source, Welcome
 from tinyreptile_lite.boards.links import USB_FRAME, Link, LinkLost, LocalLink, SerialLink
 from tinyreptile_lite.boards.local import LocalBoard
 from tinyreptile_lite.boards.session import BoardClient, Session, Visit
-from tinyreptile_lite.clients import Client, Order, SimulatedClient, Update
+from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, Update
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import POPULATION_SEED
-from tinyreptile_lite.native import native
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Family
 
@@ -198,22 +197,6 @@ class _Named:
 
 
 # ---- Clients -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NativeClient:
-    """A simulated client whose learning runs in the C core."""
-
-    client: Client
-
-    @property
-    def name(self) -> str:
-        """Name of the device."""
-        return self.client.name
-
-    def visit(self, phi: np.ndarray, order: Order) -> Update:
-        """Learn as ordered, in C; raises `KitError` if the core has no such learner."""
-        return self.client.visit(phi, replace(order, learner=native(order.learner)))
 
 
 class RadioSession(Session):

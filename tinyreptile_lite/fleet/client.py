@@ -11,7 +11,6 @@ The second lends the boards that are attached to it.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,12 +18,11 @@ from tinyreptile_lite.boards.frames import Source
 from tinyreptile_lite.boards.links import Link, LocalLink, SerialLink
 from tinyreptile_lite.boards.local import LocalBoard
 from tinyreptile_lite.boards.session import BoardClient, BoardError, Session
-from tinyreptile_lite.clients import Client, Order, SimulatedClient, Update, simulate
+from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, simulate
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.fleet import messages
 from tinyreptile_lite.fleet.flower import ClientApp, Context, Message, RecordDict
 from tinyreptile_lite.fleet.settings import Settings, check_client
-from tinyreptile_lite.native import native
 from tinyreptile_lite.network import Network
 
 PATIENCE = 8  # silences in a row after which a board is taken for absent
@@ -79,22 +77,6 @@ def _visit(content: RecordDict, context: Context) -> RecordDict:
 
 
 # ---- Devices of the family -----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class NativeClient:
-    """A simulated client whose learning runs in the C core."""
-
-    client: Client
-
-    @property
-    def name(self) -> str:
-        """Name of the device."""
-        return self.client.name
-
-    def visit(self, phi: np.ndarray, order: Order) -> Update:
-        """Learn as ordered, in C."""
-        return self.client.visit(phi, replace(order, learner=native(order.learner)))
 
 
 def find_client(settings: Settings, device: str, kind: object) -> Client:
