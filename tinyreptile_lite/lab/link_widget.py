@@ -1,0 +1,186 @@
+"""What goes over a link: listen to it, and see what lost frames cost."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import ipywidgets
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tinyreptile_lite.boards import frames
+from tinyreptile_lite.boards.ble import BLE_FRAME, BleLink
+from tinyreptile_lite.boards.faults import Faults, FaultyLink
+from tinyreptile_lite.boards.links import USB_FRAME, Link, LocalLink, SerialLink
+from tinyreptile_lite.boards.local import LocalBoard
+from tinyreptile_lite.boards.session import BoardClient
+from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.lab.plots import BLACK, BLUE, GREY, VERMILION
+from tinyreptile_lite.lab.widgets import Explorer, Picture
+from tinyreptile_lite.strategies import tiny_reptile
+from tinyreptile_lite.tasks.sine import Sine
+
+Array = np.ndarray
+
+DROPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+LINKS = {"USB": (USB_FRAME, SerialLink.timeout), "Bluetooth": (BLE_FRAME, BleLink.timeout)}
+_COLOURS = {"USB": BLUE, "Bluetooth": VERMILION}
+
+
+class Tap:
+    """A link that keeps a copy of all that goes over it.
+
+    Parameters
+    ----------
+    link : Link
+
+    Attributes
+    ----------
+    sent, received : bytearray
+        To the board, and from it.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.name, self.frame_bytes, self.timeout = link.name, link.frame_bytes, link.timeout
+        self.sent, self.received = bytearray(), bytearray()
+
+    def send(self, data: bytes) -> None:
+        """Note and send."""
+        self.sent += data
+        self.link.send(data)
+
+    def receive(self, seconds: float) -> bytes:
+        """Receive and note."""
+        data = self.link.receive(seconds)
+        self.received += data
+        return data
+
+    def reopen(self) -> None:
+        """Reopen the link inside."""
+        self.link.reopen()
+
+    def close(self) -> None:
+        """Close the link inside."""
+        self.link.close()
+
+
+def overheard(data: bytes) -> list[frames.Message]:
+    """Return the messages in these bytes; damaged frames are left out."""
+    return [frames.parse(content) for content in frames.Decoder().feed(bytes(data))]
+
+
+# ---- What lost frames cost -----------------------------------------------------------------------
+
+
+class LinkCost(NamedTuple):
+    """What visits over a link needed.
+
+    Attributes
+    ----------
+    bytes : float
+        For each visit, both ways, with all that was lost.
+    waiting : float
+        Seconds for each visit in which the server waited in vain.
+    phi : ndarray, shape (P,)
+        After the last visit.
+    """
+
+    bytes: float
+    waiting: float
+    phi: Array
+
+
+def link_cost(drop: float, kind: str = "USB", visits: int = 20, seed: int = 0) -> LinkCost:
+    """Let a board learn a sine wave over a link that drops frames, and count.
+
+    The board is the real one's C code in this process. The link carries the real frames, as long
+    as on USB or Bluetooth, and a lost answer counts with the real link's time-out.
+
+    Parameters
+    ----------
+    drop : float
+        Share of the frames that never arrive, in both directions.
+    kind : {"USB", "Bluetooth"}
+    visits : int
+    seed : int
+
+    Raises
+    ------
+    BoardSilent
+        If so much is lost that the server gives the board up.
+    """
+    family = Sine()
+    net, (device,) = family.network(), family.devices(1, np.random.default_rng(seed))
+    longest, timeout = LINKS[kind]
+    tap = Tap(LocalLink(LocalBoard(net, device), longest))
+    client = BoardClient(FaultyLink(tap, Faults(drop=drop), seed), net)
+    rng = np.random.default_rng(seed)
+    phi = Federation(net, tiny_reptile(0.02, 32), [client], visits, rng).run()
+    traffic = client.session.traffic
+    total = traffic.sent + len(tap.received)  # each side counts what it sends
+    return LinkCost(total / visits, traffic.silences * timeout / visits, phi)
+
+
+@lru_cache
+def link_costs() -> Mapping[tuple[str, float], LinkCost]:
+    """`link_cost` for both kinds of link and all rates in `DROPS`."""
+    return {(kind, drop): link_cost(drop, kind) for kind in LINKS for drop in DROPS}
+
+
+def link_widget() -> Explorer:
+    """Sliders for the share of lost frames and for the kind of link; see `link_cost`."""
+    costs = link_costs()
+
+    def draw(drop: float, kind: str) -> Picture:
+        figure = Figure(figsize=(10, 3.6))
+        figure.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.96, wspace=0.22)
+        left, right = figure.subplots(1, 2)
+        _draw_lines(left, {key: cost.bytes / 1000 for key, cost in costs.items()}, drop, kind)
+        cost, clean = costs[kind, drop], costs[kind, 0.0]
+        again = [clean.bytes / 1000 / (1 - each) for each in DROPS]
+        left.plot(_percent(DROPS), again, ":", color=BLACK, label="what was lost, and no more")
+        left.set(ylabel="kB for each visit", ylim=0)
+        left.legend()
+        _draw_lines(right, {key: cost.waiting for key, cost in costs.items()}, drop, kind)
+        right.set(ylabel="seconds of waiting in vain, each visit")
+        same = "the same bits" if np.array_equal(cost.phi, clean.phi) else "other bits"
+        return Picture(
+            figure,
+            f"Each visit: {cost.bytes / 1000:.1f} kB, {cost.bytes / clean.bytes:.2f} times those "
+            f"of a clean link, and {cost.waiting:.1f} s of waiting. phi at the end: {same}.",
+        )
+
+    controls = {
+        "drop": _slider("lost frames", [(f"{_percent(each):.0f} %", each) for each in DROPS], 0.1),
+        "kind": _slider("link", list(LINKS), "USB"),
+    }
+    return Explorer("Lost frames", controls, draw)
+
+
+def _draw_lines(
+    ax: Axes, values: Mapping[tuple[str, float], float], drop: float, kind: str
+) -> None:
+    for each, (longest, _) in LINKS.items():
+        line = [values[each, rate] for rate in DROPS]
+        label = f"{each}: frames up to {longest:,} bytes"
+        colour = _COLOURS[each] if each == kind else GREY
+        ax.plot(_percent(DROPS), line, color=colour, label=label)
+    ax.plot(_percent(drop), values[kind, drop], "o", color=_COLOURS[kind], markersize=9)
+    ax.set_xlabel("frames lost, in percent")
+
+
+def _percent(shares: object) -> Array:
+    return 100 * np.asarray(shares)
+
+
+def _slider(name: str, options: list, value: object) -> ipywidgets.SelectionSlider:
+    return ipywidgets.SelectionSlider(
+        options=options,
+        value=value,
+        description=name,
+        continuous_update=False,
+        style={"description_width": "6em"},
+        layout={"width": "28em"},
+    )
