@@ -22,5 +22,7 @@ program() {
   echo "$VENV/bin/$1"
 }
 
+# Flower's programs start others of theirs by name, and systemd knows no virtual environment.
+export PATH="$VENV/bin:$PATH"
 # No telemetry, no look for updates.
 export FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1

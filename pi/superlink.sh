@@ -14,4 +14,4 @@ superlink=$(program flower-superlink)
 mkdir -p "$STATE"
 exec "$superlink" --host "${HOST:-0.0.0.0}" --port "${PORT:-9092}" \
   --ssl-ca-certfile "$keys/ca.crt" --ssl-certfile "$keys/server.pem" --ssl-keyfile "$keys/server.key" \
-  --enable-supernode-auth
+  --enable-supernode-auth --disable-runtime-dependency-installation

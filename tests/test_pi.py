@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from tinyreptile_lite.boards.firmware import cache_folder
 from tinyreptile_lite.boards.journal import read_journal
 from tinyreptile_lite.federation import read_checkpoint
+from tinyreptile_lite.fleet.keys import make_keys
+from tinyreptile_lite.fleet.local import APP, QUIET, free_port
 
 PI = Path(__file__).parents[1] / "pi"
 ROLES = ("server", "client", "superlink")
@@ -155,3 +159,47 @@ def test_flower_gets_tls_keys_and_words_that_it_knows(home, role, program, shown
     known = subprocess.run([real, "--help"], capture_output=True, text=True).stdout
     for option in re.findall(r"^--[\w-]+", done.stdout, flags=re.MULTILINE):
         assert option in known
+
+
+@contextmanager
+def started(script, home, **variables):
+    """Run a script in the background, with a PATH like systemd's; then end it."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TINYREPTILE_VENV": sys.prefix}
+    with (home / f"{script}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PI / script], env=environment | variables, stdout=log, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def flwr(home, *words):
+    environment = os.environ | QUIET | {"FLWR_HOME": str(home / "flwr")}
+    program = Path(sys.executable).parent / "flwr"
+    done = subprocess.run([program, *words], env=environment, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_pi_learns_in_a_fleet_with_tls_and_keys(tmp_path):
+    """The real scripts and the real Flower, on this computer's loopback."""
+    keys, port = tmp_path / ".config" / "tinyreptile" / "keys", free_port()
+    make_keys(keys, ["127.0.0.1"], ["pi-1"])
+    configure(tmp_path, "superlink", f"HOST=127.0.0.1\nPORT={port}\n")
+    configure(tmp_path, "client", f"SUPERLINK=127.0.0.1:{port}\nNODE=pi-1\n")
+    (tmp_path / "flwr").mkdir()
+    (tmp_path / "flwr" / "config.toml").write_text(
+        f'[superlink]\ndefault = "fleet"\n\n[superlink.fleet]\naddress = "127.0.0.1:{port}"\n'
+        f'root-certificates = "{keys / "ca.crt"}"\n'
+    )
+    config = f'rounds=1 devices=5 seed=5 client="native" out="{tmp_path / "phi.npz"}"'
+    with started("superlink.sh", tmp_path, FLWR_HOME=str(tmp_path / "link")):
+        end = time.monotonic() + 120
+        while not (answer := flwr(tmp_path, "supernode", "register", keys / "pi-1.pub"))[0]:
+            assert time.monotonic() < end, (tmp_path / "superlink.sh.log").read_text() + answer[1]
+        with started("client.sh", tmp_path, FLWR_HOME=str(tmp_path / "node")):
+            done, text = flwr(tmp_path, "run", APP, "--stream", "--run-config", config)
+    assert done and "1 rounds done" in text, text
+    assert read_checkpoint(tmp_path / "phi.npz")[1]["round"] == 1

@@ -60,7 +60,7 @@ class LocalFleet:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="tinyreptile-fleet-"))
         self._keys = self._folder / "keys"
-        self._address = f"{HOST}:{_free_port()}"
+        self._address = f"{HOST}:{free_port()}"
 
     def __enter__(self) -> "LocalFleet":
         try:
@@ -100,7 +100,7 @@ class LocalFleet:
         options: list[str | Path] = ["--superlink", self._address]
         options += ["--root-certificates", self._keys / CA]
         options += ["--auth-supernode-private-key", self._keys / name]
-        options += ["--host", HOST, "--port", str(_free_port())]
+        options += ["--host", HOST, "--port", str(free_port())]
         if pairs := _pairs(self._configs[number]):
             options += ["--node-config", pairs]
         self._spawn(name, "flower-supernode", options)
@@ -255,7 +255,8 @@ def _program(name: str) -> str:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this computer that nothing listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
