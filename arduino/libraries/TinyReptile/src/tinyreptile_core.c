@@ -69,18 +69,23 @@ const char *tr_status_text(tr_status status)
 
 /* ---- Mathematics ----------------------------------------------------------------------------- */
 
+/* A float and its bits. C99 lets a union be read as another member than was written; a memcpy would
+ * be a call where the compiler is told that there may be no C library. */
+typedef union {
+    float value;
+    uint32_t bits;
+} float_bits;
+
 TR_INLINE float float_from_bits(uint32_t bits)
 {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    const float_bits both = {.bits = bits};
+    return both.value;
 }
 
 TR_INLINE uint32_t bits_from_float(float value)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
+    const float_bits both = {.value = value};
+    return both.bits;
 }
 
 /* x P(x^2) / Q(x^2), fitted to tanh by extras/fit_math.py; one division, which IEEE 754 rounds
@@ -882,9 +887,9 @@ static float elementwise_forward(float *out, const float *x, const tr_layer *lay
         }
         break;
     case TR_KIND_RELU:
-            for (; n >= FOUR; n -= FOUR, x += FOUR, out += FOUR) {
+        for (; n >= 2 * FOUR; n -= 2 * FOUR, x += 2 * FOUR, out += 2 * FOUR) {
             TR_UNROLL
-            for (int j = 0; j < FOUR; j++) {
+            for (int j = 0; j < 2 * FOUR; j++) {
                 squares += x[j] * x[j];
                 out[j] = relu(x[j]);
             }
