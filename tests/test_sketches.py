@@ -1,14 +1,17 @@
 """The sketches on the virtual Nano: they learn, they answer nonsense, they survive a bad sensor."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compilers import BOARD
 
-from tinyreptile_lite.boards import VirtualNano, build
-from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, WINDOW, Wrist
+from tinyreptile_lite.boards import BuildError, VirtualNano, build
+from tinyreptile_lite.export import export
+from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.wrist import EXERCISES, MIRROR, RATE, WINDOW, Wrist
 
 ARDUINO = Path(__file__).parents[1] / "arduino"
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])  # g stays, rad/s becomes degrees/s
@@ -35,6 +38,17 @@ def test_sketches_build_without_a_warning(name, flags, compiler):
     assert firmware.warnings == ""
     assert firmware.memory.stack == 32_768
     assert len((folder / f"{name}.ino").read_text().splitlines()) < 150
+
+
+@pytest.mark.parametrize(("name", "other"), [("HelloTinyReptile", "wrist"), ("WristAdapt", "sine")])
+def test_phi_of_another_network_is_one_clear_line(name, other, tmp_path):
+    sketch = tmp_path / name
+    sketch.mkdir()
+    shutil.copy(ARDUINO / name / f"{name}.ino", sketch)
+    net = find_family(other).network()
+    export(net, net.init(np.random.default_rng(0)), sketch)
+    with pytest.raises(BuildError, match=rf"{name}.ino:\d+:.*phi.h has another network"):
+        build(sketch)
 
 
 # ---- HelloTinyReptile ----------------------------------------------------------------------------
@@ -142,6 +156,27 @@ def test_wrist_sees_the_windows_that_it_was_trained_on(wearer, rate, repeat):
     assert min(error.mean() for error in errors) < (1e-6 if repeat == 1 else 0.02)
 
 
+@pytest.mark.parametrize("changes", [0, 1, 2])
+def test_wrist_mirrors_a_right_arm_as_the_training_does(changes):
+    wearer = Wrist().split(0, np.random.default_rng(0))[1][1]
+    assert wearer.arm == "right"
+    as_trained = wearer.recordings[2]
+    as_read = as_trained * MIRROR  # the family has mirrored it already
+    board = VirtualNano(
+        ARDUINO / "WristAdapt", imu=as_read * TO_SENSOR, imu_rate=RATE, imu_loop=False
+    )
+    board.run(1000)
+    for command in [*changes * "m", "2"]:
+        board.serial.write_line(command)
+    board.run_until("learnt forward elevation")
+    said = [line for line in board.serial.read_lines() if line.endswith(" arm")]
+    assert said == ["right arm", "left arm"][:changes]
+    rows = board.read_variable("rows").reshape(WINDOW, 6)
+    expected = as_trained if changes == 1 else as_read
+    errors = [np.abs(expected[i : i + WINDOW] - rows).mean() for i in range(len(expected) - WINDOW)]
+    assert min(errors) < 1e-6
+
+
 def test_wrist_learns_what_it_is_told(wearer):
     recording = wearer.recordings[4] * TO_SENSOR
     board = VirtualNano(ARDUINO / "WristAdapt", imu=recording, imu_rate=RATE)
@@ -178,7 +213,7 @@ def test_wrist_answers_nonsense_with_one_line(nonsense):
     board.run(100)
     board.serial.write_line(nonsense)
     lines = answers(board)
-    assert lines == ["unknown command: send 0 to 6 to teach an exercise, r to forget"]
+    assert lines == ["unknown command: 0 to 6 teach an exercise, r forgets, m changes arms"]
     np.testing.assert_array_equal(board.read_variable("weights"), board.read_variable("phi"))
 
 

@@ -57,6 +57,9 @@ static int sourceSample(void *, float *x, float *target, int32_t *) {
 #ifndef REV2
 #define REV2 0
 #endif
+#ifndef RIGHT_ARM
+#define RIGHT_ARM 0  // 1 if it is worn on the right arm, which is mirrored as in the recordings
+#endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
 #else
@@ -70,6 +73,9 @@ static int sourceSample(void *, float *x, float *target, int32_t *) {
 
 enum { axes = 6, rowsInWindow = NETWORK_INPUTS / axes };
 static const unsigned long slot = 40000;   // microseconds for a row: 25 rows per second
+/* What a reading is multiplied by: rotation comes in degrees; the mirror's plane is across x. */
+static const float turn = (float)DEG_TO_RAD, side = RIGHT_ARM ? -1.0f : 1.0f;
+static const float unit[axes] = {side, 1.0f, 1.0f, turn, side * turn, side * turn};
 static const unsigned long pause = 2000;   // milliseconds to get ready for the next exercise
 static bool live = false;
 static uint32_t label = 0;                 // of the next window
@@ -110,7 +116,7 @@ static void readRow(float *x) {
   if (rows == 0 && readings == 0) due = micros() + slot;
   float *row = x + rows * axes;
   for (int i = 0; i < axes; i++) {
-    const float value = i < 3 ? reading[i] : reading[i] * (float)DEG_TO_RAD;
+    const float value = reading[i] * unit[i];
     row[i] = readings == 0 ? value : row[i] + (value - row[i]) / (float)(readings + 1);
   }
   readings++;

@@ -26,6 +26,7 @@ const int grid = 50;              // points that the error is measured on
 const float reach = 5.0f;         // x is in -reach ... reach
 const unsigned long patience = 3000;  // milliseconds to wait for a serial monitor
 
+static_assert(PHI_INPUTS == 1 && PHI_OUTPUTS == 1, "phi.h has another network");
 static float weights[PHI_WEIGHTS];
 static float workspace[PHI_WORKSPACE];
 static tr_model model;
