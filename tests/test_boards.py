@@ -1,5 +1,6 @@
 """The virtual Nano 33 BLE: building, running, faults, devices, reports."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -88,10 +89,17 @@ def test_too_much_ram_says_by_how_much_and_what_fits(write):
     text = once("weights[millis()] = 1;", "float weights[60000];")
     with pytest.raises(BuildError, match=r"of RAM.* too many.*weights with 240,000") as caught:
         build(write(text))
-    most = int(str(caught.value).split("at most ")[1].split()[0].replace(",", "")) // 4
+    fits = re.search(r"at most [\d,]+ bytes \(([\d,]+) floats\) would fit", str(caught.value))
+    most = int(fits[1].replace(",", ""))
     build(write(text.replace("60000", str(most - 1))))
     with pytest.raises(BuildError):
         build(write(text.replace("60000", str(most + 2))))
+
+
+def test_too_much_of_everything_blames_no_single_array(write):
+    text = once("a[millis()] = b[millis()] = 1;", "float a[70000], b[70000];")
+    with pytest.raises(BuildError, match=r"too many.*, but the rest does not fit without it"):
+        build(write(text))
 
 
 def test_too_much_flash_says_by_how_much(write):

@@ -427,9 +427,13 @@ def _check_fit(name: str, elf: Elf) -> None:
         )
         if symbol := _biggest(elf, sections):
             what, size = symbol
-            message += f"; the biggest part is {what} with {size:,} bytes"
-            if size > over:
-                message += f", at most {size - over:,} would fit"
+            message += f"; the biggest part is {what} with {size:,} bytes ({size // 4:,} floats)"
+            left = size - over
+            message += (
+                f", at most {left:,} bytes ({left // 4:,} floats) would fit"
+                if left > 0
+                else ", but the rest does not fit without it either"
+            )
         raise BuildError(message)
 
 
