@@ -6,8 +6,9 @@ suit the real one. It compiles and does not link. Folders that are needed, all f
     CORE      arduino/ArduinoCore-mbed, with arduino/ArduinoCore-API's folder api in cores/arduino
     LSM9DS1   arduino-libraries/Arduino_LSM9DS1
     BMI270    arduino-libraries/Arduino_BMI270_BMM150
+    BLE       arduino-libraries/ArduinoBLE
 
-    python arduino/extras/check_real_core.py CORE LSM9DS1 BMI270
+    python arduino/extras/check_real_core.py CORE LSM9DS1 BMI270 BLE
 """
 
 import argparse
@@ -16,7 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tinyreptile_lite.boards.header import network_header
 from tinyreptile_lite.boards.sketch import Sketch, read_sketch
+from tinyreptile_lite.tasks import find_family
 
 SKETCHES = Path(__file__).resolve().parents[1]
 # The recipes of platform.txt, with its entries for the board nano33ble filled in.
@@ -26,19 +29,28 @@ RECIPE = [
     *("-DARDUINO_ARCH_MBED_NANO", "-DARDUINO_ARCH_NRF52840"),
 ]
 STRICT = ["-Wall", "-Wextra", "-Werror"]
-JOBS = (("HelloTinyReptile", ()), ("WristAdapt", ()), ("WristAdapt", ("-DREV2=1",)))
+# Sketch, the task family whose network.h takes the place of its own, and flags
+JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("HelloTinyReptile", "", ()),
+    ("WristAdapt", "", ()),
+    ("WristAdapt", "", ("-DREV2=1",)),
+    ("FederatedClient", "", ()),
+    ("FederatedClient", "", ("-DTRANSPORT_BLE=1",)),
+    ("FederatedClient", "wrist", ()),
+    ("FederatedClient", "wrist", ("-DTRANSPORT_BLE=1", "-DREV2=1", "-DRIGHT_ARM=1")),
+)
 
 
-def commands(core: Path, sketch: Sketch, folder: Path, sensors: list[Path]) -> list[list[str]]:
+def commands(core: Path, sketch: Sketch, folder: Path, others: list[Path]) -> list[list[str]]:
     """Return one compiler call for each source of the sketch and of its libraries."""
     variant = core / "variants" / "ARDUINO_NANO33BLE"
     arduino = core / "cores" / "arduino"
     wire = core / "libraries" / "Wire"
     own = [str(library.include) for library in sketch.libraries]
-    # The sensor libraries are not ours: their headers may warn.
+    # The libraries of sensors and radio are not ours: their headers may warn.
     old = [arduino / "api" / name for name in ("deprecated", "deprecated-avr-comp")]
     includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old)]
-    includes += [f"-isystem{p}" for p in (wire, *sensors)]
+    includes += [f"-isystem{p}" for p in (wire, *others)]
     tail = [f"-iprefix{arduino}", f"@{variant / 'includes.txt'}", "-o", str(folder / "out.o")]
     found = []
     sources = [folder / unit for unit in sketch.units]
@@ -53,21 +65,25 @@ def commands(core: Path, sketch: Sketch, folder: Path, sensors: list[Path]) -> l
 def main() -> int:
     """Compile everything; the first failure ends with the compiler's message."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("core", "lsm9ds1", "bmi270"):
+    for name in ("core", "lsm9ds1", "bmi270", "ble"):
         parser.add_argument(name, type=Path)
     options = parser.parse_args()
-    sensors = [(path / "src").resolve() for path in (options.lsm9ds1, options.bmi270)]
-    for name, flags in JOBS:
+    others = [(path / "src").resolve() for path in (options.lsm9ds1, options.bmi270, options.ble)]
+    for name, family, flags in JOBS:
         sketch = read_sketch(SKETCHES / name)
+        if family:
+            sketch.files["network.h"] = network_header(
+                find_family(family).network(), family
+            ).encode()
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             for file, content in sketch.files.items():
                 (folder / file).write_bytes(content)
-            calls = commands(options.core.resolve(), sketch, folder, sensors)
+            calls = commands(options.core.resolve(), sketch, folder, others)
             for call in calls:
                 if subprocess.run([*call, *flags], check=False).returncode:  # noqa: S603
                     return 1
-        print(f"{name} {' '.join(flags)}: {len(calls)} sources, no warning")
+        print(f"{' '.join(filter(None, [name, family, *flags]))}: {len(calls)} sources, no warning")
     return 0
 
 
