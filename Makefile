@@ -22,8 +22,11 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,fleet,simulation,test]'
 	touch $@
 
+# In a container people often are root; Jupyter wants to be told that this is meant.
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 lab: $(READY)
-	$(BIN)/jupyter lab --ServerApp.ip=127.0.0.1 notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 notebooks/00_start_here.ipynb
 
 test: lint
 	$(BIN)/pytest
