@@ -26,7 +26,8 @@ $(READY): pyproject.toml
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lab: $(READY)
-	$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 test: lint
 	$(BIN)/pytest
