@@ -69,6 +69,23 @@ def test_a_missing_function_is_named_with_its_line(write):
         build(write(once("missing(1);", "void missing(int);").replace("\n", "\n", 1)))
 
 
+@pytest.mark.parametrize("compiler", BOARD)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("void setup() {}\n", "has no function loop; a sketch needs setup and loop"),
+        ("void loop() {}\n", "has no function setup"),
+        (
+            "#include <Servo.h>\nvoid setup() {}\nvoid loop() {}\n",
+            "Servo.h.* into a folder libraries",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_with_its_remedy(write, compiler, text, message):
+    with pytest.raises(BuildError, match=message):
+        build(write(text), compiler=compiler)
+
+
 def test_warnings_are_kept(write):
     assert "Test.ino:3" in build(write(once("int unused_thing;"))).warnings
 

@@ -393,13 +393,18 @@ def _first_error(name: str, output: str) -> str:
     errors = re.findall(r"^.*?:\d+:(?:\d+:)? (?:fatal )?error: .*$", output, re.MULTILINE)
     first = errors[0] if errors else output.strip().splitlines()[-1] if output.strip() else "?"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{name} does not compile: {first}{more}"
+    remedy = ""
+    if re.search(r"error: .*(?:No such file|file not found)", first):
+        remedy = "; put its library into a folder libraries beside the sketch's folder, or above"
+    return f"{name} does not compile: {first}{more}{remedy}"
 
 
 def _link_error(name: str, output: str) -> str:
     missing = re.search(r"undefined (?:reference to|symbol:) [`']?([^'\n]+)", output)
     if not missing:
         return f"{name} cannot be linked: {output.strip().splitlines()[-1] if output else '?'}"
+    if missing[1].strip("()") in ("setup", "loop"):
+        return f"{name} has no function {missing[1].strip('()')}; a sketch needs setup and loop"
     where = re.search(r"\(?([^\s(:/\\]+\.(?:ino|cpp|c)(?::\d+))", output)
     place = f" ({where[1]})" if where else ""
     return f"{name} cannot be linked: {missing[1]} is used but not defined{place}"
