@@ -49,12 +49,13 @@ def test_lines_go_to_the_sketch_and_back(sketch, typed, capsys):
 
 
 def test_lines_with_a_colon_go_to_the_board(sketch, typed, capsys):
-    typed(":press 2\n:what\n:leds\n:reset\n")
+    typed(":press 2\n:press 99\n:what\n:leds\n:reset\n")
     flash(sketch, seconds=0.1)
     out, err = capsys.readouterr()
     assert out == "ready\n"
     assert "LEDs on: none" in err
     assert ":release PIN" in err
+    assert "no pin 99" in err
 
 
 def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):

@@ -126,7 +126,10 @@ def _typed(nano: VirtualNano, line: str) -> None:
     if word == ":reset":
         nano.reset()
     elif word in (":press", ":release") and rest.strip().isdigit():
-        (nano.pins.press if word == ":press" else nano.pins.release)(int(rest))
+        try:
+            (nano.pins.press if word == ":press" else nano.pins.release)(int(rest))
+        except KitError as error:  # a slip at the keyboard does not end the session
+            _say(str(error))
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         _say(f"LEDs on: {', '.join(lit) or 'none'}")
