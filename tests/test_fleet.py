@@ -42,7 +42,8 @@ CONFIG = {"rounds": 4, "devices": 6, "seed": 5, "visit-seconds": 60.0, "wait-sec
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    """Flower writes nothing to the user's home, and tells nobody."""
+    """Flower writes nothing to the user's home, and tells nobody; it is coloured as in Jupyter."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("FLWR_HOME", str(tmp_path / "flwr"))
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
     for name in ("_run_id", "_node_id", "_task_id"):  # messages bear them

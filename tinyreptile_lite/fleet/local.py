@@ -187,7 +187,7 @@ class LocalFleet:
         if done.returncode:
             text = " ".join((done.stdout + done.stderr).split())
             raise KitError(f"flwr {arguments[0]} failed: {text[-500:]}")
-        return done.stdout
+        return _COLOUR.sub("", done.stdout)  # Jupyter asks every program for colours
 
     def run(
         self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
