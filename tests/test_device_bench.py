@@ -2,10 +2,11 @@
 
 import pytest
 
-from tinyreptile_lite.bench import device
+from tinyreptile_lite.bench import device, equal
 from tinyreptile_lite.boards.counter import Block
 from tinyreptile_lite.boards.cycles import cost, model
 from tinyreptile_lite.boards.firmware import find_compiler
+from tinyreptile_lite.errors import KitError
 
 # instructions, modelled cycles, bytes of RAM for weights, workspace, model and stack
 GOALS = {
@@ -23,6 +24,21 @@ def test_an_online_step_reaches_its_goals(name):
     assert measured.executed.instructions / case.samples <= slack * instructions
     assert measured.executed.cycles / case.samples <= cycles
     assert measured.ram <= ram
+
+
+@pytest.mark.parametrize("family", equal.SETTINGS)
+def test_reptile_is_as_accurate_as_tinyreptile_with_the_stored_settings(family):
+    assert equal.stored()[family]["recipe"] == repr(equal.recipe(family))
+    tiny, reptile = (equal.scores(family)[name] for name in ("tinyreptile", "reptile"))
+    if family == "sine":
+        assert reptile["mean"] <= tiny["mean"]
+    else:  # equal within the interval
+        assert abs(reptile["mean"] - tiny["mean"]) < tiny["ci95"]
+
+
+def test_there_is_no_such_comparison_for_other_families():
+    with pytest.raises(KitError, match="choose sine or wrist"):
+        equal.strategy("wrist-commands")
 
 
 def test_reptile_needs_its_samples_and_its_gradient():
