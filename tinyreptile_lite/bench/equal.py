@@ -4,7 +4,7 @@ Both learn the same network from the same number of visits, with the same sample
 TinyReptile is that of its recipe. Reptile passes over its samples at least twice, as with a single
 pass it would have no need to keep them; the two passes here are the fewest. Its rate and minibatch
 were chosen on the test devices, for Reptile's good: on the sine, rates of 0.02 to 0.05 and
-minibatches of 2, 4 and 8; on the wrist, rates of 0.05, 0.1 and 0.15. So these are not the settings of
+minibatches of 2, 4 and 8; on the wrist, rates of 0.05, 0.1 and 0.15. These are not the settings of
 `recipes`, where Reptile makes more passes.
 
 What new devices score after all their samples, by the same means as ``tinyreptile compare``:
