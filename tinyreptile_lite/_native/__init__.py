@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from tinyreptile_lite.boards.firmware import cache_folder
 from tinyreptile_lite.errors import KitError
 
 CORE = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
@@ -25,6 +24,19 @@ _KINDS = {"win32": ".dll", "darwin": ".dylib"}
 
 class CannotBuild(KitError):
     """No compiler for this computer, or the sources do not compile."""
+
+
+def cache_folder() -> Path:
+    """Return the folder for built programs; `TINYREPTILE_CACHE` moves it."""
+    if named := os.environ.get("TINYREPTILE_CACHE"):
+        return Path(named)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tinyreptile_lite"
 
 
 @cache

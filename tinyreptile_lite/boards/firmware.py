@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from tinyreptile_lite._native import cache_folder
 from tinyreptile_lite.boards import registers
 from tinyreptile_lite.boards.elf import Elf
 from tinyreptile_lite.boards.sketch import SOURCES, Sketch, headers_in, read_sketch
@@ -137,19 +138,6 @@ class Firmware:
     def memory(self) -> Memory:
         """Bytes by section."""
         return _memory(self.elf)
-
-
-def cache_folder() -> Path:
-    """Return the folder for built programs; `TINYREPTILE_CACHE` moves it."""
-    if named := os.environ.get("TINYREPTILE_CACHE"):
-        return Path(named)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "tinyreptile_lite"
 
 
 @cache

@@ -11,8 +11,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tinyreptile_lite._native import cache_folder
 from tinyreptile_lite.boards.arduino_cli import is_port, open_port, upload
-from tinyreptile_lite.boards.firmware import BuildError, build, cache_folder, find_compiler
+from tinyreptile_lite.boards.firmware import BuildError, build, find_compiler
 from tinyreptile_lite.boards.virtual import VirtualNano
 from tinyreptile_lite.errors import KitError
 
