@@ -1,7 +1,7 @@
 """A run on Flower that goes on from its file until it is complete."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinyreptile_lite.errors import KitError
 
@@ -9,9 +9,7 @@ if TYPE_CHECKING:  # importing it loads Flower, which not everybody has
     from tinyreptile_lite.fleet.local import LocalFleet
 
 
-def run_steadily(
-    fleet: "LocalFleet", out: Path, tries: int = 4, **settings: str | int | float | bool
-) -> list[str]:
+def run_steadily(fleet: "LocalFleet", out: Path, tries: int = 4, **settings: Any) -> list[str]:
     """Do a run on a fleet and return its log.
 
     On a busy computer Flower may take the server's process for dead, because its heartbeat comes
