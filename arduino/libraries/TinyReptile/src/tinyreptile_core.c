@@ -34,8 +34,10 @@
 
 #if defined(__GNUC__)
 #define TR_INLINE static inline __attribute__((always_inline))
+#define TR_OUTLINE static __attribute__((noinline))
 #else
 #define TR_INLINE static inline
+#define TR_OUTLINE static
 #endif
 
 #if defined(__FAST_MATH__)
@@ -1109,7 +1111,8 @@ static tr_status forward_and_loss(const tr_model *model, float *loss, const floa
 
 /* From the gradient in model->output down to the first layer that learns. Every gradient takes the
  * place of the activation it belongs to; `pass` tells what the weights' gradients are added to.
- * Inlined into its two callers, so that an online step carries no code for a gradient buffer. */
+ * Inlined into the two functions below, so that an online step carries no code for a gradient
+ * buffer. Those stay functions, so that the forward pass does not stand on their large frames. */
 TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
 {
     const tr_network *network = model->network;
@@ -1174,6 +1177,16 @@ TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *
     return TR_OK;
 }
 
+TR_OUTLINE tr_status step_backward(const tr_model *model, const float *x, float rate)
+{
+    return backward_pass(model, x, NULL, -rate);
+}
+
+TR_OUTLINE tr_status add_gradient(const tr_model *model, const float *x, float *gradient)
+{
+    return backward_pass(model, x, gradient, 1.0f);
+}
+
 /* ---- Learning -------------------------------------------------------------------------------- */
 
 static int is_rate(float rate)
@@ -1186,7 +1199,7 @@ static tr_status learn_one(tr_model *model, float *loss, const float *x, tr_answ
 {
     tr_status status = forward_and_loss(model, loss, x, answer, 1.0f);
     if (status == TR_OK) {
-        status = backward_pass(model, x, NULL, -rate);
+        status = step_backward(model, x, rate);
     }
     model->steps += status == TR_OK;
     return status;
@@ -1270,7 +1283,7 @@ tr_status tr_gradient(tr_model *model, float *loss, float *gradient, const tr_sa
         status = forward_and_loss(model, &one, x, answer_at(model, samples, i), share);
         if (status == TR_OK) {
             mean += one * share;
-            status = backward_pass(model, x, gradient, 1.0f);
+            status = add_gradient(model, x, gradient);
         }
     }
     if (status == TR_OK && loss) {
