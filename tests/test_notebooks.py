@@ -26,7 +26,14 @@ from tinyreptile_lite.lab.exercises import (
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-COURSE = ["00_start_here", "01_one_model_for_all", "02_reptile_by_hand", "03_tinyreptile_online"]
+COURSE = [
+    "00_start_here",
+    "01_one_model_for_all",
+    "02_reptile_by_hand",
+    "03_tinyreptile_online",
+    "04_on_the_device",
+    "05_learning_together",
+]
 NBGRADER_KEYS = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -41,7 +48,7 @@ def prose(path):
 
 
 def test_the_course_is_complete():
-    assert {path.stem for path in NOTEBOOKS} >= set(COURSE)
+    assert [path.stem for path in NOTEBOOKS] == COURSE
 
 
 def test_the_course_shows_every_widget():
