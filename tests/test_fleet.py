@@ -422,3 +422,34 @@ def test_a_slip_is_told_before_any_process_starts(arguments, word, tmp_path, cap
     assert cli.main(["fleet", "run", *arguments, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1
+
+
+# ---- Runs that Flower takes for dead -------------------------------------------------------------
+
+
+class Starving(LocalFleet):
+    """A fleet whose runs end early for these reasons, and then succeed."""
+
+    def __init__(self, *reasons):
+        self.reasons, self.settings = list(reasons), []
+
+    def run(self, out, simulated_nodes=0, **settings):
+        self.settings.append(settings)
+        yield f"run {len(self.settings)}"
+        if self.reasons:
+            raise KitError(self.reasons.pop(0))
+
+
+def test_a_run_that_flower_starved_goes_on_from_its_file(tmp_path):
+    fleet = Starving("No heartbeat received", "No heartbeat received")
+    log = list(fleet.run_steadily(tmp_path / "phi.npz", rounds=3))
+    assert [line for line in log if line.startswith("run")] == ["run 1", "run 2", "run 3"]
+    assert fleet.settings == [{"rounds": 3}] + [{"rounds": 3, "resume": True}] * 2
+
+
+@pytest.mark.parametrize(("reasons", "runs"), [(["no node"], 1), (["heartbeat"] * 4, 4)])
+def test_another_failure_or_too_many_is_told(reasons, runs, tmp_path, refuses):
+    fleet = Starving(*reasons)
+    with refuses(reasons[0]):
+        list(fleet.run_steadily(tmp_path / "phi.npz"))
+    assert len(fleet.settings) == runs

@@ -1,20 +1,17 @@
-"""What the notebook on learning together uses: the tap, the widget, the run on Flower."""
+"""What the notebook on learning together uses: the tap and the widget."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tinyreptile_lite.boards import frames
 from tinyreptile_lite.boards.links import LocalLink
 from tinyreptile_lite.boards.local import LocalBoard
 from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.clients import Order
-from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.lab import link_widget as lab
 from tinyreptile_lite.lab.exercises import read_notebook, source
-from tinyreptile_lite.lab.flower_run import run_steadily
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.tasks.sine import Sine
 
@@ -79,37 +76,3 @@ def test_the_widget_draws_the_costs_and_follows_the_slider(monkeypatch):
 def test_the_course_shows_the_widget():
     code = [source(c) for c in read_notebook(NOTEBOOK)["cells"] if c["cell_type"] == "code"]
     assert any("link_widget()" in text for text in code)
-
-
-# ---- Flower --------------------------------------------------------------------------------------
-
-
-class Starving:
-    """A fleet whose runs end early for these reasons, and then succeed."""
-
-    def __init__(self, *reasons):
-        self.reasons, self.settings = list(reasons), []
-
-    def run(self, out, **settings):
-        self.settings.append(settings)
-        yield f"try {len(self.settings)}"
-        if self.reasons:
-            raise KitError(self.reasons.pop(0))
-
-
-def test_a_run_that_flower_starved_goes_on_from_its_file(tmp_path):
-    fleet = Starving("No heartbeat received", "No heartbeat received")
-    log = run_steadily(fleet, tmp_path / "phi.npz", rounds=3)
-    assert [line for line in log if line.startswith("try")] == ["try 1", "try 2", "try 3"]
-    assert fleet.settings == [{"resume": True, "rounds": 3}] * 3
-
-
-@pytest.mark.parametrize(
-    ("reasons", "tries", "runs"),
-    [(["no node"], 4, 1), (["heartbeat"] * 2, 2, 2), ([], 0, 0)],
-)
-def test_another_failure_or_too_many_is_told(reasons, tries, runs, tmp_path):
-    fleet = Starving(*reasons)
-    with pytest.raises(KitError, match=reasons[0] if reasons else "tries is 0"):
-        run_steadily(fleet, tmp_path / "phi.npz", tries)
-    assert len(fleet.settings) == runs

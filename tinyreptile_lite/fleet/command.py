@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _interrupt)  # so that no process is left behind
     simulated = options.nodes if options.simulate else 0
     with LocalFleet([] if simulated else [{}] * options.nodes) as fleet:
-        for line in fleet.run(options.out, simulated, nodes=options.nodes, **values):
+        for line in fleet.run_steadily(options.out, simulated, nodes=options.nodes, **values):
             print(line, file=sys.stderr, flush=True)
     _, state = read_checkpoint(options.out)
     loss = state["history"]["loss"][-1]

@@ -24,6 +24,7 @@ APP = Path(__file__).parent / "app"
 HOST = "127.0.0.1"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PATIENCE = 180.0  # seconds for a process of Flower's to start
+TRIES = 4  # runs that Flower may take for dead before we do, too
 # No telemetry, no look for updates, no packages installed behind the user's back, no proxy.
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -230,6 +231,24 @@ class LocalFleet:
             process.kill()
             process.wait()
         self._check_last_run()
+
+    def run_steadily(
+        self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
+    ) -> Iterator[str]:
+        """As `run`, but go on from ``out`` if Flower takes the run for dead.
+
+        On a busy computer the heartbeat of Flower's server process may come late; Flower then ends
+        the run. The finished rounds are in ``out``.
+        """
+        for tries_left in reversed(range(TRIES)):
+            try:
+                yield from self.run(out, simulated_nodes, **settings)
+                return
+            except KitError as error:
+                if "heartbeat" not in str(error) or not tries_left:
+                    raise
+                yield f"{error}; the run goes on from {out}"
+                settings["resume"] = True
 
     def _check_last_run(self) -> None:
         """Raise the reason if the last run has failed."""
