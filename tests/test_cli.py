@@ -255,6 +255,6 @@ def test_a_diverging_run_says_what_to_lower_and_keeps_the_file(slip, tmp_path, m
         step(self)
 
     monkeypatch.setattr(Federation, "step", explode)
-    words = ["round 4", "client sine-", "lower the inner rate (0.02)"]
+    words = ["round 4", "client sine-", "lower the inner rate (0.019)"]
     slip("train", "sine", "--rounds", 9, "--out", out, words=words)
     assert np.isfinite(read_checkpoint(out)[0]).all()

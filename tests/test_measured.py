@@ -3,6 +3,8 @@
 If not: ``python -m tinyreptile_lite.lab.measured``, then run the notebooks that read them again.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,22 @@ def test_stored_rows_are_those_of_todays_recipes(name):
 
 def test_the_stored_comparison_of_sines_holds_every_strategy():
     assert [row["strategy"] for row in measured("sine")["rows"]] == list(recipes("sine"))
+
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_figures_in_the_readme_are_the_stored_ones(name):
+    for row in measured(name)["rows"]:
+        for scores in _in_readme(name, row):
+            assert f"{scores['mean']:.3f} ± {scores['ci95']:.3f}" in README, row["strategy"]
+
+
+def _in_readme(name, row):
+    counts = {"sine": ("0", "8", "32"), "sine-20000-visits": ("8", "32")}
+    default = ("21",) if "visits" in name else ("0", "14", "21")
+    return [row["adapted_samples"][count] for count in counts.get(name, default)]
 
 
 def test_scores_of_ones_own_become_rows():

@@ -3,7 +3,7 @@
  * Network: Network([Scale(factor=0.4), Dense(inputs=1, outputs=32), Tanh(), Dense(inputs=32, outputs=32), Tanh(), Dense(inputs=32, outputs=1)], 'mse', (1,))
  * Network's SHA-256: 8181a66ef2a558e3853668fbbb8e3280274a88b0ca79df41cf228b33373d8c13
  * Weights: 1153 float32, 4612 bytes
- * Weights' SHA-256: 8e2dc71a57b427874a3306c33865ea633497dd1942c0ba713324c9aa6f3fa8a7
+ * Weights' SHA-256: 67e79b13a61117d21a900799de96fdadefd91bccea6e3504eaf242436d869e10
  */
 #ifndef PHI_H
 #define PHI_H

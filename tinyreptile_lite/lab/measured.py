@@ -25,12 +25,21 @@ FOLDER = Path(__file__).parent / "results"
 
 COMMANDS = {
     "sine": "compare sine --json",
-    "wrist": "compare wrist --strategies tinyreptile,fedavg,fedsgd,joint,scratch --json",
-    "wrist-commands": (
-        "compare wrist-commands --strategies tinyreptile,fedavg,joint,scratch --seeds 1 --json"
+    "sine-20000-visits": "compare sine --strategies tinyreptile --rounds 20000 --json",
+    "wrist": (
+        "compare wrist --strategies tinyreptile,reptile,reptile-batched,fedavg,fedsgd,joint,scratch"
+        " --draws 10 --json"
     ),
-    "wrist-150-visits-tinyreptile": "compare wrist --strategies tinyreptile --rounds 150 --json",
-    "wrist-150-visits-fedavg": "compare wrist --strategies fedavg --rounds 30 --json",
+    # Adam has no twin in the C core, so one seed takes as long as three of the others.
+    "wrist-reptile-adam": "compare wrist --strategies reptile-adam --seeds 1 --draws 10 --json",
+    "wrist-commands": (
+        "compare wrist-commands --strategies tinyreptile,reptile,fedavg,fedsgd,joint,scratch"
+        " --draws 10 --json"
+    ),
+    "wrist-150-visits-tinyreptile": (
+        "compare wrist --strategies tinyreptile --rounds 150 --draws 10 --json"
+    ),
+    "wrist-150-visits-fedavg": "compare wrist --strategies fedavg --rounds 30 --draws 10 --json",
 }
 
 
