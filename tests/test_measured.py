@@ -63,7 +63,7 @@ def test_scores_of_ones_own_become_rows():
 
 
 def test_unknown_and_missing_comparisons_are_refused(tmp_path, monkeypatch, refuses):
-    with refuses("unknown comparison 'omniglot'", "sine, wrist"):
+    with refuses("unknown comparison 'omniglot'", "sine, sine-20000-visits"):
         measured("omniglot")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with refuses("sine.json", "python -m tinyreptile_lite.lab.measured sine"):
