@@ -42,7 +42,7 @@ from tinyreptile_lite.tasks.wrist import Wrist
 LIBRARIES = CORE.parents[1]
 FLOAT_BYTES = 4
 VISIT = 32  # samples in one call of the native learner
-VISITS = 10
+VISITS = 100
 REPEATS = 30
 
 _EMPTY = "#include <stdlib.h>\nvoid setup() { abort(); }\nvoid loop() {}\n"
@@ -279,9 +279,10 @@ def _empty(compiler: str | None) -> int:
 def _native_rows() -> list[dict[str, Any]]:
     """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
     from tinyreptile_lite._native import find_compiler as host_compiler
-    from tinyreptile_lite.bench.host import RATE, network, torch_loop
+    from tinyreptile_lite.bench.host import RATE, network, one_thread, torch_loop
 
     load()
+    one_thread()
     rng = np.random.default_rng(0)
     net = network()
     params = net.init(rng)

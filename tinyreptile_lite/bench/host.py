@@ -28,11 +28,16 @@ def rows() -> list[dict[str, Any]]:
     ``numpy_vs_torch`` compares online SGD steps per second on a 1-32-32-1 network with tanh.
     ``tasks_together_vs_torch`` compares adapting and evaluating 1,000 sine tasks of 32 samples.
     """
+    one_thread()
+    rng = np.random.default_rng(0)
+    return _steps(rng) + _tasks(rng)
+
+
+def one_thread() -> None:
+    """Keep PyTorch and NumPy to one thread; idle ones that spin would slow the alternatives."""
     torch, threadpool_limits = _tools()
     torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    with threadpool_limits(1):
-        return _steps(rng) + _tasks(rng)
+    threadpool_limits(1)
 
 
 def _tools() -> tuple[Any, Any]:
