@@ -20,7 +20,7 @@ def simulate(out):
     for attempts_left in (2, 1, 0):
         try:
             with LocalFleet([]) as fleet:
-                return list(fleet.run(out, 2, rounds=4, devices=6, seed=5, nodes=2, resume=True))
+                return list(fleet.run(out, 2, rounds=2, devices=6, seed=5, nodes=2, resume=True))
         except KitError as error:
             if "Simulation failed" not in str(error) or not attempts_left:
                 raise
@@ -29,7 +29,7 @@ def simulate(out):
 def test_the_simulation_engine_gives_our_own_loops_phi(tmp_path):
     text = "\n".join(simulate(tmp_path / "phi.npz"))
     phi, state = read_checkpoint(tmp_path / "phi.npz")
-    own = own_loop()
+    own = own_loop(2)
     assert "2 simulated SuperNodes" in text
     assert state["history"] == vars(own.history)
     assert phi.tobytes() == own.phi.tobytes()
