@@ -29,7 +29,7 @@ from tinyreptile_lite.federation import Federation, read_checkpoint
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 
-KILLS, ROUNDS, BOARDS = 200, 1000, 3
+KILLS, ROUNDS, BOARDS = 200, 2000, 3  # enough rounds for all kills on a fast computer
 STRATEGY = tiny_reptile(0.02, 8)
 _MOST_BYTES = 2000  # of journal between two kills: up to some seven rounds
 _MOST_SECONDS = 0.02  # a round takes about so long
