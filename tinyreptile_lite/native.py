@@ -6,6 +6,7 @@ once and goes on in NumPy.
 """
 
 import ctypes
+import threading
 import warnings
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -133,7 +134,7 @@ def load() -> ctypes.CDLL:
     visit, size, rate = ctypes.POINTER(_Visit), ctypes.c_size_t, ctypes.c_float
     library.tr_host_online.argtypes = [visit, rate]
     library.tr_host_minibatch.argtypes = [visit, size, size, rate]
-    library.tr_host_online.restype = library.tr_host_minibatch.restype = None
+    library.tr_host_online.restype = library.tr_host_minibatch.restype = size
     library.tr_status_text.argtypes = [ctypes.c_int]
     library.tr_status_text.restype = ctypes.c_char_p
     return library
@@ -160,10 +161,12 @@ class NativeOnlineSGD(OnlineSGD):
         """Make one step for each sample; ``rng`` is not used. Raises as `Network.loss` does."""
         if not available():
             return super().learn(net, params, samples, rng)
-        work = _Work(net, params, samples)
-        losses = np.empty(work.y.shape[: work.axes], np.float32)
-        load().tr_host_online(work.visit(losses), self.rate)
-        return work.learned(losses.mean(axis=-1))
+        desk = _lay_out(net, params, samples)
+        lost = load().tr_host_online(desk.visit, self.rate)
+        losses = np.add.reduce(desk.losses, axis=-1) / desk.count
+        if lost:
+            return _after_failure(net, params, samples, desk, losses)
+        return Learned(desk.params.copy(), losses)
 
 
 @dataclass(frozen=True)
@@ -180,11 +183,12 @@ class NativeMinibatchSGD(MinibatchSGD):
         count = np.shape(samples.y)[axis]
         order = np.concatenate([rng.permutation(count) for _ in range(self.epochs)])
         shuffled = Samples(*(np.take(values, order, axis) for values in samples))
-        work = _Work(net, params, shuffled)
-        losses = np.empty(params.shape[:-1], np.float32)
-        gradient = np.empty(net.size, np.float32)
-        load().tr_host_minibatch(work.visit(losses, gradient), self.epochs, self.batch, self.rate)
-        return work.learned(losses)
+        desk = _lay_out(net, params, shuffled)
+        lost = load().tr_host_minibatch(desk.visit, self.epochs, self.batch, self.rate)
+        losses = desk.losses[..., 0].copy()
+        if lost:
+            return _after_failure(net, params, shuffled, desk, losses)
+        return Learned(desk.params.copy(), losses)
 
 
 TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
@@ -206,69 +210,86 @@ def native(learner: Learner) -> Learner:
     return TWINS[type(learner)](**asdict(learner))  # type: ignore[call-overload, no-any-return]
 
 
-_networks: WeakKeyDictionary[Network, tuple[CNetwork, int]] = WeakKeyDictionary()
+_Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of params, x and y
 
 
-class _Work:
-    """One visit: arrays as C wants them, and what comes back."""
+class _Desk:
+    """Arrays as C wants them, and the struct that tells C where they are, for visits of one shape.
 
-    def __init__(self, net: Network, params: Array, samples: Samples) -> None:
-        self.net, self.samples, self.start = net, samples, params
-        self.axes = params.ndim  # the task axis, if there is one, and the sample axis
-        self.params = np.array(params, np.float32, order="C")
-        self.x = np.ascontiguousarray(samples.x, np.float32)
+    Each thread keeps the last one of each network: to fill the struct takes longer than to copy
+    the samples of a short visit.
+    """
+
+    def __init__(self, net: Network, shapes: _Shapes) -> None:
+        params, x, y = shapes
+        tasks = params[:-1]
         regression = net.loss_function.name == "mse"
-        self.y = np.ascontiguousarray(samples.y, np.float32) if regression else self._labels()
-        wanted = (*self.params.shape[:-1], self.y.shape[self.axes - 1], *net.input_shape)
-        answers = (*wanted[: self.axes], net.outputs) if regression else wanted[: self.axes]
-        if self.x.shape != wanted or self.y.shape != answers or self.params.shape[-1] != net.size:
-            self._refuse("the samples do not fit the network")
-        self.statuses = np.empty(prod(self.params.shape[:-1]), np.int32)
-
-    def _labels(self) -> Array:
-        """Labels as int32; others than the network's own are refused before they could wrap."""
-        given = np.asarray(self.samples.y)
-        self.net.loss_function.check(given, given.shape, self.net.outputs)
-        return np.ascontiguousarray(given, np.int32)
-
-    def visit(self, losses: Array, gradient: Array | None = None) -> _Visit:
-        """Fill the struct for C; this object keeps the arrays alive."""
-        if self.net not in _networks:
-            _networks[self.net] = c_network(self.net), workspace_floats(self.net)
-        network, floats = _networks[self.net]
-        self.workspace = np.empty(floats, np.float32)
-        regression = self.net.loss_function.name == "mse"
-        return _Visit(
-            ctypes.pointer(network),
-            self.x.ctypes.data,
-            self.y.ctypes.data if regression else None,
-            None if regression else self.y.ctypes.data,
-            self.params.ctypes.data,
-            losses.ctypes.data,
-            self.statuses.ctypes.data,
-            self.workspace.ctypes.data,
-            None if gradient is None else gradient.ctypes.data,
-            floats,
-            self.net.size,
-            self.net.outputs,
-            self.statuses.size,
-            self.y.shape[self.axes - 1],
+        self.shapes, self.count = shapes, np.float32(y[len(tasks)])
+        self.params = np.empty(params, np.float32)
+        self.x = np.empty(x, np.float32)
+        self.y = np.empty(y, np.float32 if regression else np.int32)
+        self.losses = np.empty(y[: len(params)], np.float32)
+        self.statuses = np.empty(tasks, np.int32)
+        self._workspace = np.empty(workspace_floats(net), np.float32)
+        self._gradient = np.empty(net.size, np.float32)
+        self._network = c_network(net)
+        self.visit = ctypes.pointer(
+            _Visit(
+                ctypes.pointer(self._network),
+                self.x.ctypes.data,
+                self.y.ctypes.data if regression else None,
+                None if regression else self.y.ctypes.data,
+                self.params.ctypes.data,
+                self.losses.ctypes.data,
+                self.statuses.ctypes.data,
+                self._workspace.ctypes.data,
+                self._gradient.ctypes.data,
+                self._workspace.size,
+                net.size,
+                net.outputs,
+                self.statuses.size,
+                y[len(tasks)],
+            )
         )
 
-    def learned(self, losses: Array) -> Learned:
-        """Parameters and losses; NaN for a task that diverged, as NumPy would give it."""
-        if self.statuses.any():
-            bad = self.statuses[self.statuses != OK]
-            wrong = bad[(bad != DIVERGED) & (bad != OVERFLOW)]
-            if wrong.size:
-                self._refuse(load().tr_status_text(int(wrong[0])).decode())
-            lost = self.statuses.reshape(self.params.shape[:-1]) != OK
-            self.params[lost] = np.nan
-            losses = np.where(lost, np.float32(np.nan), losses)
-        return Learned(self.params, losses)
 
-    def _refuse(self, reason: str) -> None:
-        """Raise the error that NumPy raises for the same samples; if it has none, the core's."""
-        self.net.views(self.start)
-        self.net.check_samples(self.start, *self.samples)
+class _Desks(threading.local):
+    """The desks of one thread, as clients in several threads may learn at the same time."""
+
+    def __init__(self) -> None:
+        self.of: WeakKeyDictionary[Network, _Desk] = WeakKeyDictionary()
+
+
+_desks = _Desks()
+
+
+def _lay_out(net: Network, params: Array, samples: Samples) -> _Desk:
+    """Return a desk with copies of these parameters and samples on it."""
+    x, y = samples
+    shapes = np.shape(params), np.shape(x), np.shape(y)
+    desk = _desks.of.get(net)
+    if desk is None or desk.shapes != shapes:
+        net.views(params)
+        net.check_samples(params, x, y)
+        desk = _desks.of[net] = _Desk(net, shapes)
+    if desk.y.dtype == np.int32:  # another label than the network's own could wrap
+        y = net.loss_function.check(y, desk.losses.shape, net.outputs)
+    desk.params[...] = params
+    desk.x[...] = x
+    desk.y[...] = y
+    return desk
+
+
+def _after_failure(
+    net: Network, params: Array, samples: Samples, desk: _Desk, losses: Array
+) -> Learned:
+    """NaN for the tasks that diverged, as NumPy gives it; bad samples are refused as NumPy does."""
+    wrong = desk.statuses[~np.isin(desk.statuses, (OK, DIVERGED, OVERFLOW))]
+    if wrong.size:
+        net.check_samples(params, *samples)
+        reason = load().tr_status_text(int(wrong[0])).decode()
         raise KitError(f"the C core refuses these samples: {reason}")
+    lost = desk.statuses != OK
+    learned = desk.params.copy()
+    learned[lost] = np.nan
+    return Learned(learned, np.where(lost, np.float32(np.nan), losses))

@@ -16,7 +16,7 @@ typedef struct {
     const float *targets;  /* (tasks, count, outputs), or NULL */
     const int32_t *labels; /* (tasks, count), or NULL */
     float *params;         /* (tasks, weight_count) */
-    float *losses;         /* (tasks, count) online; (tasks) for minibatches */
+    float *losses;         /* (tasks, count); for minibatches only the first of each task */
     int32_t *statuses;     /* (tasks), receives a tr_status each */
     float *workspace;      /* (workspace_floats) */
     float *gradient;       /* (weight_count) for minibatches */
@@ -38,9 +38,10 @@ static tr_status prepare(tr_model *model, tr_samples *samples, const visit *all,
                    all->workspace, all->workspace_floats);
 }
 
-/* One online step per sample, for each task. */
-EXPORT void tr_host_online(const visit *all, float rate)
+/* One online step per sample, for each task. Returns how many tasks failed. */
+EXPORT size_t tr_host_online(const visit *all, float rate)
 {
+    size_t failed = 0;
     for (size_t task = 0; task < all->tasks; task++) {
         tr_model model;
         tr_samples samples;
@@ -49,13 +50,16 @@ EXPORT void tr_host_online(const visit *all, float rate)
             status = tr_learn_online(&model, all->losses + task * all->count, &samples, rate);
         }
         all->statuses[task] = (int32_t)status;
+        failed += status != TR_OK;
     }
+    return failed;
 }
 
 /* The samples are `epochs` times the same ones, shuffled; each epoch is cut into minibatches. The
- * loss is that of the first epoch's samples before the first step. */
-EXPORT void tr_host_minibatch(const visit *all, size_t epochs, size_t batch, float rate)
+ * loss is that of the first epoch's samples before the first step. Returns how many tasks failed. */
+EXPORT size_t tr_host_minibatch(const visit *all, size_t epochs, size_t batch, float rate)
 {
+    size_t failed = 0;
     const size_t count = all->count / epochs;
     for (size_t task = 0; task < all->tasks; task++) {
         tr_model model;
@@ -63,7 +67,7 @@ EXPORT void tr_host_minibatch(const visit *all, size_t epochs, size_t batch, flo
         tr_status status = prepare(&model, &samples, all, task);
         samples.count = count;
         if (status == TR_OK) {
-            status = tr_evaluate(&model, all->losses + task, NULL, &samples);
+            status = tr_evaluate(&model, all->losses + task * all->count, NULL, &samples);
         }
         for (size_t done = 0; status == TR_OK && done < all->count; done += samples.count) {
             const size_t left = count - done % count;
@@ -74,5 +78,7 @@ EXPORT void tr_host_minibatch(const visit *all, size_t epochs, size_t batch, flo
             samples.labels += samples.labels ? samples.count : 0;
         }
         all->statuses[task] = (int32_t)status;
+        failed += status != TR_OK;
     }
+    return failed;
 }
