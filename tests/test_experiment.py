@@ -95,7 +95,7 @@ def test_a_trial_scores_each_device_over_its_draws():
     people, rng = population(family, draws=2), np.random.default_rng([1, 0])
     phi = build(family, recipe, people, rng).run()
     by_hand = evaluate(family.network(), phi, people.tasks[:6], recipe.adaptation, [0, 32], rng)
-    assert scores.shape == (1000, len(family.counts))
+    assert scores.shape == (4000, len(family.counts))
     np.testing.assert_allclose(scores[:3, [0, -1]], (by_hand[::2] + by_hand[1::2]) / 2, rtol=1e-4)
 
 
