@@ -61,13 +61,13 @@ def _sine() -> list[Recipe]:
 def _wrist(online_rate: float = 0.05, adaptation_rate: float = 0.03) -> list[Recipe]:
     online = OnlineSGD(adaptation_rate)
     return [
-        Recipe("tinyreptile", tiny_reptile(online_rate, 21), 1200, online),
-        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 1200),
-        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, clients=5), 240),
-        _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 1200),
-        Recipe("fedavg", fed_avg(online_rate, 21, clients=5), 240, online),
-        Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 240, online),
-        Recipe("joint", joint(0.1, 21, batch=7), 1200, online),
+        Recipe("tinyreptile", tiny_reptile(online_rate, 21), 2000, online),
+        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 2000),
+        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, clients=5), 400),
+        _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 2000),
+        Recipe("fedavg", fed_avg(online_rate, 21, clients=5), 400, online),
+        Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 400, online),
+        Recipe("joint", joint(0.1, 21, batch=7), 2000, online),
         # Without a start, one pass teaches nothing: this device keeps its windows and repeats them.
         Recipe("scratch", None, 0, MinibatchSGD(0.1, epochs=60, batch=7)),
     ]

@@ -198,7 +198,7 @@ class Wrist:
     counts: tuple[int, ...] = (0, 7, 14, 21)
 
     def __init__(
-        self, permute_labels: bool = False, rotation: float = 0.6, scale: float = 0.2
+        self, permute_labels: bool = False, rotation: float = 0.3, scale: float = 0.2
     ) -> None:
         self.permute_labels = permute_labels
         self.augmentation = Augmentation(rotation, scale)
