@@ -65,7 +65,7 @@ class _Visit(ctypes.Structure):
     _fields_ = (
         ("network", ctypes.POINTER(CNetwork)),
         *((name, ctypes.c_void_p) for name in ("x", "targets", "labels", "params", "losses")),
-        *((name, ctypes.c_void_p) for name in ("statuses", "workspace", "gradient")),
+        *((name, ctypes.c_void_p) for name in ("each", "statuses", "workspace", "gradient")),
         *((name, ctypes.c_size_t) for name in ("workspace_floats", "weight_count", "outputs")),
         *((name, ctypes.c_size_t) for name in ("tasks", "count")),
     )
@@ -163,10 +163,7 @@ class NativeOnlineSGD(OnlineSGD):
             return super().learn(net, params, samples, rng)
         desk = _lay_out(net, params, samples)
         lost = load().tr_host_online(desk.visit, self.rate)
-        losses = np.add.reduce(desk.losses, axis=-1) / desk.count
-        if lost:
-            return _after_failure(net, params, samples, desk, losses)
-        return Learned(desk.params.copy(), losses)
+        return _after_failure(net, params, samples, desk) if lost else desk.learned()
 
 
 @dataclass(frozen=True)
@@ -185,10 +182,7 @@ class NativeMinibatchSGD(MinibatchSGD):
         shuffled = Samples(*(np.take(values, order, axis) for values in samples))
         desk = _lay_out(net, params, shuffled)
         lost = load().tr_host_minibatch(desk.visit, self.epochs, self.batch, self.rate)
-        losses = desk.losses[..., 0].copy()
-        if lost:
-            return _after_failure(net, params, shuffled, desk, losses)
-        return Learned(desk.params.copy(), losses)
+        return _after_failure(net, params, shuffled, desk) if lost else desk.learned()
 
 
 TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
@@ -224,12 +218,14 @@ class _Desk:
         params, x, y = shapes
         tasks = params[:-1]
         regression = net.loss_function.name == "mse"
-        self.shapes, self.count = shapes, np.float32(y[len(tasks)])
+        count = y[len(tasks)]
+        self.shapes = shapes
         self.params = np.empty(params, np.float32)
         self.x = np.empty(x, np.float32)
         self.y = np.empty(y, np.float32 if regression else np.int32)
-        self.losses = np.empty(y[: len(params)], np.float32)
+        self.losses = np.empty(tasks, np.float32)
         self.statuses = np.empty(tasks, np.int32)
+        self._each = np.empty(count, np.float32)
         self._workspace = np.empty(workspace_floats(net), np.float32)
         self._gradient = np.empty(net.size, np.float32)
         self._network = c_network(net)
@@ -241,6 +237,7 @@ class _Desk:
                 None if regression else self.y.ctypes.data,
                 self.params.ctypes.data,
                 self.losses.ctypes.data,
+                self._each.ctypes.data,
                 self.statuses.ctypes.data,
                 self._workspace.ctypes.data,
                 self._gradient.ctypes.data,
@@ -248,9 +245,13 @@ class _Desk:
                 net.size,
                 net.outputs,
                 self.statuses.size,
-                y[len(tasks)],
+                count,
             )
         )
+
+    def learned(self) -> Learned:
+        """Copy what C has left here."""
+        return Learned(self.params.copy(), self.losses.copy()[()])
 
 
 class _Desks(threading.local):
@@ -266,23 +267,21 @@ _desks = _Desks()
 def _lay_out(net: Network, params: Array, samples: Samples) -> _Desk:
     """Return a desk with copies of these parameters and samples on it."""
     x, y = samples
-    shapes = np.shape(params), np.shape(x), np.shape(y)
+    shapes = params.shape, x.shape, y.shape
     desk = _desks.of.get(net)
     if desk is None or desk.shapes != shapes:
         net.views(params)
         net.check_samples(params, x, y)
         desk = _desks.of[net] = _Desk(net, shapes)
     if desk.y.dtype == np.int32:  # another label than the network's own could wrap
-        y = net.loss_function.check(y, desk.losses.shape, net.outputs)
+        y = net.loss_function.check(y, desk.y.shape, net.outputs)
     desk.params[...] = params
     desk.x[...] = x
     desk.y[...] = y
     return desk
 
 
-def _after_failure(
-    net: Network, params: Array, samples: Samples, desk: _Desk, losses: Array
-) -> Learned:
+def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -> Learned:
     """NaN for the tasks that diverged, as NumPy gives it; bad samples are refused as NumPy does."""
     wrong = desk.statuses[~np.isin(desk.statuses, (OK, DIVERGED, OVERFLOW))]
     if wrong.size:
@@ -290,6 +289,6 @@ def _after_failure(
         reason = load().tr_status_text(int(wrong[0])).decode()
         raise KitError(f"the C core refuses these samples: {reason}")
     lost = desk.statuses != OK
-    learned = desk.params.copy()
-    learned[lost] = np.nan
-    return Learned(learned, np.where(lost, np.float32(np.nan), losses))
+    desk.params[lost] = np.nan
+    desk.losses[lost] = np.nan
+    return desk.learned()

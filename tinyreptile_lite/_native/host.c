@@ -16,7 +16,8 @@ typedef struct {
     const float *targets;  /* (tasks, count, outputs), or NULL */
     const int32_t *labels; /* (tasks, count), or NULL */
     float *params;         /* (tasks, weight_count) */
-    float *losses;         /* (tasks, count); for minibatches only the first of each task */
+    float *losses;         /* (tasks), receives the mean loss of each */
+    float *each;           /* (count), online: the loss of each sample */
     int32_t *statuses;     /* (tasks), receives a tr_status each */
     float *workspace;      /* (workspace_floats) */
     float *gradient;       /* (weight_count) for minibatches */
@@ -38,6 +39,15 @@ static tr_status prepare(tr_model *model, tr_samples *samples, const visit *all,
                    all->workspace, all->workspace_floats);
 }
 
+static float mean_of(const float *values, size_t n)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)values[i];
+    }
+    return (float)(sum / (double)n);
+}
+
 /* One online step per sample, for each task. Returns how many tasks failed. */
 EXPORT size_t tr_host_online(const visit *all, float rate)
 {
@@ -47,7 +57,8 @@ EXPORT size_t tr_host_online(const visit *all, float rate)
         tr_samples samples;
         tr_status status = prepare(&model, &samples, all, task);
         if (status == TR_OK) {
-            status = tr_learn_online(&model, all->losses + task * all->count, &samples, rate);
+            status = tr_learn_online(&model, all->each, &samples, rate);
+            all->losses[task] = mean_of(all->each, all->count);
         }
         all->statuses[task] = (int32_t)status;
         failed += status != TR_OK;
@@ -67,7 +78,7 @@ EXPORT size_t tr_host_minibatch(const visit *all, size_t epochs, size_t batch, f
         tr_status status = prepare(&model, &samples, all, task);
         samples.count = count;
         if (status == TR_OK) {
-            status = tr_evaluate(&model, all->losses + task * all->count, NULL, &samples);
+            status = tr_evaluate(&model, all->losses + task, NULL, &samples);
         }
         for (size_t done = 0; status == TR_OK && done < all->count; done += samples.count) {
             const size_t left = count - done % count;
