@@ -32,6 +32,7 @@ KINDS = {Dense: 1, Conv1D: 2, GlobalAveragePool: 3, Tanh: 4, ReLU: 5, Scale: 6}
 LOSSES = {"mse": 1, "cross_entropy": 2}
 OK, DIVERGED, OVERFLOW = 0, 10, 11
 LARGEST = 65535  # of any size that a layer names
+LINE = 16  # floats in a cache line of 64 bytes
 
 
 class CLayer(ctypes.Structure):
@@ -207,6 +208,13 @@ def native(learner: Learner) -> Learner:
 _Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of params, x and y
 
 
+def _aligned(size: int) -> Array:
+    """Floats that start where a cache line does, so that no SIMD load takes two lines."""
+    room = np.empty(size + LINE, np.float32)
+    skip = -room.ctypes.data // room.itemsize % LINE
+    return room[skip : skip + size]
+
+
 class _Desk:
     """Arrays as C wants them, and the struct that tells C where they are, for visits of one shape.
 
@@ -220,13 +228,13 @@ class _Desk:
         regression = net.loss_function.name == "mse"
         count = y[len(tasks)]
         self.shapes = shapes
-        self.params = np.empty(params, np.float32)
+        self.params = _aligned(prod(params)).reshape(params)
         self.x = np.empty(x, np.float32)
         self.y = np.empty(y, np.float32 if regression else np.int32)
         self.losses = np.empty(tasks, np.float32)
         self.statuses = np.empty(tasks, np.int32)
         self._each = np.empty(count, np.float32)
-        self._workspace = np.empty(workspace_floats(net), np.float32)
+        self._workspace = _aligned(workspace_floats(net))
         self._gradient = np.empty(net.size, np.float32)
         self._network = c_network(net)
         self.visit = ctypes.pointer(

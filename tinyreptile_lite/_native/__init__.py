@@ -14,8 +14,7 @@ from pathlib import Path
 from tinyreptile_lite.errors import KitError
 
 CORE = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
-# Nothing here changes a result: contraction stays off, and no CPU is named, so that the library
-# also runs on another computer that shares the cache.
+# Nothing here changes a result: contraction stays off.
 FLAGS = (
     "-std=c99", "-O3", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
 )  # fmt: skip
@@ -59,6 +58,16 @@ def find_compiler() -> tuple[str, ...]:
     return sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline"
 
 
+@cache
+def _wide_registers() -> tuple[str, ...]:
+    """Return the flag for AVX2 where this computer's processor has it; only Linux is asked."""
+    try:
+        features = Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return ()
+    return ("-mavx2",) if "avx2" in features else ()
+
+
 def shared_library(name: str, sources: Sequence[Path], include: Path) -> Path:
     """Return a shared library made from C sources, compiled now if it is not in the cache.
 
@@ -82,14 +91,15 @@ def shared_library(name: str, sources: Sequence[Path], include: Path) -> Path:
         If there is no compiler, or it fails, or the cache cannot be written.
     """
     compiler = find_compiler()
-    flags = (*FLAGS, *(() if sys.platform == "win32" else ("-fPIC",)), f"-I{include}")
-    digest = hashlib.sha256(repr((compiler, FLAGS, platform.machine())).encode())
+    position = () if sys.platform == "win32" else ("-fPIC",)
+    flags = (*FLAGS, *_wide_registers(), *position)  # in the hash, as computers may share a cache
+    digest = hashlib.sha256(repr((compiler, flags, platform.machine())).encode())
     for path in (*sources, *sorted(include.glob("*.h"))):
         digest.update(path.read_bytes())
     kind = _KINDS.get(sys.platform, ".so")
     target = cache_folder() / "host" / f"{name}-{digest.hexdigest()[:16]}{kind}"
     if not target.is_file():
-        command = (*compiler, *flags, *map(str, sources))
+        command = (*compiler, *flags, f"-I{include}", *map(str, sources))
         try:
             _compile(command, target)
         except OSError as error:

@@ -42,7 +42,7 @@ from tinyreptile_lite.tasks.wrist import Wrist
 LIBRARIES = CORE.parents[1]
 FLOAT_BYTES = 4
 VISIT = 32  # samples in one call of the native learner
-VISITS = 100
+VISITS = 800  # take about as long as PyTorch takes for one
 REPEATS = 30
 
 _EMPTY = "#include <stdlib.h>\nvoid setup() { abort(); }\nvoid loop() {}\n"
