@@ -3,31 +3,26 @@
 import re
 import shutil
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from compilers import CC, HOST, SANITIZERS, STRICTEST, ZIG, needs_nm
 
 from tinyreptile_lite._native import CORE
 from tinyreptile_lite.boards import VirtualNano
 
 DRIVERS = Path(__file__).parent / "c"
-ZIG = [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
 STRICT = [
     "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-Wconversion",
     "-Wshadow", "-Wcast-qual", "-Wstrict-prototypes", "-funsigned-char",
 ]  # fmt: skip
 PLAIN = "-DTR_PLAIN_OPTIONS"  # the command line's level, not the source's own
-SANITIZERS = ["-O0", "-g1", PLAIN, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZED = ["-O0", "-g1", PLAIN, *SANITIZERS[STRICTEST]]
+OWN_CPU = {"gcc": "-march=native", "zig": "-mcpu=native"}
 
 
-def gcc() -> list[str]:
-    found = shutil.which("gcc")
-    assert found, "these tests need GCC; install it with: apt install gcc"
-    return [found]
-
-
-def build(target: Path, compiler: list[str], flags: list[str], *drivers: str) -> Path:
+def build(target: Path, compiler: Sequence[str], flags: list[str], *drivers: str) -> Path:
     sources = [str(DRIVERS / driver) for driver in drivers] + [str(CORE / "tinyreptile_core.c")]
     command = [*compiler, "-std=c99", *flags, f"-I{CORE}", *sources, "-lm", "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -41,48 +36,47 @@ def run(program: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def trajectories(folder: Path, compiler: list[str], flags: list[str], steps: int = 1000) -> str:
+def trajectories(folder: Path, compiler: Sequence[str], flags: list[str], steps: int = 1000) -> str:
     sources = ("trajectory.c", "trajectory_main.c")
     return run(build(folder / "trajectory", compiler, flags, *sources), str(steps))
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
-    text = trajectories(tmp_path_factory.mktemp("core"), gcc(), ["-O2"])
+    text = trajectories(tmp_path_factory.mktemp("core"), CC, ["-O2"])
     assert [line.split()[2] for line in text.splitlines()] == ["ok"] * 6
     assert len({line.split()[1] for line in text.splitlines()}) == 6
     return text
 
 
 @pytest.mark.parametrize("level", ["-O0", "-O2", "-Os"])
-def test_gcc_gives_the_same_bits_at_every_level(level, reference, tmp_path):
-    assert trajectories(tmp_path, gcc(), [level, PLAIN]) == reference
+@pytest.mark.parametrize("compiler", HOST)
+def test_every_level_gives_the_same_bits(compiler, level, reference, tmp_path):
+    assert trajectories(tmp_path, HOST[compiler], [level, PLAIN]) == reference
 
 
-@pytest.mark.parametrize("level", ["-O0", "-O2", "-Os"])
-def test_clang_gives_the_same_bits_at_every_level(level, reference, tmp_path):
-    assert trajectories(tmp_path, ZIG, [level]) == reference
-
-
-def test_simd_and_this_computers_own_instructions_do_not_change_a_bit(reference, tmp_path):
-    assert trajectories(tmp_path, gcc(), ["-O2", "-DTR_NO_SIMD"]) == reference
-    assert trajectories(tmp_path, gcc(), ["-O3", "-march=native"]) == reference
-    assert trajectories(tmp_path, ZIG, ["-O3", "-mcpu=native"]) == reference
+@pytest.mark.parametrize("compiler", HOST)
+def test_simd_and_this_computers_own_instructions_do_not_change_a_bit(
+    compiler, reference, tmp_path
+):
+    assert trajectories(tmp_path, HOST[compiler], ["-O2", "-DTR_NO_SIMD"]) == reference
+    assert trajectories(tmp_path, HOST[compiler], ["-O3", OWN_CPU[compiler]]) == reference
 
 
 def test_sanitizers_find_nothing_in_the_trajectories(tmp_path):
-    short = trajectories(tmp_path, gcc(), ["-O2"], 50)
-    assert trajectories(tmp_path, gcc(), SANITIZERS, 50) == short
-    assert trajectories(tmp_path, gcc(), [*SANITIZERS, "-DTR_NO_SIMD"], 50) == short
+    short = trajectories(tmp_path, CC, ["-O2"], 50)
+    strictest = HOST[STRICTEST]
+    assert trajectories(tmp_path, strictest, SANITIZED, 50) == short
+    assert trajectories(tmp_path, strictest, [*SANITIZED, "-DTR_NO_SIMD"], 50) == short
 
 
 def test_fuzzing_breaks_nothing(tmp_path):
-    program = build(tmp_path / "fuzz", gcc(), SANITIZERS, "fuzz_core.c")
+    program = build(tmp_path / "fuzz", HOST[STRICTEST], SANITIZED, "fuzz_core.c")
     assert run(program, "1", "10000") == "10000 rounds\n"
 
 
 def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
-    lines = run(build(tmp_path / "math", gcc(), ["-O2"], "math_error.c")).splitlines()
+    lines = run(build(tmp_path / "math", CC, ["-O2"], "math_error.c")).splitlines()
     worst = {name: float(value) for name, value in map(str.split, lines)}
     assert worst.pop("beyond") == 0
     assert max(worst["tanh"], worst["tanh-"]) < 6
@@ -90,12 +84,11 @@ def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
 
 
 @pytest.mark.parametrize("level", ["-O2", "-Os"])
-@pytest.mark.parametrize("compiler", ["gcc", "zig"])
+@pytest.mark.parametrize("compiler", HOST)
 def test_strict_flags_raise_no_warning(compiler, level, tmp_path):
-    command = gcc() if compiler == "gcc" else ZIG
     for source in (CORE / "tinyreptile_core.c", DRIVERS / "trajectory.c"):
         flags = [*STRICT, level, f"-I{CORE}", "-c", str(source), "-o", str(tmp_path / "x.o")]
-        done = subprocess.run([*command, *flags], capture_output=True, text=True)
+        done = subprocess.run([*HOST[compiler], *flags], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -108,28 +101,28 @@ def test_header_serves_a_sketch_in_cpp(tmp_path):
         "static const tr_network network = {layers, 6, 18, TR_CROSS_ENTROPY};\n"
         "int main() { size_t n; return tr_weight_count(&n, &network); }\n"
     )
-    compiler = shutil.which("g++") or ""
-    assert compiler, "this test needs a C++ compiler; install it with: apt install g++"
+    cpp = ("g++",) if shutil.which("g++") else (*ZIG[:-1], "c++")
     flags = ["-std=c++11", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{CORE}", "-c"]
-    subprocess.run([compiler, *flags, str(sketch), "-o", str(tmp_path / "x.o")], check=True)
-    core = [*gcc(), "-c", "-std=c99", str(CORE / "tinyreptile_core.c"), "-o", str(tmp_path / "c.o")]
+    subprocess.run([*cpp, *flags, str(sketch), "-o", str(tmp_path / "x.o")], check=True)
+    core = [*CC, "-c", "-std=c99", str(CORE / "tinyreptile_core.c"), "-o", str(tmp_path / "c.o")]
     subprocess.run(core, check=True)
     program = tmp_path / "program"
-    subprocess.run([compiler, tmp_path / "x.o", tmp_path / "c.o", "-o", program], check=True)
+    subprocess.run([*CC, tmp_path / "x.o", tmp_path / "c.o", "-o", program], check=True)
     assert subprocess.run([program]).returncode == 0
 
 
 def test_fast_math_is_refused_at_compile_time(tmp_path):
-    command = [*gcc(), "-ffast-math", "-c", str(CORE / "tinyreptile_core.c"), "-o", "/dev/null"]
+    command = [*CC, "-ffast-math", "-c", str(CORE / "tinyreptile_core.c"), "-o", "/dev/null"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode != 0
     assert "without -ffast-math" in done.stderr
 
 
+@needs_nm
 def test_core_needs_no_library_but_memory_functions(tmp_path):
     """No malloc, no stdio, no libm, and no global state to write to."""
     target = str(tmp_path / "core.o")
-    command = [*gcc(), "-O2", "-c", str(CORE / "tinyreptile_core.c"), "-o", target]
+    command = [*CC, "-O2", "-c", str(CORE / "tinyreptile_core.c"), "-o", target]
     subprocess.run(command, check=True)
     names = subprocess.run(["nm", target], capture_output=True, text=True, check=True).stdout
     kinds = [line.split()[-2:] for line in names.splitlines()]
