@@ -156,6 +156,7 @@ float tr_logf(float x)
  * both give the same bits. TR_NO_SIMD keeps to plain C, for tests. */
 #define FOUR 4
 #if defined(__GNUC__) && !defined(TR_NO_SIMD) && (defined(__SSE2__) || defined(__ARM_NEON))
+#define TR_SIMD 1
 typedef float four __attribute__((vector_size(16)));
 #define FOUR_ALL(x) ((four){x, x, x, x})
 #define FOUR_AT(a, j) ((a)[j])
@@ -183,6 +184,7 @@ TR_INLINE void store(float *to, four value)
     memcpy(to, &value, sizeof value);
 }
 #else
+#define TR_SIMD 0
 typedef struct {
     float at[FOUR];
 } four;
@@ -531,6 +533,20 @@ TR_INLINE void learn_block(float *restrict target, float scale, const float *res
     learn_row(target, scale, d, fours); /* the bias */
 }
 
+/* Sum of squares, to compare with TR_BOUND. A board adds them up in order, on its way; that would
+ * keep SIMD waiting. Only near the bound does the order matter, so only there it is kept to. */
+TR_INLINE float bounded_squares(const float *x, size_t n)
+{
+    float squares = dot(x, x, n);
+    if (!(squares <= 0.5f * TR_BOUND)) {
+        squares = 0.0f;
+        for (size_t i = 0; i < n; i++) {
+            squares += x[i] * x[i];
+        }
+    }
+    return squares;
+}
+
 /* Backward pass of a dense layer with one output, the last one of a regression: its weight is a
  * vector, and d the gradient of its output. Returns the sum of squares of dx. */
 TR_INLINE float single_backward(const tr_pass *pass, int gate, float *restrict x, float d,
@@ -545,10 +561,12 @@ TR_INLINE float single_backward(const tr_pass *pass, int gate, float *restrict x
         const float dx = gated(gate, w[i] * d, xi);
         x[i] = dx;
         target[i] += c * xi;
-        squares += dx * dx;
+        if (!TR_SIMD) {
+            squares += dx * dx;
+        }
     }
     target[inputs] += c;
-    return squares;
+    return TR_SIMD ? bounded_squares(x, inputs) : squares;
 }
 
 /* Backward pass of a dense layer; delta (outputs) is the gradient of its output. The gradient of
@@ -578,7 +596,9 @@ TR_INLINE float dense_backward(const tr_pass *pass, float *restrict x,
         for (int r = 0; r < ROWS; r++) {
             const float gradient = gated(pass->gate, dx[r], x[i + (size_t)r]);
             x[i + (size_t)r] = gradient;
-            squares += gradient * gradient;
+            if (!TR_SIMD) {
+                squares += gradient * gradient;
+            }
         }
     }
     float *target = pass->target ? pass->target : w;
@@ -589,7 +609,7 @@ TR_INLINE float dense_backward(const tr_pass *pass, float *restrict x,
         add_scaled(target, pass->scale * xi, delta, outputs);
     }
     add_scaled(target, pass->scale, delta, outputs); /* the bias */
-    return squares;
+    return TR_SIMD ? bounded_squares(x, inputs) : squares;
 }
 
 /* The same for the first layer that learns: its inputs need no gradient and stay as they are. */
