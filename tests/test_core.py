@@ -63,11 +63,22 @@ def test_simd_and_this_computers_own_instructions_do_not_change_a_bit(
     assert trajectories(tmp_path, HOST[compiler], ["-O3", OWN_CPU[compiler]]) == reference
 
 
+@pytest.mark.parametrize("compiler", HOST)
+def test_what_is_refused_near_the_bound_does_not_depend_on_simd(compiler, tmp_path):
+    said = {
+        run(build(tmp_path / "near", HOST[compiler], ["-O2", flag], "near_bound.c"))
+        for flag in ("-DTR_NO_SIMD", "-O2", OWN_CPU[compiler])
+    }
+    (line,) = said
+    assert 5000 < int(line.split()[0]) < 15000
+
+
 def test_sanitizers_find_nothing_in_the_trajectories(tmp_path):
     short = trajectories(tmp_path, CC, ["-O2"], 50)
     strictest = HOST[STRICTEST]
     assert trajectories(tmp_path, strictest, SANITIZED, 50) == short
-    assert trajectories(tmp_path, strictest, [*SANITIZED, "-DTR_NO_SIMD"], 50) == short
+    for flag in ("-DTR_NO_SIMD", OWN_CPU[STRICTEST]):
+        assert trajectories(tmp_path, strictest, [*SANITIZED, flag], 50) == short
 
 
 def test_fuzzing_breaks_nothing(tmp_path):
