@@ -6,10 +6,10 @@ the stack; flash is what learning adds to an empty sketch, without the weights' 
 is built with Arduino's flags.
 
 TinyReptile and Reptile are compared in RAM and in instructions on one visit of a device: the same
-network, the same samples, and settings with which Reptile is at least as accurate (see `equal`).
-The sine's settings serve both dense networks. To know: the samples that Reptile keeps are not
-shuffled, which spares it some work; and the core's minibatch gradient is written more plainly than
-its online step, which costs Reptile about a quarter of its instructions.
+network, the same samples, and settings with which Reptile is as accurate, within the spread (see
+`equal`). The sine's settings serve both dense networks. To know: the samples that Reptile keeps are
+not shuffled, which spares it some work; and the core's minibatch gradient is written more plainly
+than its online step, which costs Reptile about a quarter of its instructions.
 
 A sine's sample has 8 bytes. So there Reptile's RAM is all but the second array of the size of the
 weights, and its ratio stays just below 2 whatever the code: with no stack at all it would be 1.99.
