@@ -3,6 +3,7 @@
 import ctypes
 import subprocess
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -146,6 +147,31 @@ def test_learning_leaves_what_it_was_given_alone(net, rng):
     kept = params.copy()
     NativeOnlineSGD(0.1).learn(net, params, samples, rng)
     assert np.array_equal(params, kept)
+
+
+def test_a_later_visit_does_not_touch_what_an_earlier_one_gave(net, rng):
+    params, samples, others = net.init(rng), draw(net, 3, rng), draw(net, 3, rng)
+    first = NativeOnlineSGD(0.1).learn(net, params, samples, rng)
+    kept, loss = first.params.copy(), float(first.loss)
+    NativeOnlineSGD(0.1).learn(net, first.params, others, rng)
+    NativeOnlineSGD(0.1).learn(net, first.params, draw(net, 5, rng), rng)
+    assert np.array_equal(first.params, kept)
+    assert float(first.loss) == loss
+    again = NativeOnlineSGD(0.1).learn(net, params, samples, rng)
+    assert np.array_equal(again.params, kept)
+
+
+def test_threads_learn_side_by_side_as_one_after_the_other(rng):
+    net = NETWORKS["conv"]
+    params, visits = net.init(rng), [draw(net, 40, rng) for _ in range(32)]
+
+    def learn(samples):
+        return NativeOnlineSGD(0.01).learn(net, params, samples, rng).params
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(learn, visits))
+    for learned, samples in zip(together, visits, strict=True):
+        assert np.array_equal(learned, learn(samples))
 
 
 def test_the_round_loop_takes_a_native_learner_as_it_is(rng):
