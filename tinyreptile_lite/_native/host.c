@@ -58,6 +58,8 @@ EXPORT size_t tr_host_online(const visit *all, float rate)
         tr_status status = prepare(&model, &samples, all, task);
         if (status == TR_OK) {
             status = tr_learn_online(&model, all->each, &samples, rate);
+        }
+        if (status == TR_OK) { /* after a failure not every sample has a loss */
             all->losses[task] = mean_of(all->each, all->count);
         }
         all->statuses[task] = (int32_t)status;
