@@ -1,5 +1,5 @@
 #!/bin/sh
-# The Pi as a client of a Flower fleet: it learns by itself in the C core, or lends the boards that
+# The Pi as a client of a Flower federation: it learns by itself in the C core, or lends the boards that
 # are attached to it. TLS and its own key: the SuperLink takes no stranger.
 # Settings: ~/.config/tinyreptile/client.env
 set -eu

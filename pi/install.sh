@@ -2,8 +2,8 @@
 # Install the kit on a Raspberry Pi for the user who runs this, without sudo.
 #
 #     pi/install.sh server       boards on this Pi's USB ports and Bluetooth
-#     pi/install.sh client       this Pi learns in a Flower fleet
-#     pi/install.sh superlink    this Pi is the fleet's meeting point
+#     pi/install.sh client       this Pi learns in a Flower federation
+#     pi/install.sh superlink    this Pi is the federation's meeting point
 #
 # It makes a virtual environment, a file of settings (never written over) and a systemd user unit.
 # With --no-packages only the last two.
@@ -30,7 +30,7 @@ if [ "$packages" = yes ]; then
   "$python" -m venv "$VENV" || die "cannot make a virtual environment; sudo apt install python3-venv"
   case $role in
     server) extras=boards,ble ;;
-    *) extras=boards,ble,fleet ;;
+    *) extras=boards,ble,flower ;;
   esac
   "$VENV/bin/pip" install --quiet --editable "$here/..[$extras]"
 fi

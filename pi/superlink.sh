@@ -1,5 +1,5 @@
 #!/bin/sh
-# The Pi as the meeting point of a Flower fleet. TLS, and only nodes whose keys are registered.
+# The Pi as the meeting point of a Flower federation. TLS, and only nodes whose keys are registered.
 # Settings: ~/.config/tinyreptile/superlink.env
 set -eu
 . "$(dirname "$0")/common.sh"
@@ -7,7 +7,7 @@ settings superlink
 
 keys=${KEYS:-$CONFIG/keys}
 for file in ca.crt server.pem server.key; do
-  [ -r "$keys/$file" ] || die "there is no $keys/$file; make the keys: tinyreptile fleet keys $keys --host $(hostname)"
+  [ -r "$keys/$file" ] || die "there is no $keys/$file; make the keys: tinyreptile flower keys $keys --host $(hostname)"
 done
 
 superlink=$(program flower-superlink)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tinyreptile_lite._native import find_compiler
+from tinyreptile_lite.core.build import find_compiler
 
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 HOST_GCC = shutil.which("gcc")

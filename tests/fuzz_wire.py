@@ -18,8 +18,8 @@ from pathlib import Path
 
 from vectors.make_wire import MESSAGES
 
-from tinyreptile_lite._native import CORE
-from tinyreptile_lite.boards import frames
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.wire import frames
 
 DRIVER = Path(__file__).parent / "c" / "fuzz_wire.c"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from tinyreptile_lite.boards import VirtualNano
 from tinyreptile_lite.lab.board_widget import (
     KEPT_LINES,
     Bench,
@@ -14,6 +13,7 @@ from tinyreptile_lite.lab.board_widget import (
     plotted,
     plotter_svg,
 )
+from tinyreptile_lite.nano import VirtualNano
 
 SKETCH = """
 void setup() { pinMode(2, INPUT_PULLUP); pinMode(LED_BUILTIN, OUTPUT); Serial.println("ready"); }

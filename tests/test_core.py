@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from compilers import CC, HOST, SANITIZERS, STRICTEST, ZIG, needs_nm
 
-from tinyreptile_lite._native import CORE
-from tinyreptile_lite.boards import VirtualNano
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.nano import VirtualNano
 
 DRIVERS = Path(__file__).parent / "c"
 STRICT = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite import native
+from tinyreptile_lite.core import native
 from tinyreptile_lite.costs import (
     device_ram,
     round_bytes,

@@ -4,9 +4,9 @@ import pytest
 from compilers import BOARD
 
 from tinyreptile_lite.bench import device, equal
-from tinyreptile_lite.boards.counter import Block
-from tinyreptile_lite.boards.cycles import cost, model
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.counter import Block
+from tinyreptile_lite.nano.cycles import cost, model
 
 # instructions, modelled cycles, bytes of RAM for weights, workspace, model and stack
 GOALS = {

@@ -9,8 +9,8 @@ from compilers import CC, needs_nm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite._native import CORE
-from tinyreptile_lite.export import c_name, export
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.core.export import c_name, export
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.network import Network
 

@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyreptile_lite.boards import VirtualNano, build
-from tinyreptile_lite.boards.faults import Faults, FaultyLink
-from tinyreptile_lite.boards.frames import Source, State
-from tinyreptile_lite.boards.header import network_header, recording_header
-from tinyreptile_lite.boards.links import VirtualLink
-from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
 from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.nano import VirtualNano, build
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.frames import Source, State
+from tinyreptile_lite.wire.header import network_header, recording_header
+from tinyreptile_lite.wire.links import VirtualLink
+from tinyreptile_lite.wire.session import BoardClient
 
 SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"
 SINE = Sine().network()

@@ -35,10 +35,10 @@ from tinyreptile_lite.tasks.sine import Sine
 ROUNDS = 6
 STRATEGIES = [
     tiny_reptile(0.02, 4),
-    reptile(0.02, 4, epochs=2, batch=2, clients=3),
+    reptile(0.02, 4, epochs=2, batch=2, client_count=3),
     reptile(0.01, 4, epochs=2, batch=2, adam=True),
-    fed_avg(0.02, 4, clients=3),
-    fed_sgd(0.02, 4, clients=3),
+    fed_avg(0.02, 4, client_count=3),
+    fed_sgd(0.02, 4, client_count=3),
     joint(0.02, 4, batch=2),
 ]
 ANY_STRATEGY = pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda one: one.name)
@@ -89,26 +89,26 @@ def test_looking_does_not_change_the_run(mlp, tmp_path):
 
 
 def test_history_tells_what_happened(mlp):
-    run = federation(mlp, fed_avg(0.02, 4, clients=3), rounds=5)
+    run = federation(mlp, fed_avg(0.02, 4, client_count=3), rounds=5)
     run.run(probe=probe, probe_every=2)
     history = run.history
-    assert run.round == len(history.loss) == len(history.outer_rate) == len(history.clients) == 5
-    for chosen in history.clients:
+    assert run.round == len(history.loss) == len(history.outer_rate) == len(history.visited) == 5
+    for chosen in history.visited:
         assert len(set(chosen)) == 3 and set(chosen) <= set(range(10))
     assert history.probe_round == [0, 2, 4, 5]
     assert history.probe_value[-1] == probe(run.phi)
 
 
 def test_no_client_is_visited_twice_in_a_round(mlp):
-    run = federation(mlp, fed_avg(0.02, 4, clients=3), devices=3)
+    run = federation(mlp, fed_avg(0.02, 4, client_count=3), devices=3)
     run.run()
-    assert [sorted(chosen) for chosen in run.history.clients] == [[0, 1, 2]] * ROUNDS
+    assert [sorted(chosen) for chosen in run.history.visited] == [[0, 1, 2]] * ROUNDS
 
 
 def test_every_client_has_its_turn(mlp):
     run = federation(mlp, tiny_reptile(0.02, 1), rounds=300, devices=5)
     run.run()
-    visits = np.bincount(np.ravel(run.history.clients), minlength=5)
+    visits = np.bincount(np.ravel(run.history.visited), minlength=5)
     assert (visits > 30).all()  # about 60 each
 
 
@@ -450,7 +450,7 @@ def test_a_rate_that_is_too_high_stops_the_run(mlp, refuses):
     with refuses("round ", "client sine-", "lower the inner rate (10000", error=DivergenceError):
         run.run()
     assert np.isfinite(run.phi).all()
-    assert run.round == len(run.history.loss) == len(run.history.clients)
+    assert run.round == len(run.history.loss) == len(run.history.visited)
 
 
 @pytest.mark.parametrize("bad", [{"params": np.nan}, {"params": np.inf}, {"loss": np.nan}])
@@ -522,7 +522,7 @@ def test_tinyreptile_learns_to_learn_sine_waves():
     net, learner = family.network(), OnlineSGD(0.02)
     train, test = family.split(0, rng)
     start = net.init(rng)
-    strategy = Strategy("tinyreptile", learner, samples=32)
+    strategy = Strategy("tinyreptile", learner, sample_count=32)
     run = Federation(net, strategy, simulate(net, train), 500, rng, phi=start)
     phi = run.run()
     tasks = [device.task(rng) for device in test]

@@ -9,10 +9,10 @@ import threading
 import numpy as np
 import pytest
 
-from tinyreptile_lite.boards import arduino_cli
-from tinyreptile_lite.boards.monitor import flash, read_recording
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano import arduino_cli
+from tinyreptile_lite.nano.monitor import flash, read_recording
 
 ECHO = """
 void setup() { pinMode(2, INPUT_PULLUP); pinMode(LEDG, OUTPUT); Serial.println("ready"); }

@@ -1,455 +1,192 @@
-"""The fleet over Flower: real processes on the loopback interface give our own loop's phi."""
+"""Virtual boards in worker processes: separate machines, each with its own wearer."""
 
-import importlib.util
-import os
-import select
-import threading
-import tomllib
-from dataclasses import asdict
+import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tinyreptile_lite import cli
-from tinyreptile_lite.clients import Order, Update, simulate
-from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.experiment import population
-from tinyreptile_lite.federation import Federation, read_checkpoint
-from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
-from tinyreptile_lite.native import native
-from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.clients import Order
+from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.nano import VirtualNano
+from tinyreptile_lite.serve.fleet import Fleet, firmware_for, recording
+from tinyreptile_lite.serve.roster import Roster, seated_devices
+from tinyreptile_lite.serve.server import Server
+from tinyreptile_lite.strategies import fed_avg
 from tinyreptile_lite.tasks import find_family
-
-if importlib.util.find_spec("flwr") is None:
-    pytest.fail("these tests need Flower: pip install -e '.[fleet]'", pytrace=False)
-
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
-from flwr.supercore.task_identity import TaskIdentity
-
-from tinyreptile_lite.boards.local import LocalBoard, device_id
-from tinyreptile_lite.fleet import client, flower, keys, messages, nodes, server
-from tinyreptile_lite.fleet.local import APP, LocalFleet
-from tinyreptile_lite.fleet.messages import Visit
-from tinyreptile_lite.fleet.settings import Settings
-
-ORDER = Order(3, OnlineSGD(0.02), 8, 2**32 - 1)
-NET = find_family("sine").network()
-DEVICES = population(find_family("sine"), draws=0).train[:6]
-CONFIG = {"rounds": 4, "devices": 6, "seed": 5, "visit-seconds": 60.0, "wait-seconds": 2.0}
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch, tmp_path):
-    """Flower writes nothing to the user's home, and tells nobody; it is coloured as in Jupyter."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("FLWR_HOME", str(tmp_path / "flwr"))
-    monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "0")
-    for name in ("_run_id", "_node_id", "_task_id"):  # messages bear them
-        monkeypatch.setattr(TaskIdentity, name, 1)
-
-
-def own_loop(rounds=4, strategy="tinyreptile"):
-    """What `tinyreptile train` does, in this process."""
-    recipe = find_recipe("sine", strategy).with_rounds(rounds)
-    rng = np.random.default_rng([CONFIG["seed"], 0])
-    federation = Federation(NET, recipe.strategy, simulate(NET, DEVICES), rounds, rng)
-    federation.run()
-    return federation
-
-
-# ---- Real processes ------------------------------------------------------------------------------
-
-
-def steadily(fleet, out, **settings):
-    """Run; where Flower takes its own starved ServerApp for dead, go on from the file."""
-    for nodes_alive in (3, 2, 2, 2):
-        try:
-            yield from fleet.run(out, resume=True, nodes=nodes_alive, **settings)
-            return
-        except KitError as error:
-            if "heartbeat" not in str(error):
-                raise
-            yield str(error)
-
-
-def test_a_node_killed_half_way_changes_no_bit_of_phi(tmp_path):
-    lines, out = [], tmp_path / "phi.npz"
-    with LocalFleet([{}, {}, {}]) as fleet:
-        settings = {"rounds": 4, "devices": 6, "seed": 5, "visit_seconds": 15.0}
-        for line in steadily(fleet, out, **settings):
-            lines.append(line)
-            if "round 2 of 4" in line:  # the first two nodes have done one visit each
-                fleet.kill_node(int(np.argmax(fleet.node_ids())))
-    phi, state = read_checkpoint(out)
-    own, text = own_loop(), "\n".join(lines)
-    assert "another node takes over" in text or "heartbeat" in text
-    assert state["round"] == 4 and state["history"] == vars(own.history)
-    assert phi.tobytes() == own.phi.tobytes()
-    assert not (tmp_path / "flwr").exists()
-
-
-# ---- All but the processes: the same ServerApp and ClientApp, called directly --------------------
-
-
-class DirectGrid:
-    """Flower's nodes without Flower's processes; some of them misbehave.
-
-    Parameters
-    ----------
-    configs : dict
-        Configuration of each node, by its id.
-    damage : dict
-        For some nodes, a function of the reply to a visit: what comes instead, or None.
-    """
-
-    def __init__(self, configs, damage=None, run=CONFIG):
-        self.configs, self.damage, self.run = configs, damage or {}, run
-        self.replies, self.visited = {}, []
-
-    def get_node_ids(self):
-        return list(self.configs)
-
-    def push_messages(self, pushed):
-        for message in pushed:
-            node = message.metadata.dst_node_id
-            message.metadata.__dict__["_message_id"] = key = f"message-{len(self.replies)}"
-            context = Context(1, node, self.configs[node], RecordDict(), self.run, 1)
-            reply = client.app(message, context)
-            if message.metadata.message_type == "train":
-                self.visited.append(node)
-                reply = self.damage.get(node, lambda reply: reply)(reply)
-            self.replies[key] = reply
-        return [key]
-
-    def pull_messages(self, ids):
-        return [reply for key in ids if (reply := self.replies.pop(key, None))]
-
-
-@pytest.fixture
-def fast(monkeypatch):
-    monkeypatch.setattr(nodes, "POLL", 0.001)
-    monkeypatch.setattr(nodes, "LOOK", 0.002)
-
-
-def run(grid, tmp_path, **settings):
-    grid.run = CONFIG | {"out": str(tmp_path / "phi.npz")} | settings
-    server.app(grid, Context(1, 0, {}, RecordDict(), grid.run, 1))
-    return read_checkpoint(tmp_path / "phi.npz")
-
-
-@pytest.mark.parametrize("strategy", ["tinyreptile", "reptile-batched", "reptile-adam"])
-def test_any_strategy_gives_our_own_loops_phi(strategy, tmp_path, fast):
-    grid = DirectGrid({7: {}, 3: {}})
-    phi, state = run(grid, tmp_path, strategy=strategy)
-    own = own_loop(strategy=strategy)
-    assert phi.tobytes() == own.phi.tobytes()
-    assert state["history"] == vars(own.history)
-    assert {3, 7} == set(grid.visited)  # both had work
-
-
-def test_a_run_goes_on_where_it_was(tmp_path, fast):
-    settings = Settings.read(CONFIG | {"out": str(tmp_path / "phi.npz"), "resume": True})
-    federation = server.build(DirectGrid({1: {}}), settings)
-    federation.step()
-    federation.save(tmp_path / "phi.npz")
-    phi, state = run(DirectGrid({2: {}}), tmp_path, resume=True)
-    assert state["round"] == 4 and phi.tobytes() == own_loop().phi.tobytes()
-
-
-def _params(reply, array):
-    content = RecordDict(dict(reply.content))
-    content["params"] = ArrayRecord({"params": array})
-    return _reply(reply, content)
-
-
-def _reply(reply, content):
-    reply.__dict__["_content"] = content
-    return reply
-
-
-def _nan(reply):
-    data = np.full(NET.size, np.nan, "<f4").tobytes()
-    return _params(reply, Array("float32", (NET.size,), messages.FORMAT, data))
-
-
-def _short(reply):
-    return _params(reply, Array("float32", (NET.size,), messages.FORMAT, bytes(40)))
-
-
-def _pickled(reply):
-    return _params(reply, Array("float32", (NET.size,), "pickle", bytes(4 * NET.size)))
-
-
-def _reshaped(reply):
-    return _params(reply, Array("float32", (1, NET.size), messages.FORMAT, bytes(4 * NET.size)))
-
-
-BROKEN = {
-    "vanished": lambda reply: None,
-    "NaN": _nan,
-    "wrong length": _short,
-    "pickle": _pickled,
-    "wrong shape": _reshaped,
-    "empty": lambda reply: _reply(reply, RecordDict()),
-    "wrong records": lambda reply: _reply(reply, RecordDict({"params": ConfigRecord({"a": 1})})),
-    "no loss": lambda reply: _reply(
-        reply, RecordDict(dict(reply.content) | {"update": ConfigRecord({"loss": float("inf")})})
-    ),
-    "error": lambda reply: _reply_error(reply, "boom\n\x1b[31m" * 100),
-    "refusal": lambda reply: _reply(reply, messages.write_refusal("no battery")),
-}
-
-
-def _reply_error(reply, reason):
-    reply.__dict__.update(_content=None, _error=Error(0, reason))
-    return reply
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_node_that_answers_nonsense_never_damages_phi(kind, tmp_path, fast):
-    grid = DirectGrid({1: {}, 2: {}}, {1: BROKEN[kind]})
-    seconds = 0.05 if kind == "vanished" else 60.0
-    phi, state = run(grid, tmp_path, **{"visit-seconds": seconds})
-    assert 1 in grid.visited and state["round"] == 4
-    assert phi.tobytes() == own_loop().phi.tobytes()
-
-
-def test_a_visit_that_all_nodes_refuse_ends_the_run_with_the_reason(tmp_path, fast, refuses):
-    with refuses("sine-", "refused 3 times", "no battery"):
-        run(DirectGrid({1: {}}, {1: BROKEN["refusal"]}), tmp_path)
-    assert read_checkpoint(tmp_path / "phi.npz")[1]["round"] == 0
-
-
-def test_a_fleet_without_nodes_says_how_to_start_one(tmp_path, fast, refuses):
-    with refuses("fewer than 2 nodes", "flower-supernode"):
-        run(DirectGrid({1: {}}), tmp_path, nodes=2, **{"wait-seconds": 0.05})
-
-
-def test_learning_that_diverges_names_the_remedy(refuses):
-    with refuses("lower the inner rate"):
-        messages.write_update(Update(np.full(NET.size, np.nan, np.float32), 1.0))
-
-
-# ---- Clients -------------------------------------------------------------------------------------
-
-
-def visit(node, device, phi, order=ORDER, settings=CONFIG):
-    grid = DirectGrid({1: node}, run=settings)
-    content = messages.write_visit(phi, Visit(device, order), NET)
-    (key,) = grid.push_messages([Message(content, 1, "train")])
-    return messages.read_update(grid.replies[key], NET)
-
-
-@pytest.mark.parametrize("kind", ["native", "board"])
-def test_a_node_works_in_the_c_core_if_it_says_so(kind, rng):
-    phi = NET.init(rng)
-    update = visit({"client": kind}, DEVICES[2].name, phi)
-    in_c = Order(ORDER.round, native(ORDER.learner), ORDER.samples, ORDER.seed)
-    expected = simulate(NET, DEVICES)[2].visit(phi, in_c)
-    assert update.params.tobytes() == expected.params.tobytes()
-    assert not np.array_equal(update.params, visit({}, DEVICES[2].name, phi).params)
-
-
-@pytest.fixture
-def port():
-    """A serial port with a board at its other end."""
-    board, (host, end) = LocalBoard(NET, DEVICES[0]), os.openpty()
-    os.set_blocking(host, False)
-    stop = threading.Event()
-
-    def serve():
-        while not stop.is_set():
-            if select.select([host], [], [], 0.05)[0]:
-                answer = memoryview(board.feed(os.read(host, 4096)))
-                while answer:
-                    select.select([], [host], [], 1)
-                    answer = answer[os.write(host, answer) :]
-
-    import tty
-
-    tty.setraw(end)
-    thread = threading.Thread(target=serve)
-    thread.start()
-    yield os.ttyname(end)
-    stop.set()
-    thread.join()
-    os.close(host)
-    os.close(end)
-
-
-def test_a_node_lends_the_boards_attached_to_it(port, tmp_path, fast):
-    grid = DirectGrid({1: {"boards": f"{port} /dev/nothing"}})
-    phi, state = run(grid, tmp_path, attached=True, rounds=2)
-    assert state["identity"]["data"]["attached"] == [f"board-{device_id(DEVICES[0].name).hex()}"]
-    assert state["round"] == 2 and np.isfinite(phi).all()
-
-
-def test_a_round_whose_board_is_gone_is_repeated_on_another(tmp_path, fast, monkeypatch):
-    monkeypatch.setattr(client, "_devices", lambda context: [context.node_config["board"]])
-    grid = DirectGrid({1: {"board": "sine-1"}, 2: {"board": "sine-4"}}, {1: BROKEN["refusal"]})
-    _, state = run(grid, tmp_path, attached=True, nodes=2, rounds=6)
-    assert state["round"] == 6 and 1 in grid.visited
-    assert state["history"]["clients"] == [[1]] * 6  # sine-4 alone
-
-
-def test_two_boards_of_one_name_are_refused(tmp_path, fast, monkeypatch, refuses):
-    monkeypatch.setattr(client, "_devices", lambda context: ["board-1"])
-    with refuses("board-1", "id of its own"):
-        run(DirectGrid({1: {}, 2: {}}), tmp_path, attached=True, nodes=2)
-
-
-@pytest.mark.parametrize(
-    ("node", "device", "words"),
-    [
-        ({"client": "abacus"}, "sine-0", ("abacus", "numpy")),
-        ({}, "sine-6", ("sine-6", "same version")),
-        ({"boards": "/dev/nothing"}, "board-1", ("board-1", "plug it in")),
-    ],
-)
-def test_what_a_node_cannot_do_it_refuses_with_a_reason(node, device, words, refuses):
-    with refuses(*words):
-        visit(node, device, np.zeros(NET.size, np.float32))
-
-
-# ---- Messages ------------------------------------------------------------------------------------
-
-
-@given(
-    st.sampled_from([OnlineSGD(0.02), MinibatchSGD(0.1, 3, 7), Adam(0.003, 8, 4, 0.99, 1e-7)]),
-    st.integers(0, 2**32 - 1),
-    st.text(),
-)
-def test_a_visit_survives_the_way(learner, seed, device):
-    phi = NET.init(np.random.default_rng(seed))
-    given_visit = Visit(device, Order(5, learner, 9, seed))
-    sent = messages.write_visit(phi, given_visit, NET)
-    got_phi, got = messages.read_visit(sent, NET)
-    assert got_phi.tobytes() == phi.tobytes() and got == given_visit
-
-
-def test_a_visit_for_another_network_or_learner_is_refused(mlp, refuses):
-    phi = np.zeros(NET.size, np.float32)
-    sent = messages.write_visit(phi, Visit("sine-0", ORDER), NET)
-    with refuses("another network", "same version"):
-        messages.read_visit(sent, mlp)
-    for learner, words in (
-        ({"kind": "eval"}, ("eval", "OnlineSGD")),
-        ({"kind": "OnlineSGD", "rate": 0.1, "depth": 3}, ("OnlineSGD", "depth")),
-        ({"kind": "OnlineSGD", "rate": -1.0}, ("-1.0",)),
-    ):
-        sent["learner"] = ConfigRecord(learner)
-        with refuses(*words):
-            messages.read_visit(sent, NET)
-
-
-# ---- Settings, versions, keys --------------------------------------------------------------------
-
-
-def test_the_apps_configuration_is_the_settings_defaults():
-    app = tomllib.loads((APP / "pyproject.toml").read_text())["tool"]["flwr"]["app"]
-    assert app["config"] == {k.replace("_", "-"): v for k, v in asdict(Settings()).items()}
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ({"family": "cosine"}, ("cosine", "sine")),
-        ({"strategy": "scratch"}, ("scratch", "choose another")),
-        ({"rounds": -1}, ("rounds", "-1")),
-        ({"rounds": "many"}, ("rounds", "many", "whole number")),
-        ({"nodes": 0}, ("nodes", "0")),
-        ({"visit-seconds": 0}, ("visit_seconds", "0")),
-        ({"client": "abacus"}, ("abacus", "native")),
-        ({"devices": 10**6}, ("devices", 10**6)),
-    ],
-)
-def test_a_wrong_setting_is_one_sentence(config, words, refuses):
-    with refuses(*words):
-        settings = Settings.read(config)
-        settings.recipe()
-        settings.train_devices()
-
-
-def test_another_version_of_flower_is_refused(refuses):
-    flower.check_version("1.41.7")
-    for version in ("1.42.0", "1.4.1", "2.41.0"):
-        with refuses(version, "1.41", "pip install"):
-            flower.check_version(version)
-
-
-def test_keys_are_private_and_never_overwritten(tmp_path, refuses):
-    keys.make_keys(tmp_path / "keys", ["127.0.0.1", "pi.local"], ["pi-1"])
-    names = {"ca.crt", "server.pem", "server.key", "pi-1", "pi-1.pub"}
-    before = {path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()}
-    assert set(before) == names
-    if os.name == "posix":
-        assert {path.stat().st_mode & 0o77 for path in (tmp_path / "keys").iterdir()} == {0}
-    with refuses("ca.crt", "already there"):
-        keys.make_keys(tmp_path / "keys", ["127.0.0.1"], ["pi-2"])
-    assert {p.name: p.read_bytes() for p in (tmp_path / "keys").iterdir()} == before
-    with refuses("../pi", "letters"):
-        keys.make_keys(tmp_path / "other", ["127.0.0.1"], ["../pi"])
-    with refuses("a b", "host"):
-        keys.make_keys(tmp_path / "other", ["a b"], [])
-    assert not (tmp_path / "other").exists()
-
-
-# ---- The command line ----------------------------------------------------------------------------
-
-
-def test_the_command_makes_keys(tmp_path, capsys):
-    command = ["fleet", "keys", str(tmp_path / "keys"), "--host", "127.0.0.1", "--node", "pi-1"]
-    assert cli.main(command) == 0
-    assert (tmp_path / "keys" / "pi-1.pub").read_text().startswith("ecdsa-sha2-nistp384 ")
-    assert cli.main(command) == 2
-    assert "already there" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["cosine"], "cosine"),
-        (["sine", "--nodes", "0"], "nodes is 0"),
-        (["sine", "--client", "abacus"], "abacus"),
-        (["sine"], "--resume"),
-    ],
-)
-def test_a_slip_is_told_before_any_process_starts(arguments, word, tmp_path, capsys):
-    out = tmp_path / "phi.npz"
-    out.write_bytes(b"")
-    assert cli.main(["fleet", "run", *arguments, "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert word in error and error.count("\n") == 1
-
-
-# ---- Runs that Flower takes for dead -------------------------------------------------------------
-
-
-class Starving(LocalFleet):
-    """A fleet whose runs end early for these reasons, and then succeed."""
-
-    def __init__(self, *reasons):
-        self.reasons, self.settings = list(reasons), []
-
-    def run(self, out, simulated_nodes=0, **settings):
-        self.settings.append(settings)
-        yield f"run {len(self.settings)}"
-        if self.reasons:
-            raise KitError(self.reasons.pop(0))
-
-
-def test_a_run_that_flower_starved_goes_on_from_its_file(tmp_path):
-    fleet = Starving("No heartbeat received", "No heartbeat received")
-    log = list(fleet.run_steadily(tmp_path / "phi.npz", rounds=3))
-    assert [line for line in log if line.startswith("run")] == ["run 1", "run 2", "run 3"]
-    assert fleet.settings == [{"rounds": 3}] + [{"rounds": 3, "resume": True}] * 2
-
-
-@pytest.mark.parametrize(("reasons", "runs"), [(["no node"], 1), (["heartbeat"] * 4, 4)])
-def test_another_failure_or_too_many_is_told(reasons, runs, tmp_path, refuses):
-    fleet = Starving(*reasons)
-    with refuses(reasons[0]):
-        list(fleet.run_steadily(tmp_path / "phi.npz"))
-    assert len(fleet.settings) == runs
+from tinyreptile_lite.tasks.base import Samples
+from tinyreptile_lite.wire.frames import Source
+from tinyreptile_lite.wire.links import LinkLost, LocalLink, VirtualLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient
+
+FAMILY = find_family("sine")
+NET = FAMILY.network()
+DEVICES = seated_devices(FAMILY, 0)[:3]
+RATE = OnlineSGD(0.02)
+
+
+def order(number: int) -> Order:
+    return Order(number, RATE, 4, number)
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with Fleet(NET, DEVICES, workers=2) as boards:
+        yield boards
+
+
+def clients_of(fleet):
+    return [BoardClient(link, NET) for link in fleet.links]
+
+
+def test_boards_in_processes_learn_what_boards_here_learn(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    clients = clients_of(fleet)
+    learned = {client.name: client.visit(phi, order(1)).params for client in clients}
+    for worker in fleet.workers:
+        for board in worker._boards:
+            nano = VirtualNano(firmware_for(NET, DEVICES[0]), seed=board.seed)
+            alone = BoardClient(VirtualLink(nano, "alone"), NET).visit(phi, order(1)).params
+            np.testing.assert_array_equal(learned[board.name], alone)
+    assert len({params.tobytes() for params in learned.values()}) == 3  # three waves
+    assert len({client.session.board.device for client in clients}) == 3
+
+
+def test_they_sit_on_all_workers(fleet):
+    assert [len(worker.links) for worker in fleet.workers] == [2, 1]
+    assert [link.name for link in fleet.links] == [f"virtual:sine-{n}" for n in range(3)]
+
+
+def test_a_reset_board_does_its_round_again(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    link = fleet.links[0]
+    client = BoardClient(link, NET)
+    first = client.visit(phi, order(2))
+    link.reset()
+    again = client.visit(phi, order(2))
+    np.testing.assert_array_equal(first.params, again.params)
+    assert client.session.traffic.restarts > 0
+
+
+def test_a_process_that_dies_is_a_lost_link_and_comes_back(fleet):
+    phi = NET.init(np.random.default_rng(0))
+    client = clients_of(fleet)[1]
+    first = client.visit(phi, order(3))
+    worker = next(worker for worker in fleet.workers if client.session.link in worker.links)
+    worker.process.kill()
+    worker.process.wait()
+    with pytest.raises(LinkLost, match="has ended"):
+        client.session.link.receive(0.1)
+    np.testing.assert_array_equal(client.visit(phi, order(3)).params, first.params)
+    assert client.session.traffic.reconnects > 0
+
+
+def test_a_server_visits_the_boards_of_a_round_side_by_side(fleet, tmp_path):
+    def run(folder, clients):
+        server = Server(
+            NET,
+            fed_avg(0.02, 4, 3),
+            clients,
+            3,
+            np.random.default_rng(0),
+            out=folder / "phi.npz",
+            journal=folder / "phi.journal",
+        )
+        phi = server.run()
+        server.close()
+        return phi
+
+    (tmp_path / "again").mkdir()
+    first, again = run(tmp_path, clients_of(fleet)), run(tmp_path / "again", clients_of(fleet))
+    np.testing.assert_array_equal(first, again)
+
+
+PARENT = """
+import json, sys
+from tinyreptile_lite.serve.fleet import Fleet
+from tinyreptile_lite.serve.roster import seated_devices
+from tinyreptile_lite.tasks import find_family
+family = find_family("sine")
+fleet = Fleet(family.network(), seated_devices(family, 0)[:2], workers=2)
+print(json.dumps([worker.process.pid for worker in fleet.workers]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_nothing_is_left_over_when_the_server_is_killed():
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        workers = json.loads(parent.stdout.readline())
+        parent.kill()
+    end = time.monotonic() + 30
+    while any(map(lives, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(lives, workers))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; a dead one that nobody has waited for does not."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return shown.stdout.strip()[:1] not in ("", "Z")
+
+
+# ---- Recordings ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wrist():
+    family = find_family("wrist")
+    return family.network(), seated_devices(family, 0)
+
+
+def test_each_board_plays_its_own_wearers_recordings(wrist):
+    """The board's rounds are those of a board here that draws from the same windows."""
+    net, wearers = wrist
+    phi = net.init(np.random.default_rng(0))
+    names = [device.name for device in wearers[:2]]
+    with Roster(["virtual:2"], net, wearers) as roster:
+        assert [client.name for client in roster.clients] == [f"virtual:{name}" for name in names]
+        updates = [client.visit(phi, Order(0, RATE, 3, 5)) for client in roster.clients]
+    for update, wearer in zip(updates, wearers, strict=False):
+        board = BoardClient(LocalLink(LocalBoard(net, Replay(wearer))), net)
+        expected = board.visit(phi, Order(0, RATE, 3, 5))
+        np.testing.assert_allclose(update.params, expected.params, rtol=1e-3, atol=1e-6)
+
+
+class Replay:
+    """Draws windows as source.h does."""
+
+    def __init__(self, wearer):
+        self.name, self.windows = wearer.name, recording(wearer)
+
+    def stream(self, count, rng):
+        rows = np.array([next(self.dice) % len(self.windows.y) for _ in range(count)])
+        return Samples(self.windows.x[rows], self.windows.y[rows])
+
+    @property
+    def dice(self):
+        if not hasattr(self, "_dice"):
+            self._dice = xorshift(5)
+        return self._dice
+
+
+def xorshift(seed):
+    state = (seed * 2654435761 & 0xFFFFFFFF) ^ 0x9E3779B9 or 1
+    for number in range(10_000):
+        state ^= state << 13 & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= state << 5 & 0xFFFFFFFF
+        if number >= 4:
+            yield state
+
+
+def test_many_chunks_at_once_are_not_noise(wrist):
+    """A burst of good frames, longer than what a port may babble, was taken for silence."""
+    net, wearers = wrist
+    client = BoardClient(LocalLink(LocalBoard(net, wearers[0])), net, Source.DATA, patience=2)
+    client.visit(net.init(np.random.default_rng(0)), Order(0, RATE, 2, 0))
+    assert client.session.traffic.silences == 0

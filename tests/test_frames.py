@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vectors import make_wire
 
-from tinyreptile_lite.boards import frames
-from tinyreptile_lite.boards.local import NativeDecoder, load_library, native_wrap
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.local import NativeDecoder, load_library, native_wrap
 
 VECTORS = json.loads(make_wire.TARGET.read_text(encoding="utf-8"))
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
@@ -34,7 +34,8 @@ def test_vectors_are_what_their_generator_makes():
 
 
 def test_vectors_cover_every_kind():
-    assert {v["name"] for v in VECTORS["messages"]} == {k.__name__ for k in frames.KINDS.values()}
+    known = {kind.__name__ for kind in frames.MESSAGES.values()}
+    assert {v["name"] for v in VECTORS["messages"]} == known
 
 
 @pytest.mark.parametrize("vector", VECTORS["messages"], ids=lambda v: v["name"])
@@ -176,7 +177,9 @@ def test_the_pages_worked_example_is_true():
 def test_the_pages_table_lists_every_message():
     page = PAGE.read_text(encoding="utf-8")
     sizes = {int(k): int(n) for k, n in re.findall(r"^\| (\d+) \| [A-Z]+ \| (\d+)", page, re.M)}
-    assert sizes == {number: struct.calcsize(kind.LAYOUT) for number, kind in frames.KINDS.items()}
+    assert sizes == {
+        number: struct.calcsize(kind.LAYOUT) for number, kind in frames.MESSAGES.items()
+    }
 
 
 def test_the_page_lists_every_state_and_error():

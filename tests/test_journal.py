@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite.boards.journal import Journal, read_journal
+from tinyreptile_lite.serve.journal import Journal, read_journal
 
 RUN = {"network": "small", "seed": "abc", "boards": ["a", "b"]}
 RECORDS = [{"event": "round", "round": n, "loss": 0.5 / n} for n in (1, 2, 3)]
@@ -114,7 +114,7 @@ def test_a_folder_that_is_missing(tmp_path, refuses):
 
 FILL = """
 import resource, sys
-from tinyreptile_lite.boards.journal import Journal
+from tinyreptile_lite.serve.journal import Journal
 journal = Journal(sys.argv[1], {})
 resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
 try:

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite.boards import frames
-from tinyreptile_lite.boards.faults import Faults, FaultyLink
-from tinyreptile_lite.boards.links import LinkLost, LocalLink, SerialLink, TimedLink
-from tinyreptile_lite.boards.local import LocalBoard
-from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.layers import Dense, Tanh
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.sine import SineDevice
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.links import LinkLost, LocalLink, SerialLink, TimedLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient
 
 NET = Network([Dense(1, 16), Tanh(), Dense(16, 1)], "mse", (1,))
 PHI = NET.init(np.random.default_rng(0))
@@ -253,7 +253,7 @@ def test_a_port_that_does_not_exist_is_named(refuses):
     ],
 )
 def test_each_trouble_with_a_port_has_its_remedy(reason, remedy):
-    from tinyreptile_lite.boards.links import _port_trouble
+    from tinyreptile_lite.wire.links import _port_trouble
 
     assert remedy in _port_trouble("/dev/ttyACM0", OSError(reason))
 
@@ -262,7 +262,7 @@ def test_each_trouble_with_a_port_has_its_remedy(reason, remedy):
 
 
 def test_no_bluetooth_is_one_sentence(refuses, monkeypatch):
-    from tinyreptile_lite.boards.ble import BleLink
+    from tinyreptile_lite.wire.ble import BleLink
 
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
     with refuses("Bluetooth"):

@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite import _native, native
 from tinyreptile_lite.clients import simulate
+from tinyreptile_lite.core import build as core_build
+from tinyreptile_lite.core import native
+from tinyreptile_lite.core.native import NativeMinibatchSGD, NativeOnlineSGD
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
-from tinyreptile_lite.native import NativeMinibatchSGD, NativeOnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.base import Samples
@@ -168,8 +169,8 @@ def test_threads_learn_side_by_side_as_one_after_the_other(rng):
     def learn(samples):
         return NativeOnlineSGD(0.01).learn(net, params, samples, rng).params
 
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(learn, visits))
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(learn, visits))
     for learned, samples in zip(together, visits, strict=True):
         assert np.array_equal(learned, learn(samples))
 
@@ -246,7 +247,7 @@ def no_compiler(monkeypatch, tmp_path):
     """A computer whose compiler fails, and whose cache is empty."""
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path))
-    caches = (native.load, native.available, _native.find_compiler)
+    caches = (native.load, native.available, core_build.find_compiler)
     for cached in caches:
         cached.cache_clear()
     yield
@@ -270,10 +271,10 @@ def test_the_library_is_built_once(tmp_path, monkeypatch):
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path))
     source = tmp_path / "one.c"
     source.write_text("int one(void) { return 1; }\n")
-    library = _native.shared_library("one", [source], tmp_path)
+    library = core_build.shared_library("one", [source], tmp_path)
     assert ctypes.CDLL(str(library)).one() == 1
     monkeypatch.setattr(subprocess, "run", None)  # a second build would fail
-    assert _native.shared_library("one", [source], tmp_path) == library
+    assert core_build.shared_library("one", [source], tmp_path) == library
     assert [path.name for path in library.parent.iterdir()] == [library.name]
 
 
@@ -281,8 +282,8 @@ def test_a_source_that_does_not_compile_is_one_line(tmp_path, monkeypatch, refus
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path / "cache"))
     source = tmp_path / "bad.c"
     source.write_text("int bad( { return 1; }\n")
-    with refuses("bad.c", "error", error=_native.CannotBuild):
-        _native.shared_library("bad", [source], tmp_path)
+    with refuses("bad.c", "error", error=core_build.CannotBuild):
+        core_build.shared_library("bad", [source], tmp_path)
 
 
 def test_the_round_loop_reports_divergence_with_the_rate(rng, refuses):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from compilers import CC
 
-from tinyreptile_lite._native import CORE
-from tinyreptile_lite.boards import VirtualNano
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.nano import VirtualNano
 
 DRIVERS = Path(__file__).parent / "c"
 STEPS = 1000

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tinyreptile_lite.boards.firmware import cache_folder
-from tinyreptile_lite.boards.journal import read_journal
 from tinyreptile_lite.federation import read_checkpoint
-from tinyreptile_lite.fleet.keys import make_keys
-from tinyreptile_lite.fleet.local import APP, QUIET, free_port
+from tinyreptile_lite.flower.keys import make_keys
+from tinyreptile_lite.flower.local import APP, QUIET, free_port
+from tinyreptile_lite.nano.firmware import cache_folder
+from tinyreptile_lite.serve.journal import read_journal
 
 PI = Path(__file__).parents[1] / "pi"
 ROLES = ("server", "client", "superlink")
@@ -123,8 +123,8 @@ def test_the_server_serves_and_goes_on(home):
     ("role", "text", "answer"),
     [
         ("client", "", "SUPERLINK is not set"),
-        ("client", "SUPERLINK=fleet.local:9092\nNODE=pi-1\n", "keys/ca.crt; copy it"),
-        ("superlink", "", "tinyreptile fleet keys"),
+        ("client", "SUPERLINK=superlink.local:9092\nNODE=pi-1\n", "keys/ca.crt; copy it"),
+        ("superlink", "", "tinyreptile flower keys"),
     ],
 )
 def test_a_fleet_without_keys_is_one_sentence(home, role, text, answer):
@@ -151,11 +151,11 @@ def test_flower_gets_tls_keys_and_words_that_it_knows(home, role, program, shown
     keys.mkdir(parents=True)
     for name in ("ca.crt", "pi-1", "server.pem", "server.key"):
         (keys / name).touch()
-    configure(home, role, "SUPERLINK=fleet.local:9092\nNODE=pi-1\n")
+    configure(home, role, "SUPERLINK=superlink.local:9092\nNODE=pi-1\n")
     done = run(f"{role}.sh", home=home, TINYREPTILE_VENV=str(home / "venv"))
     assert all(word in done.stdout for word in (*shown, "ca.crt")), done.stdout + done.stderr
     real = shutil.which(program, path=str(Path(sys.executable).parent))
-    assert real, "Flower is missing; pip install 'tinyreptile-lite[fleet]'"
+    assert real, "Flower is missing; pip install 'tinyreptile-lite[flower]'"
     known = subprocess.run([real, "--help"], capture_output=True, text=True).stdout
     for option in re.findall(r"^--[\w-]+", done.stdout, flags=re.MULTILINE):
         assert option in known
@@ -191,7 +191,7 @@ def test_a_pi_learns_in_a_fleet_with_tls_and_keys(tmp_path):
     configure(tmp_path, "client", f"SUPERLINK=127.0.0.1:{port}\nNODE=pi-1\n")
     (tmp_path / "flwr").mkdir()
     (tmp_path / "flwr" / "config.toml").write_text(
-        f'[superlink]\ndefault = "fleet"\n\n[superlink.fleet]\naddress = "127.0.0.1:{port}"\n'
+        f'[superlink]\ndefault = "kit"\n\n[superlink.kit]\naddress = "127.0.0.1:{port}"\n'
         f'root-certificates = "{keys / "ca.crt"}"\n'
     )
     config = f'rounds=1 devices=5 seed=5 client="native" out="{tmp_path / "phi.npz"}"'

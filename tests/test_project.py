@@ -30,7 +30,7 @@ def test_environment_file_equals_the_project_file():
     entries = re.findall(r"^  - ([^:\n]+)$", text, flags=re.MULTILINE)
     assert len(entries) == len(set(entries))
     assert set(entries) == expected | {"python" + project["requires-python"], "pip"}
-    assert "--editable .[boards,fleet]" in text
+    assert "--editable .[boards,flower]" in text
 
 
 def loaded_by(module: str) -> set[str]:

@@ -31,14 +31,14 @@ def test_every_family_has_every_strategy(family):
 @ANY_FAMILY
 def test_all_strategies_see_the_same_number_of_samples(family):
     trained = [recipe for recipe in recipes(family).values() if recipe.strategy]
-    seen = {one.rounds * one.strategy.clients * one.strategy.samples for one in trained}
+    seen = {one.rounds * one.strategy.client_count * one.strategy.sample_count for one in trained}
     assert len(seen) == 1
 
 
 @ANY_FAMILY
 def test_a_visit_has_as_many_samples_as_a_new_device(family):
     recipe = find_recipe(family, "tinyreptile")
-    assert recipe.strategy.samples == max(find_family(family).counts)
+    assert recipe.strategy.sample_count == max(find_family(family).counts)
     assert type(recipe.adaptation) is type(recipe.strategy.learner)
 
 
@@ -50,8 +50,8 @@ def test_tinyreptile_needs_less_than_half_the_ram_of_batch_learners(family):
     limit = 0.5 if family != "sine" else 0.55
     for name in ("reptile", "reptile-batched", "reptile-adam", "fedsgd"):
         batch = known[name].strategy
-        online = device_ram(net, tiny.learner, tiny.samples).total
-        assert online < limit * device_ram(net, batch.learner, batch.samples).total
+        online = device_ram(net, tiny.learner, tiny.sample_count).total
+        assert online < limit * device_ram(net, batch.learner, batch.sample_count).total
 
 
 def test_rounds_can_be_replaced_where_there_are_any():

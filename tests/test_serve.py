@@ -13,22 +13,23 @@ import numpy as np
 import pytest
 
 from tinyreptile_lite import cli
-from tinyreptile_lite.boards import frames, pool
-from tinyreptile_lite.boards.faults import Faults, FaultyLink
-from tinyreptile_lite.boards.journal import Journal, read_journal
-from tinyreptile_lite.boards.links import LinkLost, LocalLink
-from tinyreptile_lite.boards.live import Live
-from tinyreptile_lite.boards.local import LocalBoard
-from tinyreptile_lite.boards.pool import LateLink, Pool, RadioSession, seated_devices
-from tinyreptile_lite.boards.serve import find_boards
-from tinyreptile_lite.boards.server import Server, Watch
-from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.clients import NativeClient, Order, SimulatedClient
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.federation import Federation, read_checkpoint
 from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.serve import roster
+from tinyreptile_lite.serve.command import find_boards
+from tinyreptile_lite.serve.journal import Journal, read_journal
+from tinyreptile_lite.serve.live import Live
+from tinyreptile_lite.serve.roster import LateLink, RadioSession, Roster, seated_devices
+from tinyreptile_lite.serve.server import Server, Watch
 from tinyreptile_lite.strategies import fed_avg, reptile, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.links import LinkLost, LocalLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient
 
 FAMILY = Sine()
 NET = FAMILY.network()
@@ -93,7 +94,7 @@ def test_without_trouble_it_is_the_ordinary_round_loop(tmp_path, strategy):
     plain.run()
     served = run(tmp_path, [seat(plug(place)) for place in range(4)], strategy=strategy)
     np.testing.assert_array_equal(served.phi, plain.phi)
-    assert served.history.clients == plain.history.clients
+    assert served.history.visited == plain.history.visited
     assert served.history.loss == plain.history.loss
     assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
     phi, state = read_checkpoint(tmp_path / "phi.npz")
@@ -105,8 +106,8 @@ def test_clients_of_all_kinds_mix(tmp_path):
     phis = []
     for name, names in {"mix": ["numpy:2", "native:1", "local:2"], "numpy": ["numpy:5"]}.items():
         (tmp_path / name).mkdir()
-        with Pool(names, NET, DEVICES) as pool:
-            phis.append(run(tmp_path / name, pool.clients, rounds=20).phi)
+        with Roster(names, NET, DEVICES) as roster:
+            phis.append(run(tmp_path / name, roster.clients, rounds=20).phi)
     np.testing.assert_allclose(*phis, rtol=1e-3, atol=1e-5)
 
 
@@ -129,7 +130,7 @@ def test_a_board_that_vanishes_is_skipped_and_taken_back(tmp_path):
     skipped, returned = diary.notes
     assert skipped == ("skipped", "sine-1", "sine-1 is unplugged; plug it in again")
     assert returned == ("returned", "sine-1")
-    by_board = [clients[0] for clients in server.history.clients]
+    by_board = [clients[0] for clients in server.history.visited]
     assert 1 not in by_board[5:20]
     assert 1 in by_board[30:]
 
@@ -149,19 +150,19 @@ def test_the_order_goes_to_the_next_board_with_the_same_seed(tmp_path):
         order = server_order(number, int(rng.integers(2**32, size=1)[0]))
         update = clients[taker].visit(phi, order)
         phi = STRATEGY.combine(phi, [update.params], STRATEGY.outer.rate(number, 12))
-    assert server.history.clients == expected
+    assert server.history.visited == expected
     np.testing.assert_allclose(server.phi, phi, rtol=1e-3, atol=1e-5)
 
 
 def server_order(number, seed):
-    return Order(number, STRATEGY.learner, STRATEGY.samples, seed)
+    return Order(number, STRATEGY.learner, STRATEGY.sample_count, seed)
 
 
 def test_a_board_does_two_orders_if_too_few_are_left(tmp_path):
     links = [plug(place) for place in range(3)]
     links[0].unplugged = links[1].unplugged = True
     server = run(tmp_path, [seat(link) for link in links], strategy=fed_avg(0.02, 4, 3), rounds=2)
-    assert server.history.clients == [[2, 2, 2], [2, 2, 2]]
+    assert server.history.visited == [[2, 2, 2], [2, 2, 2]]
 
 
 class Babbling(LocalLink):
@@ -182,7 +183,7 @@ class Babbling(LocalLink):
 def test_what_is_no_board_of_this_run_is_skipped(tmp_path, link, reason):
     diary = Diary()
     server = run(tmp_path, [seat(plug(0)), seat(link())], watch=diary)
-    assert {client for (client,) in server.history.clients} == {0}
+    assert {client for (client,) in server.history.visited} == {0}
     assert diary.notes[0][:2] == ("skipped", "sine-1")
     assert reason in diary.notes[0][2]
 
@@ -201,7 +202,7 @@ def test_what_is_not_finite_never_reaches_phi(tmp_path):
     clean = [SimulatedClient(NET, device) for device in DEVICES[:2]]
     server = run(tmp_path, [Poisoned(NET, DEVICES[2]), *clean])
     assert np.isfinite(server.phi).all()
-    assert {client for (client,) in server.history.clients} == {1, 2}
+    assert {client for (client,) in server.history.visited} == {1, 2}
 
 
 def test_if_everybody_diverges_the_inner_rate_is_wrong(tmp_path, refuses):
@@ -249,7 +250,7 @@ def test_a_board_that_is_late_takes_part_from_then_on(tmp_path):
             there.append(True)
         server.step()
     server.close()
-    by_board = [clients[0] for clients in server.history.clients]
+    by_board = [clients[0] for clients in server.history.visited]
     assert 1 not in by_board[:10]
     assert 1 in by_board[20:]
 
@@ -367,7 +368,7 @@ def test_a_server_killed_at_any_moment_goes_on_where_it_was(tmp_path):
 @contextlib.contextmanager
 def ports(*boards):
     """Serial ports of boards that another process plays."""
-    command = [sys.executable, "-m", "tinyreptile_lite.boards.terminals", *boards]
+    command = [sys.executable, "-m", "tinyreptile_lite.serve.terminals", *boards]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as player:
         try:
             yield player.stdout.readline().split()
@@ -392,10 +393,10 @@ def count_lines(journal: Path) -> int:
 
 def unbroken(rounds: int) -> np.ndarray:
     """The same run with the same devices, in this process and without a server."""
-    with Pool(["local:3"], NET, DEVICES) as pool:
+    with Roster(["local:3"], NET, DEVICES) as roster:
         strategy = find_recipe("sine", "tinyreptile").strategy
         rng = np.random.default_rng([0, 0])
-        return Federation(NET, strategy, pool.clients, rounds, rng).run()
+        return Federation(NET, strategy, roster.clients, rounds, rng).run()
 
 
 @pytest.mark.parametrize("moment", ["save", "write", "watch"])
@@ -433,10 +434,10 @@ def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
 
 def test_a_run_with_found_boards_keeps_them(tmp_path, monkeypatch, capsys):
     journal = tmp_path / "phi.journal"
-    monkeypatch.setattr(pool, "usb_ports", lambda: ["/dev/b", "/dev/a"])
+    monkeypatch.setattr(roster, "usb_ports", lambda: ["/dev/b", "/dev/a"])
     assert find_boards(["usb", "numpy:1"], journal) == ["/dev/b", "/dev/a", "numpy:1"]
     Journal(journal, {"found": ["/dev/a", "numpy:1"]}).close()
-    monkeypatch.setattr(pool, "usb_ports", lambda: ["/dev/c"])
+    monkeypatch.setattr(roster, "usb_ports", lambda: ["/dev/c"])
     assert find_boards(["usb", "numpy:1"], journal) == ["/dev/a", "numpy:1"]
     assert "left out: /dev/c" in capsys.readouterr().err
 

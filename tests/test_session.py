@@ -10,19 +10,6 @@ from hypothesis import strategies as st
 
 from tinyreptile_lite.bench import faults as bench_faults
 from tinyreptile_lite.bench import wire
-from tinyreptile_lite.boards import frames
-from tinyreptile_lite.boards.ble import BLE_FRAME
-from tinyreptile_lite.boards.faults import Faults, FaultyLink
-from tinyreptile_lite.boards.frames import Source, State
-from tinyreptile_lite.boards.links import USB_FRAME, LinkLost, LocalLink
-from tinyreptile_lite.boards.local import LocalBoard, network_id
-from tinyreptile_lite.boards.session import (
-    BoardClient,
-    BoardError,
-    BoardRefused,
-    BoardSilent,
-    WrongBoard,
-)
 from tinyreptile_lite.clients import Order, SimulatedClient
 from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.federation import Federation
@@ -32,6 +19,19 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import fed_avg, tiny_reptile
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine, SineDevice
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.ble import BLE_FRAME
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.frames import Source, State
+from tinyreptile_lite.wire.links import USB_FRAME, LinkLost, LocalLink
+from tinyreptile_lite.wire.local import LocalBoard, network_id
+from tinyreptile_lite.wire.session import (
+    BoardClient,
+    BoardError,
+    BoardRefused,
+    BoardSilent,
+    WrongBoard,
+)
 
 SINE = Sine().network()
 SMALL = Network([Scale(0.4), Dense(1, 16), Tanh(), Dense(16, 1)], "mse", (1,))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinyreptile_lite.boards.sketch import join, read_sketch
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.sketch import join, read_sketch
 
 
 def prototypes(text):

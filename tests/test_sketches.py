@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from compilers import BOARD
 
-from tinyreptile_lite.boards import BuildError, VirtualNano, build
-from tinyreptile_lite.export import export
+from tinyreptile_lite.core.export import export
+from tinyreptile_lite.nano import BuildError, VirtualNano, build
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.wrist import EXERCISES, MIRROR, RATE, WINDOW, Wrist
 

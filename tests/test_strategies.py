@@ -73,7 +73,7 @@ def test_annealing_starts_at_1_and_would_reach_0_after_the_last_round(rounds):
 
 def test_fedavg_is_batched_reptile_with_outer_rate_1(mlp, devices):
     """The same numbers, round by round: only the name differs."""
-    batched = Strategy("reptile-batched", OnlineSGD(0.02), 8, clients=3, outer=Schedule(1, 1))
+    batched = Strategy("reptile-batched", OnlineSGD(0.02), 8, client_count=3, outer=Schedule(1, 1))
     one, other = run(mlp, fed_avg(0.02, 8, 3), devices), run(mlp, batched, devices)
     assert np.array_equal(one.phi, other.phi)
     assert one.history == other.history
@@ -92,11 +92,13 @@ def test_reptile_with_batches_of_one_is_tinyreptile_but_for_the_shuffle(mlp, dev
 
 
 def test_fedsgd_is_one_step_along_the_mean_gradient(mlp, devices, rng):
-    strategy, rate = fed_sgd(0.1, 8, clients=3), 0.1
+    strategy, rate = fed_sgd(0.1, 8, client_count=3), 0.1
     phi = mlp.init(rng)
     updates, gradients = [], []
     for seed, client in enumerate(simulate(mlp, devices[:3])):
-        updates.append(client.visit(phi, Order(0, strategy.learner, strategy.samples, seed)).params)
+        updates.append(
+            client.visit(phi, Order(0, strategy.learner, strategy.sample_count, seed)).params
+        )
         samples = client.device.stream(8, np.random.default_rng(seed))
         gradients.append(mlp.loss_and_gradient(phi, *samples)[1])
     expected = phi - rate * np.mean(gradients, axis=0)
@@ -113,8 +115,8 @@ def test_joint_training_sees_the_samples_of_many_devices(mlp, devices):
 def test_named_strategies_differ_only_where_they_say():
     assert tiny_reptile(0.02, 32) == Strategy("tinyreptile", OnlineSGD(0.02), 32, 1, ANNEALED)
     assert reptile(0.02, 32, 8, 4).name == "reptile"
-    batched = reptile(0.02, 32, 8, 4, clients=5, adam=True)
-    assert (batched.name, batched.clients) == ("reptile-adam-batched", 5)
+    batched = reptile(0.02, 32, 8, 4, client_count=5, adam=True)
+    assert (batched.name, batched.client_count) == ("reptile-adam-batched", 5)
     assert isinstance(batched.learner, Adam)
     assert fed_sgd(0.1, 32, 10).learner == MinibatchSGD(0.1, 1, 32)
     assert joint(0.02, 32, 8).pooled
@@ -149,7 +151,7 @@ def test_impossible_outer_rates_are_refused(rate, refuses):
 
 
 def test_a_round_needs_samples_and_clients(refuses):
-    with refuses("samples is 0", "at least 1"):
+    with refuses("sample_count is 0", "at least 1"):
         tiny_reptile(0.02, 0)
-    with refuses("clients is -1", "at least 1"):
+    with refuses("client_count is -1", "at least 1"):
         fed_avg(0.02, 8, -1)

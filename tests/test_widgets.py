@@ -45,8 +45,8 @@ def test_runs_side_by_side_are_the_same_as_alone(sine):
 
     def train(outers):
         net, learner, samples, rounds, seed = common
-        fleets = [devices] * len(outers)
-        *_, phis = widgets.train_side_by_side(net, fleets, outers, learner, samples, rounds, seed)
+        groups = [devices] * len(outers)
+        *_, phis = widgets.train_side_by_side(net, groups, outers, learner, samples, rounds, seed)
         return phis
 
     together = train(outers)
@@ -92,13 +92,13 @@ def test_the_more_the_devices_differ_the_worse_is_one_common_model():
 
 
 def test_no_constant_shift_makes_the_common_curve_better(rng):
-    fleet, x = Sine(1.0).devices(50, rng), np.linspace(-5, 5, 20)[:, None]
+    group, x = Sine(1.0).devices(50, rng), np.linspace(-5, 5, 20)[:, None]
 
     def error(curve):
-        return np.mean([np.square(device.curve(x) - curve).mean() for device in fleet])
+        return np.mean([np.square(device.curve(x) - curve).mean() for device in group])
 
-    best = widgets.common_curve(fleet, x)
-    for other in (best + 0.1, best - 0.1, 0.9 * best, fleet[0].curve(x)):
+    best = widgets.common_curve(group, x)
+    for other in (best + 0.1, best - 0.1, 0.9 * best, group[0].curve(x)):
         assert error(best) < error(other)
 
 

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinyreptile_lite.boards.monitor import add_flash_parser
-from tinyreptile_lite.boards.serve import add_serve_parser
+from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import (
@@ -24,11 +23,12 @@ from tinyreptile_lite.experiment import (
     population,
     summary,
 )
-from tinyreptile_lite.export import export
 from tinyreptile_lite.federation import read_checkpoint
-from tinyreptile_lite.fleet.command import add_fleet_parser
+from tinyreptile_lite.flower.command import add_flower_parser
+from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.recipes import find_recipe, recipes
+from tinyreptile_lite.serve.command import add_serve_parser
 from tinyreptile_lite.tasks import FAMILIES, find_family
 
 CHECKPOINT_EVERY = 100  # rounds
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     add_flash_parser(commands)
     add_serve_parser(commands)
-    add_fleet_parser(commands)
+    add_flower_parser(commands)
     _add_demo(commands)
     _add_bench(commands)
     return parser
@@ -317,7 +317,7 @@ def _add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from tinyreptile_lite.demo import demo
+    from tinyreptile_lite.lab.demo import demo
 
     _check_matplotlib()
     result, text = demo(options.out, _generator(options.seed, 0), progress=sys.stderr.isatty())

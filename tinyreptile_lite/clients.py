@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learner
-from tinyreptile_lite.native import native
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples, Task
 
@@ -23,14 +23,14 @@ class Order:
     ----------
     round : int
     learner : Learner
-    samples : int
+    sample_count : int
     seed : int
         Seeds all randomness of the visit. The same order always gives the same answer.
     """
 
     round: int
     learner: Learner
-    samples: int
+    sample_count: int
     seed: int
 
 
@@ -67,7 +67,7 @@ class SimulatedClient:
     def visit(self, phi: Array, order: Order) -> Update:
         """Draw this visit's samples from the device and let the learner learn."""
         rng = np.random.default_rng(order.seed)
-        samples = self.device.stream(order.samples, rng)
+        samples = self.device.stream(order.sample_count, rng)
         learned = order.learner.learn(self.net, phi, samples, rng)
         return Update(learned.params, float(learned.loss))
 

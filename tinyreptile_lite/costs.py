@@ -54,14 +54,14 @@ def sample_bytes(net: Network) -> int:
     return FLOAT_BYTES * (prod(net.input_shape) + target)
 
 
-def device_ram(net: Network, learner: Learner, samples: int) -> DeviceRam:
+def device_ram(net: Network, learner: Learner, sample_count: int) -> DeviceRam:
     """Predict the RAM that learning from so many samples needs on a device.
 
     Parameters
     ----------
     net : Network
     learner : Learner
-    samples : int
+    sample_count : int
         Samples in one visit.
 
     Returns
@@ -74,7 +74,7 @@ def device_ram(net: Network, learner: Learner, samples: int) -> DeviceRam:
         weights=weights,
         weight_buffers=learner.weight_buffers * weights,
         workspace=FLOAT_BYTES * workspace_floats(net),
-        samples=learner.kept_samples(samples) * sample_bytes(net),
+        samples=learner.kept_samples(sample_count) * sample_bytes(net),
     )
 
 
@@ -92,9 +92,9 @@ def step_macs(net: Network) -> int:
     return macs
 
 
-def visit_macs(net: Network, learner: Learner, samples: int) -> int:
+def visit_macs(net: Network, learner: Learner, sample_count: int) -> int:
     """Count the multiply-accumulates of one visit of a device."""
-    return learner.steps(samples) * step_macs(net)
+    return learner.steps(sample_count) * step_macs(net)
 
 
 def round_bytes(net: Network, strategy: Strategy) -> tuple[int, int]:
@@ -108,6 +108,6 @@ def round_bytes(net: Network, strategy: Strategy) -> tuple[int, int]:
         To the devices: the common parameters, or nothing.
     """
     if strategy.pooled:
-        return strategy.samples * sample_bytes(net), 0
-    each = strategy.clients * FLOAT_BYTES * net.size
+        return strategy.sample_count * sample_bytes(net), 0
+    each = strategy.client_count * FLOAT_BYTES * net.size
     return each, each

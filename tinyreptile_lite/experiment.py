@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyreptile_lite.clients import simulate
+from tinyreptile_lite.core.native import TWINS, available, native
 from tinyreptile_lite.costs import device_ram, round_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.learners import Learner
-from tinyreptile_lite.native import TWINS, available, native
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family, Task
@@ -182,7 +182,7 @@ def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
     strategy = recipe.strategy
     learner, samples = recipe.adaptation, max(family.counts)
     if strategy is not None and not strategy.pooled:  # else a device learns only when it adapts
-        learner, samples = strategy.learner, strategy.samples
+        learner, samples = strategy.learner, strategy.sample_count
     up, down = round_bytes(net, strategy) if strategy else (0, 0)
     return {
         "rounds": recipe.rounds,

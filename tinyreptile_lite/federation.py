@@ -29,7 +29,7 @@ class History:
     loss : list of float
         Mean loss of the round's clients while they learned.
     outer_rate : list of float
-    clients : list of list of int
+    visited : list of list of int
         Positions of the visited clients in the list of clients.
     probe_round, probe_value : list
         Values of the probe, and after how many rounds each was taken.
@@ -37,7 +37,7 @@ class History:
 
     loss: list[float] = field(default_factory=list)
     outer_rate: list[float] = field(default_factory=list)
-    clients: list[list[int]] = field(default_factory=list)
+    visited: list[list[int]] = field(default_factory=list)
     probe_round: list[int] = field(default_factory=list)
     probe_value: list[float] = field(default_factory=list)
 
@@ -84,9 +84,9 @@ class Federation:
         data: dict[str, Any] | None = None,
     ) -> None:
         at_least_one(rounds=rounds)
-        if len(clients) < strategy.clients:
+        if len(clients) < strategy.client_count:
             raise KitError(
-                f"{strategy.name} visits {strategy.clients} clients a round, "
+                f"{strategy.name} visits {strategy.client_count} clients a round, "
                 f"but there are {len(clients)}; add clients or visit fewer"
             )
         self.net, self.strategy, self.clients, self.rounds = net, strategy, clients, rounds
@@ -106,7 +106,7 @@ class Federation:
         DivergenceError
             If what a client learned is not finite.
         """
-        count = self.strategy.clients
+        count = self.strategy.client_count
         before = self.rng.bit_generator.state
         try:
             chosen = self.rng.choice(len(self.clients), count, replace=False, shuffle=False)
@@ -114,7 +114,7 @@ class Federation:
             updates = self._visit_all(
                 [self.clients[i] for i in chosen],
                 [
-                    Order(self.round, self.strategy.learner, self.strategy.samples, int(seed))
+                    Order(self.round, self.strategy.learner, self.strategy.sample_count, int(seed))
                     for seed in seeds
                 ],
             )
@@ -126,7 +126,7 @@ class Federation:
         self.round += 1
         self.history.loss.append(float(np.mean([update.loss for update in updates])))
         self.history.outer_rate.append(rate)
-        self.history.clients.append([int(i) for i in chosen])
+        self.history.visited.append([int(i) for i in chosen])
 
     def _visit_all(self, clients: Sequence[Client], orders: Sequence[Order]) -> list[Update]:
         """Visit one after another; where clients are far away, all at once would be quicker."""

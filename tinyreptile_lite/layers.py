@@ -250,6 +250,6 @@ class Scale(Layer):
         return self.factor * dy
 
 
-KINDS: dict[str, type[Layer]] = {
+LAYERS: dict[str, type[Layer]] = {
     kind.__name__: kind for kind in (Dense, Conv1D, GlobalAveragePool, Tanh, ReLU, Scale)
 }

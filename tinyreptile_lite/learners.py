@@ -56,10 +56,10 @@ class Learner(Protocol):
     ) -> Learned:
         """Return the parameters after learning from the samples."""
 
-    def steps(self, samples: int) -> int:
+    def steps(self, sample_count: int) -> int:
         """Sample passes (forward and backward) that learning from this many samples takes."""
 
-    def kept_samples(self, samples: int) -> int:
+    def kept_samples(self, sample_count: int) -> int:
         """How many samples the device must hold in memory at once."""
 
 
@@ -111,11 +111,11 @@ class OnlineSGD:
         loss = net.loss_function.value(np.concatenate(outputs, axis=params.ndim - 1), samples.y)
         return Learned(params, loss)
 
-    def steps(self, samples: int) -> int:
+    def steps(self, sample_count: int) -> int:
         """One for each sample."""
-        return samples
+        return sample_count
 
-    def kept_samples(self, samples: int) -> int:
+    def kept_samples(self, sample_count: int) -> int:
         """Only the one that just arrived."""
         return 1
 
@@ -167,13 +167,13 @@ class MinibatchSGD:
             for start in range(0, count, self.batch):
                 yield _take(samples, order[start : start + self.batch], tasks)
 
-    def steps(self, samples: int) -> int:
+    def steps(self, sample_count: int) -> int:
         """Each sample once in each epoch."""
-        return self.epochs * samples
+        return self.epochs * sample_count
 
-    def kept_samples(self, samples: int) -> int:
+    def kept_samples(self, sample_count: int) -> int:
         """All of them, for the next epoch."""
-        return samples
+        return sample_count
 
 
 @dataclass(frozen=True)

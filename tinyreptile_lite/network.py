@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.errors import KitError, unknown_name
-from tinyreptile_lite.layers import KINDS, Layer, Shape
+from tinyreptile_lite.layers import LAYERS, Layer, Shape
 from tinyreptile_lite.losses import find_loss
 
 Array = np.ndarray
@@ -243,9 +243,9 @@ class Network:
         for entry in config["layers"]:
             sizes = dict(entry)
             kind = sizes.pop("kind")
-            if kind not in KINDS:
-                raise unknown_name("layer", kind, KINDS)
-            layers.append(KINDS[kind](**sizes))
+            if kind not in LAYERS:
+                raise unknown_name("layer", kind, LAYERS)
+            layers.append(LAYERS[kind](**sizes))
         return cls(layers, config["loss"], tuple(config["input_shape"]))
 
     def fingerprint(self) -> str:

@@ -49,10 +49,10 @@ def _sine() -> list[Recipe]:
     return [
         _adapts_as_trained(tiny_reptile(0.019, 32), 5000),  # near 0.03 long runs go astray
         _adapts_as_trained(reptile(0.03, 32, epochs=2, batch=2), 5000),
-        _adapts_as_trained(reptile(0.03, 32, epochs=2, batch=2, clients=5), 1000),
+        _adapts_as_trained(reptile(0.03, 32, epochs=2, batch=2, client_count=5), 1000),
         _adapts_as_trained(reptile(0.003, 32, epochs=8, batch=8, adam=True), 5000),
-        _adapts_as_trained(fed_avg(0.02, 32, clients=10), 500),
-        Recipe("fedsgd", fed_sgd(0.02, 32, clients=10), 500, online),
+        _adapts_as_trained(fed_avg(0.02, 32, client_count=10), 500),
+        Recipe("fedsgd", fed_sgd(0.02, 32, client_count=10), 500, online),
         Recipe("joint", joint(0.02, 32, batch=32), 5000, online),
         Recipe("scratch", None, 0, online),
     ]
@@ -63,10 +63,10 @@ def _wrist(online_rate: float = 0.05, adaptation_rate: float = 0.03) -> list[Rec
     return [
         Recipe("tinyreptile", tiny_reptile(online_rate, 21), 2000, online),
         _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 2000),
-        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, clients=5), 400),
+        _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, client_count=5), 400),
         _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 2000),
-        Recipe("fedavg", fed_avg(online_rate, 21, clients=5), 400, online),
-        Recipe("fedsgd", fed_sgd(0.1, 21, clients=5), 400, online),
+        Recipe("fedavg", fed_avg(online_rate, 21, client_count=5), 400, online),
+        Recipe("fedsgd", fed_sgd(0.1, 21, client_count=5), 400, online),
         Recipe("joint", joint(0.1, 21, batch=7), 2000, online),
         # Without a start, one pass teaches nothing: this device keeps its windows and repeats them.
         Recipe("scratch", None, 0, MinibatchSGD(0.1, epochs=60, batch=7)),

@@ -47,9 +47,9 @@ class Strategy:
     name : str
     learner : Learner
         What a device does during a visit.
-    samples : int
+    sample_count : int
         Samples a device sees in one visit.
-    clients : int
+    client_count : int
         Devices visited in each round, all starting from the same parameters.
     outer : Schedule
         Outer rate over the rounds.
@@ -59,13 +59,13 @@ class Strategy:
 
     name: str
     learner: Learner
-    samples: int
-    clients: int = 1
+    sample_count: int
+    client_count: int = 1
     outer: Schedule = ANNEALED
     pooled: bool = False
 
     def __post_init__(self) -> None:
-        at_least_one(samples=self.samples, clients=self.clients)
+        at_least_one(sample_count=self.sample_count, client_count=self.client_count)
 
     def combine(self, phi: Array, params: Sequence[Array], rate: float) -> Array:
         """Move phi towards the mean of the returned parameters.
@@ -87,17 +87,17 @@ def interpolate(phi: Array, phi_hat: Array, rate: float) -> Array:
     return phi + np.float32(rate) * (phi_hat - phi)
 
 
-def tiny_reptile(rate: float, samples: int, outer: Schedule = ANNEALED) -> Strategy:
+def tiny_reptile(rate: float, sample_count: int, outer: Schedule = ANNEALED) -> Strategy:
     """TinyReptile: one device a round learns online (our reading of Ren et al. 2023)."""
-    return Strategy("tinyreptile", OnlineSGD(rate), samples, outer=outer)
+    return Strategy("tinyreptile", OnlineSGD(rate), sample_count, outer=outer)
 
 
 def reptile(
     rate: float,
-    samples: int,
+    sample_count: int,
     epochs: int,
     batch: int,
-    clients: int = 1,
+    client_count: int = 1,
     outer: Schedule = ANNEALED,
     adam: bool = False,
 ) -> Strategy:
@@ -105,27 +105,29 @@ def reptile(
 
     With more than one client it is the batched version (Nichol et al. 2018, algorithm 2).
     """
-    name = "reptile" + ("-adam" if adam else "") + ("-batched" if clients > 1 else "")
+    name = "reptile" + ("-adam" if adam else "") + ("-batched" if client_count > 1 else "")
     learner = (Adam if adam else MinibatchSGD)(rate, epochs, batch)
-    return Strategy(name, learner, samples, clients, outer)
+    return Strategy(name, learner, sample_count, client_count, outer)
 
 
-def fed_avg(rate: float, samples: int, clients: int) -> Strategy:
+def fed_avg(rate: float, sample_count: int, client_count: int) -> Strategy:
     """FedAvg (McMahan et al. 2017): several devices learn online, the server takes the mean.
 
     Several local steps and an outer rate of 1: this is batched Reptile.
     """
-    return Strategy("fedavg", OnlineSGD(rate), samples, clients, CONSTANT)
+    return Strategy("fedavg", OnlineSGD(rate), sample_count, client_count, CONSTANT)
 
 
-def fed_sgd(rate: float, samples: int, clients: int) -> Strategy:
+def fed_sgd(rate: float, sample_count: int, client_count: int) -> Strategy:
     """FedSGD (McMahan et al. 2017): each device makes one step on all its samples at once.
 
     The mean of the stepped parameters is one step along the mean gradient.
     """
-    return Strategy("fedsgd", MinibatchSGD(rate, 1, samples), samples, clients, CONSTANT)
+    return Strategy(
+        "fedsgd", MinibatchSGD(rate, 1, sample_count), sample_count, client_count, CONSTANT
+    )
 
 
-def joint(rate: float, samples: int, batch: int) -> Strategy:
+def joint(rate: float, sample_count: int, batch: int) -> Strategy:
     """Joint training: the server has collected everybody's samples and runs minibatch SGD."""
-    return Strategy("joint", MinibatchSGD(rate, 1, batch), samples, 1, CONSTANT, pooled=True)
+    return Strategy("joint", MinibatchSGD(rate, 1, batch), sample_count, 1, CONSTANT, pooled=True)

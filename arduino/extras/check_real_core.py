@@ -17,9 +17,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tinyreptile_lite.boards.header import network_header
-from tinyreptile_lite.boards.sketch import Sketch, read_sketch
+from tinyreptile_lite.nano.sketch import Sketch, read_sketch
 from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.wire.header import network_header
 
 SKETCHES = Path(__file__).resolve().parents[1]
 # The recipes of platform.txt, with its entries for the board nano33ble filled in.

@@ -8,7 +8,7 @@ import json
 import random
 from pathlib import Path
 
-from tinyreptile_lite.boards import frames
+from tinyreptile_lite.wire import frames
 
 TARGET = Path(__file__).with_name("wire.json")
 LIMIT = 200  # payload limit of the decoders that read the streams

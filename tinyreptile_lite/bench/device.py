@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite._native import CORE
 from tinyreptile_lite.bench import equal
 from tinyreptile_lite.bench.timing import interleaved, row
-from tinyreptile_lite.boards import VirtualNano, build
-from tinyreptile_lite.boards.cycles import Executed, model
-from tinyreptile_lite.boards.firmware import find_compiler
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.core.export import export
+from tinyreptile_lite.core.native import NativeOnlineSGD, load
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.export import export
 from tinyreptile_lite.layers import Dense, ReLU
 from tinyreptile_lite.learners import MinibatchSGD
-from tinyreptile_lite.native import NativeOnlineSGD, load
+from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano.cycles import Executed, model
+from tinyreptile_lite.nano.firmware import find_compiler
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples
@@ -172,7 +172,7 @@ def cases() -> dict[str, Case]:
 
 def _reptile(family: str) -> tuple[int, MinibatchSGD]:
     """Samples of a visit, and the Reptile that is as accurate as TinyReptile."""
-    return equal.strategy(family).samples, equal.SETTINGS[family]
+    return equal.strategy(family).sample_count, equal.SETTINGS[family]
 
 
 def rows(compiler: str | None = None) -> list[dict[str, Any]]:
@@ -278,8 +278,8 @@ def _empty(compiler: str | None) -> int:
 
 def _native_rows() -> list[dict[str, Any]]:
     """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
-    from tinyreptile_lite._native import find_compiler as host_compiler
     from tinyreptile_lite.bench.host import RATE, network, one_thread, torch_loop
+    from tinyreptile_lite.core.build import find_compiler as host_compiler
 
     load()
     one_thread()

@@ -44,7 +44,7 @@ def strategy(family: str) -> Strategy:
     if tiny.strategy is None or family not in SETTINGS:
         raise KitError(f"no Reptile of equal accuracy for {family!r}; choose sine or wrist")
     learner = SETTINGS[family]
-    return reptile(learner.rate, tiny.strategy.samples, learner.epochs, learner.batch)
+    return reptile(learner.rate, tiny.strategy.sample_count, learner.epochs, learner.batch)
 
 
 def recipe(family: str) -> Recipe:

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.bench.timing import row
-from tinyreptile_lite.boards.fleet import Fleet
-from tinyreptile_lite.boards.pool import seated_devices
-from tinyreptile_lite.boards.server import Server
-from tinyreptile_lite.boards.session import BoardClient
+from tinyreptile_lite.serve.fleet import Fleet
+from tinyreptile_lite.serve.roster import seated_devices
+from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import Strategy, fed_avg, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire.session import BoardClient
 
 BOARDS = (1, 2, 4, 8, 16, 32)
 RATE, SAMPLES = 0.02, 32  # as the recipe for the sine waves
@@ -52,7 +52,7 @@ def rows(boards: Sequence[int] = BOARDS, repeats: int = REPEATS) -> list[dict[st
 def measure(count: int, strategy: Strategy, workers: int | None, repeats: int) -> np.ndarray:
     """Return visits per second, one value for each repeat after a warm-up: (repeats,)."""
     family = Sine()
-    net, steps = family.network(), -(-VISITS // strategy.clients)
+    net, steps = family.network(), -(-VISITS // strategy.client_count)
     with (
         TemporaryDirectory() as folder,
         Fleet(net, seated_devices(family, 0)[:count], workers) as fleet,
@@ -75,4 +75,4 @@ def _speed(server: Server, steps: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         server.step()
-    return steps * server.strategy.clients / (time.perf_counter() - start)
+    return steps * server.strategy.client_count / (time.perf_counter() - start)

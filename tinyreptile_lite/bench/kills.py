@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.boards.journal import read_journal
-from tinyreptile_lite.boards.links import SerialLink
-from tinyreptile_lite.boards.pool import Pool, seated_devices
-from tinyreptile_lite.boards.server import Server
-from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.federation import Federation, read_checkpoint
+from tinyreptile_lite.serve.journal import read_journal
+from tinyreptile_lite.serve.roster import Roster, seated_devices
+from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire.links import SerialLink
+from tinyreptile_lite.wire.session import BoardClient
 
 KILLS, ROUNDS, BOARDS = 200, 2000, 3  # enough rounds for all kills on a fast computer
 STRATEGY = tiny_reptile(0.02, 8)
@@ -64,7 +64,7 @@ class _Ports:
 
     def __enter__(self) -> list[str]:
         """Return the names of the ports."""
-        command = [sys.executable, "-m", "tinyreptile_lite.boards.terminals", f"local:{BOARDS}"]
+        command = [sys.executable, "-m", "tinyreptile_lite.serve.terminals", f"local:{BOARDS}"]
         self._player = subprocess.Popen(  # noqa: S603
             command, stdout=subprocess.PIPE, text=True
         )
@@ -119,5 +119,5 @@ def unbroken(rounds: int) -> np.ndarray:
     """Phi of the same rounds with the same devices in this process, by the plain round loop."""
     family = Sine()
     net = family.network()
-    with Pool([f"local:{BOARDS}"], net, seated_devices(family, 0)) as pool:
-        return Federation(net, STRATEGY, pool.clients, rounds, np.random.default_rng(1)).run()
+    with Roster([f"local:{BOARDS}"], net, seated_devices(family, 0)) as roster:
+        return Federation(net, STRATEGY, roster.clients, rounds, np.random.default_rng(1)).run()

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.boards.virtual import VirtualNano
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.virtual import VirtualNano
 
 STEP_MS = 50.0  # of virtual time between two refreshes
 KEPT_LINES = 200

@@ -9,17 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tinyreptile_lite.boards import frames
-from tinyreptile_lite.boards.ble import BLE_FRAME, BleLink
-from tinyreptile_lite.boards.faults import Faults, FaultyLink
-from tinyreptile_lite.boards.links import USB_FRAME, Link, LocalLink, SerialLink
-from tinyreptile_lite.boards.local import LocalBoard
-from tinyreptile_lite.boards.session import BoardClient
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.lab.plots import BLACK, BLUE, GREY, VERMILION
 from tinyreptile_lite.lab.widgets import Explorer, Picture
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.ble import BLE_FRAME, BleLink
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.links import USB_FRAME, Link, LocalLink, SerialLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient
 
 Array = np.ndarray
 

@@ -135,13 +135,13 @@ def outer_rate_runs(
         From (outer rate, annealed) to its `OuterRun`.
     """
     family, rng = Sine(), np.random.default_rng(seed)
-    net, fleet = family.network(), family.devices(1000, rng)
+    net, group = family.network(), family.devices(1000, rng)
     tasks = [device.task(rng) for device in family.devices(100, rng)]
     settings = [(rate, annealed) for annealed in (False, True) for rate in OUTER_RATES]
     outers = [Schedule(rate, 0.0 if annealed else rate) for rate, annealed in settings]
     done, errors = [], []
     for done_rounds, phis in enumerate(
-        train_side_by_side(net, [fleet] * len(outers), outers, LEARNER, SAMPLES, rounds, seed)
+        train_side_by_side(net, [group] * len(outers), outers, LEARNER, SAMPLES, rounds, seed)
     ):
         if done_rounds % every == 0:
             done.append(done_rounds)
@@ -207,23 +207,23 @@ def difference_runs(rounds: int = 400, seed: int = 0) -> dict[float, Difference]
         From the phase limit in radians to the `Difference`.
     """
     net = Sine().network()
-    fleets = [_fleet(limit, 1000, seed) for limit in PHASE_LIMITS]
-    outers = [Schedule(1.0, 0.0)] * len(fleets)
-    *_, phis = train_side_by_side(net, fleets, outers, LEARNER, SAMPLES, rounds, seed)
+    groups = [_group(limit, 1000, seed) for limit in PHASE_LIMITS]
+    outers = [Schedule(1.0, 0.0)] * len(groups)
+    *_, phis = train_side_by_side(net, groups, outers, LEARNER, SAMPLES, rounds, seed)
     result = {}
-    for limit, fleet, phi in zip(PHASE_LIMITS, fleets, phis, strict=True):
+    for limit, group, phi in zip(PHASE_LIMITS, groups, phis, strict=True):
         rng = np.random.default_rng(seed)
-        tasks = [device.task(rng) for device in _fleet(limit, 100, seed + 1)]
+        tasks = [device.task(rng) for device in _group(limit, 100, seed + 1)]
         scores = evaluate(net, phi, tasks, LEARNER, (0, 8, 32), rng).mean(axis=0)
-        mean = common_curve(fleet, tasks[0].query.x)
+        mean = common_curve(group, tasks[0].query.x)
         common = np.mean([np.square(task.query.y - mean).mean() for task in tasks])
         result[limit] = Difference(float(common), *map(float, scores))
     return result
 
 
-def common_curve(fleet: Sequence[SineDevice], x: Array) -> Array:
+def common_curve(group: Sequence[SineDevice], x: Array) -> Array:
     """Mean of all the sine waves at ``x`` (N, 1): no common model has a smaller squared error."""
-    return np.mean([device.curve(x) for device in fleet], axis=0)
+    return np.mean([device.curve(x) for device in group], axis=0)
 
 
 def difference_widget() -> "Explorer":
@@ -238,10 +238,10 @@ def difference_widget() -> "Explorer":
 
     def draw(limit: float) -> "Picture":
         figure, (left, right) = _panels(2)
-        fleet = _fleet(limit, 1000, seed=0)
-        for device in fleet[:12]:
+        group = _group(limit, 1000, seed=0)
+        for device in group[:12]:
             left.plot(x, device.curve(x), color=GREY, alpha=0.5)
-        left.plot(x, common_curve(fleet, x), color=BLACK, linewidth=3, label="best common model")
+        left.plot(x, common_curve(group, x), color=BLACK, linewidth=3, label="best common model")
         left.set(xlabel="input x", ylabel="output y", ylim=(-6, 6))
         left.legend(loc="upper right")
         for name, (label, colour) in lines.items():
@@ -259,7 +259,7 @@ def difference_widget() -> "Explorer":
     return Explorer("How different the devices are", controls, draw)
 
 
-def _fleet(limit: float, count: int, seed: int) -> list[SineDevice]:
+def _group(limit: float, count: int, seed: int) -> list[SineDevice]:
     return Sine(limit).devices(count, np.random.default_rng([7, seed]))
 
 
@@ -272,7 +272,7 @@ def _in_pi(radians: Any) -> Any:
 
 def train_side_by_side(
     net: Network,
-    fleets: Sequence[Sequence[Device]],
+    groups: Sequence[Sequence[Device]],
     outers: Sequence[Schedule],
     learner: Learner,
     samples: int,
@@ -282,13 +282,13 @@ def train_side_by_side(
     """Train several runs at once along the task axis, one device a round in each.
 
     All start from the same parameters. In each round they visit the device at the same position
-    of their fleets with the same seed, so they differ by ``fleets`` and ``outers`` alone.
+    of their groups with the same seed, so they differ by ``groups`` and ``outers`` alone.
 
     Parameters
     ----------
     net : Network
-    fleets : sequence of sequence of Device
-        One fleet for each run, all of the same length.
+    groups : sequence of sequence of Device
+        One group for each run, all of the same length.
     outers : sequence of Schedule
         One for each run.
     learner : Learner
@@ -305,8 +305,8 @@ def train_side_by_side(
     phis = np.repeat(net.init(rng)[None], len(outers), axis=0)
     yield phis
     for round_index in range(rounds):
-        position, visit = int(rng.integers(len(fleets[0]))), int(rng.integers(2**32))
-        visited = [fleet[position] for fleet in fleets]
+        position, visit = int(rng.integers(len(groups[0]))), int(rng.integers(2**32))
+        visited = [group[position] for group in groups]
         streams = [device.stream(samples, np.random.default_rng(visit)) for device in visited]
         stacked = Samples(*(np.stack(part) for part in zip(*streams, strict=True)))
         learned = learner.learn(net, phis, stacked, rng).params

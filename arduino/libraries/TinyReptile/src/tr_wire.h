@@ -1,6 +1,6 @@
 /* TinyReptile's wire format and the board's side of it, in portable C99.
  *
- * docs/wire-format.md is the specification; tinyreptile_lite/boards/frames.py is the same in
+ * docs/wire-format.md is the specification; tinyreptile_lite/wire/frames.py is the same in
  * Python. Nothing here allocates memory, keeps global state or knows what the link is: bytes go
  * in one by one through tr_client_byte, whole frames come out through a function of yours.
  *

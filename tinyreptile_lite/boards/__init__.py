@@ -1,7 +1,0 @@
-"""Boards: build a sketch, run it on the virtual Nano 33 BLE, or flash a real one."""
-
-from tinyreptile_lite.boards.firmware import BuildError, Firmware, Memory, build
-from tinyreptile_lite.boards.machine import BoardFault
-from tinyreptile_lite.boards.virtual import VirtualNano
-
-__all__ = ["BoardFault", "BuildError", "Firmware", "Memory", "VirtualNano", "build"]

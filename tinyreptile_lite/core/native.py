@@ -1,0 +1,302 @@
+"""The C core as a learner: the same source as on the board, compiled for this computer.
+
+A native learner does what its NumPy namesake does and takes its place anywhere. It gives the same
+bits as the board does, and agrees with NumPy to rounding. Where no compiler is to be had, it warns
+once and goes on in NumPy.
+"""
+
+import ctypes
+import threading
+import warnings
+from dataclasses import asdict, dataclass
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tinyreptile_lite.core.build import CORE, CannotBuild, shared_library
+from tinyreptile_lite.costs import workspace_floats
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Layer, ReLU, Scale, Tanh
+from tinyreptile_lite.learners import Learned, Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks.base import Samples
+
+Array = np.ndarray
+
+# tr_kind, tr_loss and tr_status of the C core
+KINDS = {Dense: 1, Conv1D: 2, GlobalAveragePool: 3, Tanh: 4, ReLU: 5, Scale: 6}
+LOSSES = {"mse": 1, "cross_entropy": 2}
+OK, DIVERGED, OVERFLOW = 0, 10, 11
+LARGEST = 65535  # of any size that a layer names
+LINE = 16  # floats in a cache line of 64 bytes
+
+
+class CLayer(ctypes.Structure):
+    """tr_layer of the C core."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint8),
+        ("stride", ctypes.c_uint8),
+        ("kernel", ctypes.c_uint16),
+        ("time", ctypes.c_uint16),
+        ("inputs", ctypes.c_uint16),
+        ("outputs", ctypes.c_uint16),
+        ("factor", ctypes.c_float),
+    )
+
+
+class CNetwork(ctypes.Structure):
+    """tr_network of the C core."""
+
+    _fields_ = (
+        ("layers", ctypes.POINTER(CLayer)),
+        ("layer_count", ctypes.c_uint16),
+        ("inputs", ctypes.c_uint16),
+        ("loss", ctypes.c_uint8),
+    )
+
+
+class _Call(ctypes.Structure):
+    """`visit` of host.c."""
+
+    _fields_ = (
+        ("network", ctypes.POINTER(CNetwork)),
+        *((name, ctypes.c_void_p) for name in ("x", "targets", "labels", "params", "losses")),
+        *((name, ctypes.c_void_p) for name in ("each", "statuses", "workspace", "gradient")),
+        *((name, ctypes.c_size_t) for name in ("workspace_floats", "weight_count", "outputs")),
+        *((name, ctypes.c_size_t) for name in ("tasks", "count")),
+    )
+
+
+def layer_sizes(layer: Layer, shape: tuple[int, ...]) -> dict[str, int | float]:
+    """Fields of tr_layer for a layer that takes inputs of this shape."""
+    sizes: dict[str, int | float] = {"kind": KINDS[type(layer)]}
+    if isinstance(layer, Dense):
+        sizes |= {"time": 1, "inputs": layer.inputs, "outputs": layer.outputs}
+    elif isinstance(layer, Conv1D):
+        sizes |= {"time": shape[0], "inputs": layer.in_channels, "outputs": layer.out_channels}
+        sizes |= {"kernel": layer.kernel, "stride": layer.stride}
+    elif isinstance(layer, GlobalAveragePool):
+        sizes |= {"time": shape[0], "inputs": shape[1], "outputs": shape[1]}
+    elif isinstance(layer, Scale):
+        sizes |= {"factor": layer.factor}
+    return sizes
+
+
+def check_fits_core(net: Network) -> None:
+    """Raise `KitError` if a size is larger than the C core can name."""
+    for layer, shape in zip(net.layers, net.shapes[:-1], strict=True):
+        for name, size in layer_sizes(layer, shape).items():
+            limit = 255 if name == "stride" else LARGEST
+            if isinstance(size, int) and size > limit:
+                raise KitError(f"{layer}: {name} is {size}; the C core takes at most {limit}")
+    if prod(net.input_shape) > LARGEST:
+        raise KitError(f"a sample has {prod(net.input_shape)} numbers; the C core takes {LARGEST}")
+
+
+def c_network(net: Network) -> CNetwork:
+    """Return the network as the C core's tr_network; it keeps its layers alive.
+
+    Raises
+    ------
+    KitError
+        If a size is larger than the C core can name.
+    """
+    check_fits_core(net)
+    sizes = [
+        layer_sizes(layer, shape) for layer, shape in zip(net.layers, net.shapes[:-1], strict=True)
+    ]
+    table = (CLayer * len(sizes))(*(CLayer(**fields) for fields in sizes))
+    loss = LOSSES[net.loss_function.name]
+    return CNetwork(table, len(net.layers), prod(net.input_shape), loss)
+
+
+@cache
+def load() -> ctypes.CDLL:
+    """Compile the core for this computer, or take it from the cache.
+
+    Raises
+    ------
+    CannotBuild
+        If there is no compiler, or it fails.
+    """
+    sources = [Path(__file__).parent / "host.c", CORE / "tinyreptile_core.c"]
+    if not all(path.is_file() for path in sources):
+        raise CannotBuild(f"the C sources are not in {CORE}; install from the repository")
+    path = shared_library("core", sources, CORE)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise CannotBuild(f"cannot load {path}: {error}") from error
+    visit, size, rate = ctypes.POINTER(_Call), ctypes.c_size_t, ctypes.c_float
+    library.tr_host_online.argtypes = [visit, rate]
+    library.tr_host_minibatch.argtypes = [visit, size, size, rate]
+    library.tr_host_online.restype = library.tr_host_minibatch.restype = size
+    library.tr_status_text.argtypes = [ctypes.c_int]
+    library.tr_status_text.restype = ctypes.c_char_p
+    return library
+
+
+@cache
+def available() -> bool:
+    """Whether the C core runs here; if not, one warning says why."""
+    try:
+        load()
+    except CannotBuild as error:
+        warnings.warn(f"the C core goes on in NumPy: {error}", stacklevel=3)
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class NativeOnlineSGD(OnlineSGD):
+    """`OnlineSGD` in the C core: a whole visit in one call."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make one step for each sample; ``rng`` is not used. Raises as `Network.loss` does."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        desk = _lay_out(net, params, samples)
+        lost = load().tr_host_online(desk.visit, self.rate)
+        return _after_failure(net, params, samples, desk) if lost else desk.learned()
+
+
+@dataclass(frozen=True)
+class NativeMinibatchSGD(MinibatchSGD):
+    """`MinibatchSGD` in the C core: all epochs in one call, shuffled as in NumPy."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make ``epochs * ceil(N / batch)`` steps; ``rng`` shuffles each epoch."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        axis = params.ndim - 1
+        count = np.shape(samples.y)[axis]
+        order = np.concatenate([rng.permutation(count) for _ in range(self.epochs)])
+        shuffled = Samples(*(np.take(values, order, axis) for values in samples))
+        desk = _lay_out(net, params, shuffled)
+        lost = load().tr_host_minibatch(desk.visit, self.epochs, self.batch, self.rate)
+        return _after_failure(net, params, shuffled, desk) if lost else desk.learned()
+
+
+TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
+
+
+def native(learner: Learner) -> Learner:
+    """Return the native twin of a NumPy learner.
+
+    Raises
+    ------
+    KitError
+        If it has none.
+    """
+    if isinstance(learner, NativeOnlineSGD | NativeMinibatchSGD):
+        return learner
+    if type(learner) not in TWINS:
+        name = type(learner).__name__
+        raise KitError(f"the C core has no {name}; choose OnlineSGD or MinibatchSGD")
+    return TWINS[type(learner)](**asdict(learner))  # type: ignore[call-overload, no-any-return]
+
+
+_Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of params, x and y
+
+
+def _aligned(size: int) -> Array:
+    """Floats that start where a cache line does, so that no SIMD load takes two lines."""
+    room = np.empty(size + LINE, np.float32)
+    skip = -room.ctypes.data // room.itemsize % LINE
+    return room[skip : skip + size]
+
+
+class _Desk:
+    """Arrays as C wants them, and the struct that tells C where they are, for visits of one shape.
+
+    Each thread keeps the last one of each network: to fill the struct takes longer than to copy
+    the samples of a short visit.
+    """
+
+    def __init__(self, net: Network, shapes: _Shapes) -> None:
+        params, x, y = shapes
+        tasks = params[:-1]
+        regression = net.loss_function.name == "mse"
+        count = y[len(tasks)]
+        self.shapes = shapes
+        self.params = _aligned(prod(params)).reshape(params)
+        self.x = np.empty(x, np.float32)
+        self.y = np.empty(y, np.float32 if regression else np.int32)
+        self.losses = np.empty(tasks, np.float32)
+        self.statuses = np.empty(tasks, np.int32)
+        self._each = np.empty(count, np.float32)
+        self._workspace = _aligned(workspace_floats(net))
+        self._gradient = np.empty(net.size, np.float32)
+        self._network = c_network(net)
+        self.visit = ctypes.pointer(
+            _Call(
+                ctypes.pointer(self._network),
+                self.x.ctypes.data,
+                self.y.ctypes.data if regression else None,
+                None if regression else self.y.ctypes.data,
+                self.params.ctypes.data,
+                self.losses.ctypes.data,
+                self._each.ctypes.data,
+                self.statuses.ctypes.data,
+                self._workspace.ctypes.data,
+                self._gradient.ctypes.data,
+                self._workspace.size,
+                net.size,
+                net.outputs,
+                self.statuses.size,
+                count,
+            )
+        )
+
+    def learned(self) -> Learned:
+        """Copy what C has left here."""
+        return Learned(self.params.copy(), self.losses.copy()[()])
+
+
+class _Desks(threading.local):
+    """The desks of one thread, as clients in several threads may learn at the same time."""
+
+    def __init__(self) -> None:
+        self.of: WeakKeyDictionary[Network, _Desk] = WeakKeyDictionary()
+
+
+_desks = _Desks()
+
+
+def _lay_out(net: Network, params: Array, samples: Samples) -> _Desk:
+    """Return a desk with copies of these parameters and samples on it."""
+    x, y = samples
+    shapes = params.shape, x.shape, y.shape
+    desk = _desks.of.get(net)
+    if desk is None or desk.shapes != shapes:
+        net.views(params)
+        net.check_samples(params, x, y)
+        desk = _desks.of[net] = _Desk(net, shapes)
+    if desk.y.dtype == np.int32:  # another label than the network's own could wrap
+        y = net.loss_function.check(y, desk.y.shape, net.outputs)
+    desk.params[...] = params
+    desk.x[...] = x
+    desk.y[...] = y
+    return desk
+
+
+def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -> Learned:
+    """NaN for the tasks that diverged, as NumPy gives it; bad samples are refused as NumPy does."""
+    wrong = desk.statuses[~np.isin(desk.statuses, (OK, DIVERGED, OVERFLOW))]
+    if wrong.size:
+        net.check_samples(params, *samples)
+        reason = load().tr_status_text(int(wrong[0])).decode()
+        raise KitError(f"the C core refuses these samples: {reason}")
+    lost = desk.statuses != OK
+    desk.params[lost] = np.nan
+    desk.losses[lost] = np.nan
+    return desk.learned()

@@ -1,0 +1,126 @@
+"""The ClientApp: a Flower node does the work of any client of the round loop.
+
+What it is, a node says in its own configuration::
+
+    --node-config 'client="native"'
+    --node-config 'boards="/dev/ttyACM0 /dev/ttyACM1 ble:TinyReptile-3F2A"'
+
+The first plays any device of the family, in the C core; without a word it is the run's choice.
+The second lends the boards that are attached to it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import numpy as np
+
+from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, simulate
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.flower import messages
+from tinyreptile_lite.flower.api import ClientApp, Context, Message, RecordDict
+from tinyreptile_lite.flower.settings import Settings, check_client
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.wire.frames import Source
+from tinyreptile_lite.wire.links import Link, LocalLink, SerialLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient, BoardError, Session
+
+PATIENCE = 8  # silences in a row after which a board is taken for absent
+app = ClientApp()
+
+
+@app.query()
+def devices(message: Message, context: Context) -> Message:
+    """Say which devices this node can play."""
+    return _answer(message, lambda: messages.write_devices(_devices(context)))
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Do one visit: learn from phi as the order says."""
+    return _answer(message, lambda: _visit(message.content, context))
+
+
+def _answer(message: Message, work: Callable[[], RecordDict]) -> Message:
+    """Do the work; what goes wrong for a known reason is answered with this reason."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverged is refused with a remedy
+            content = work()
+    except KitError as error:
+        content = messages.write_refusal(str(error))
+    return Message(content, reply_to=message)
+
+
+def _devices(context: Context) -> list[str]:
+    settings, ports = Settings.read(context.run_config), _ports(context)
+    if not ports:
+        return [messages.ANY]
+    reasons: list[str] = []
+    net = settings.recipe()[0].network()
+    names = [board.name for board in _boards(ports, net, reasons)]
+    if not names:
+        raise KitError("; ".join(reasons))
+    return names
+
+
+def _visit(content: RecordDict, context: Context) -> RecordDict:
+    settings, ports = Settings.read(context.run_config), _ports(context)
+    net = settings.recipe()[0].network()
+    phi, (device, order) = messages.read_visit(content, net)
+    if not ports:
+        kind = context.node_config.get("client", settings.client)
+        return messages.write_update(find_client(settings, device, kind).visit(phi, order))
+    for board in _boards(ports, net, []):
+        if board.name == device:
+            return messages.write_update(board.visit(phi, order))
+    raise BoardError(f"no board on {', '.join(ports)} is {device}; plug it in again")
+
+
+# ---- Devices of the family -----------------------------------------------------------------------
+
+
+def find_client(settings: Settings, device: str, kind: object) -> Client:
+    """Make a client of this kind that plays a device of the family.
+
+    Raises
+    ------
+    KitError
+        If there is no such device or kind.
+    """
+    check_client(kind)
+    family, _, strategy = settings.recipe()
+    net = family.network()
+    for client in simulate(net, settings.train_devices()[1], strategy.pooled):
+        if client.name == device and isinstance(client, SimulatedClient):
+            if kind == "board":
+                return BoardClient(LocalLink(LocalBoard(net, client.device)), net, name=device)
+            return NativeClient(client) if kind == "native" else client
+    raise KitError(f"this node has no device {device!r}; give all nodes the same version")
+
+
+# ---- Attached boards -----------------------------------------------------------------------------
+
+
+def _ports(context: Context) -> list[str]:
+    return str(context.node_config.get("boards", "")).split()
+
+
+def _boards(ports: list[str], net: Network, reasons: list[str]) -> Iterator[BoardClient]:
+    """Open one board after another; why one cannot take part goes to the reasons."""
+    for port in ports:
+        try:
+            with closing(_open(port)) as link:
+                board = Session(link, net, PATIENCE).hello()
+                data = board.sources & 1 << Source.DATA  # the same order, the same samples
+                source = Source.DATA if data else Source.SENSOR
+                yield BoardClient(link, net, source, name=f"board-{board.device.hex()}")
+        except KitError as error:
+            reasons.append(str(error))
+
+
+def _open(port: str) -> Link:
+    if not port.startswith("ble:"):
+        return SerialLink(port)
+    from tinyreptile_lite.wire.ble import BleLink  # late: most nodes have no use for it
+
+    return BleLink(port.removeprefix("ble:"))

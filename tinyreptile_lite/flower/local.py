@@ -1,0 +1,286 @@
+"""A whole Flower federation on this computer: Flower's real processes on the loopback interface."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from ssl import create_default_context
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.flower import api
+from tinyreptile_lite.flower.keys import CA, CERTIFICATE, KEY, make_keys
+
+APP = Path(__file__).parent / "app"
+HOST = "127.0.0.1"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PATIENCE = 180.0  # seconds for a process of Flower's to start
+TRIES = 4  # runs that Flower may take for dead before we do, too
+# No telemetry, no look for updates, no packages installed behind the user's back, no proxy.
+QUIET = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps Ray on the loopback interface, on Linux too
+    "NO_PROXY": "*",
+    "PYTHONUNBUFFERED": "1",
+    "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds; Flower's own choice is 1
+}
+
+
+class LocalFlower:
+    """A SuperLink and SuperNodes as child processes, with TLS and node authentication.
+
+    Use it in a ``with`` statement. All they write goes to one folder that is deleted at the end;
+    `~/.flwr` is not touched.
+
+    Parameters
+    ----------
+    nodes : sequence of mapping
+        The configuration of each SuperNode, for example ``{"client": "native"}``. None at all
+        makes a SuperLink for the simulation engine.
+
+    Raises
+    ------
+    KitError
+        If Flower is missing or does not fit, or a process does not start.
+    """
+
+    def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
+        self._configs = list(nodes)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="tinyreptile-flower-"))
+        self._keys = self._folder / "keys"
+        self._address = f"{HOST}:{free_port()}"
+
+    def __enter__(self) -> "LocalFlower":
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- Processes -------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        names = [f"node-{i}" for i in range(len(self._configs))]
+        make_keys(self._keys, [HOST, "localhost"], names)
+        options: list[str | Path] = ["--host", HOST, "--port", self._address.rpartition(":")[2]]
+        options += ["--ssl-ca-certfile", self._keys / CA]
+        options += ["--ssl-certfile", self._keys / CERTIFICATE]
+        options += ["--ssl-keyfile", self._keys / KEY]
+        options += ["--enable-supernode-auth"] if names else ["--simulation"]
+        self._spawn("superlink", "flower-superlink", options)
+        self._await_link()
+        self._write_connection()
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(self._register, names))
+        for number in range(len(names)):
+            self.start_node(number)
+
+    def _register(self, name: str) -> None:
+        self._flwr("supernode", "register", self._keys / f"{name}.pub", "local")
+
+    def start_node(self, number: int) -> None:
+        """Start a SuperNode, or start it again after `kill_node`."""
+        name = f"node-{number}"
+        options: list[str | Path] = ["--superlink", self._address]
+        options += ["--root-certificates", self._keys / CA]
+        options += ["--auth-supernode-private-key", self._keys / name]
+        options += ["--host", HOST, "--port", str(free_port())]
+        if pairs := _pairs(self._configs[number]):
+            options += ["--node-config", pairs]
+        self._spawn(name, "flower-supernode", options)
+
+    def kill_node(self, number: int) -> None:
+        """Kill a SuperNode without a chance to say goodbye."""
+        process = self._processes[f"node-{number}"]
+        process.kill()
+        process.wait()
+
+    def node_ids(self) -> list[int]:
+        """Return Flower's ids of the SuperNodes, as far as they have told; 0 for the others."""
+        found = (
+            re.findall(r"SuperNode ID: (\d+)", self.log(f"node-{i}"))
+            for i in range(len(self._configs))
+        )
+        return [int(ids[-1]) if ids else 0 for ids in found]
+
+    def _spawn(self, name: str, program: str, options: Sequence[str | Path]) -> None:
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603
+                [_program(program), *map(str, options)],
+                env=self._environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+            )
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """Each process gets a home of its own, as if it were a machine of its own."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        home = {"FLWR_HOME": str(self._folder / f"home-{name}"), "PATH": path}
+        return os.environ | QUIET | home
+
+    def _await_link(self) -> None:
+        trusted = create_default_context(cafile=str(self._keys / CA))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
+        )
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self._processes["superlink"].poll() is None:
+            try:
+                opener.open(f"https://{self._address}/health", timeout=5).close()
+                return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise KitError(f"Flower's SuperLink does not start: {self._last_words('superlink')}")
+
+    def close(self) -> None:
+        """End all processes and delete their folder."""
+        for process in reversed(self._processes.values()):
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ---- Flower's command line -------------------------------------------------------------------
+
+    def _write_connection(self) -> None:
+        home = Path(self._environment("user")["FLWR_HOME"])
+        home.mkdir(exist_ok=True)
+        (home / "config.toml").write_text(
+            '[superlink]\ndefault = "local"\n\n[superlink.local]\n'
+            f"address = {json.dumps(self._address)}\n"
+            f"root-certificates = {json.dumps(str(self._folder / 'keys' / CA))}\n"
+        )
+
+    def _flwr(self, *arguments: str | Path) -> str:
+        """Run one ``flwr`` command; return what it prints."""
+        done = subprocess.run(  # noqa: S603
+            [_program("flwr"), *map(str, arguments)],
+            env=self._environment("user"),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self._folder,
+        )
+        if done.returncode:
+            text = " ".join((done.stdout + done.stderr).split())
+            raise KitError(f"flwr {arguments[0]} failed: {text[-500:]}")
+        return _COLOUR.sub("", done.stdout)  # Jupyter asks every program for colours
+
+    def run(
+        self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
+    ) -> Iterator[str]:
+        """Do a run with ``flwr run --stream``; yield the lines of its log as they come.
+
+        Parameters
+        ----------
+        out : Path
+            File of phi and the run's state, as `Federation.save` writes it.
+        simulated_nodes : int
+            How many, if this is for the simulation engine.
+        **settings
+            Other fields of `tinyreptile_lite.flower.settings.Settings`.
+
+        Raises
+        ------
+        KitError
+            If the run fails; the message is the reason.
+        """
+        settings |= {"out": str(out.resolve())}
+        config = {name.replace("_", "-"): value for name, value in settings.items()}
+        command = ["run", str(APP), "local", "--stream", "--run-config", _pairs(config)]
+        if simulated_nodes:
+            command += ["--federation-config", f"num-supernodes={simulated_nodes}"]
+        process = subprocess.Popen(  # noqa: S603
+            [_program("flwr"), *command],
+            env=self._environment("user"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=self._folder,
+        )
+        try:
+            assert process.stdout is not None
+            yield from (_COLOUR.sub("", line).rstrip() for line in process.stdout)
+        finally:
+            process.kill()
+            process.wait()
+        self._check_last_run()
+
+    def run_steadily(
+        self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
+    ) -> Iterator[str]:
+        """As `run`, but go on from ``out`` if Flower takes the run for dead.
+
+        On a busy computer the heartbeat of Flower's server process may come late; Flower then ends
+        the run. The finished rounds are in ``out``.
+        """
+        for tries_left in reversed(range(TRIES)):
+            try:
+                yield from self.run(out, simulated_nodes, **settings)
+                return
+            except KitError as error:
+                if "heartbeat" not in str(error) or not tries_left:
+                    raise
+                yield f"{error}; the run goes on from {out}"
+                settings["resume"] = True
+
+    def _check_last_run(self) -> None:
+        """Raise the reason if the last run has failed."""
+        runs = json.loads(self._flwr("list", "local", "--format", "json"))["runs"]
+        status, reason = runs[0]["status"], runs[0].get("status-details", "")
+        if status != "finished:completed":
+            raise KitError(reason.removeprefix("ServerApp failed with exception: ") or status)
+
+    def log(self, name: str = "superlink") -> str:
+        """Return all that a process has written so far: "superlink", "node-0" and so on."""
+        path = self._folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _last_words(self, name: str) -> str:
+        return " ".join(self.log(name).split()[-40:]) or "it said nothing"
+
+
+def _program(name: str) -> str:
+    """Find a program of Flower's beside this Python."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        raise KitError(f"{name} is not installed; {api.REMEDY}")
+    return found
+
+
+def free_port() -> int:
+    """Return a port of this computer that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _pairs(values: Mapping[str, str | int | float | bool]) -> str:
+    """Write a configuration as Flower's command line wants it."""
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in values.items())

@@ -1,0 +1,168 @@
+"""What server and nodes say to each other, as Flower's records.
+
+Parameters travel as the plain bytes of little-endian float32, with no pickle and no NumPy file.
+What comes from the other side is checked before anything is made of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyreptile_lite.clients import Order, Update
+from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.flower.api import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from tinyreptile_lite.learners import Adam, Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.network import Network
+
+FORMAT = "float32, little-endian"
+ANY = "*"  # in a node's list of devices: it can play every device of the family
+_LEARNERS = {kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam)}
+
+
+class Nonsense(KitError):
+    """A message that does not hold what it should."""
+
+
+class Refused(KitError):
+    """A node says that it cannot do what was asked."""
+
+
+class Visit(NamedTuple):
+    """One visit to a device, wherever that is played: with phi this decides the answer."""
+
+    device: str
+    order: Order
+
+
+# ---- Server to node ------------------------------------------------------------------------------
+
+
+def write_visit(phi: np.ndarray, visit: Visit, net: Network) -> RecordDict:
+    """Pack phi, the device and the order."""
+    order = visit.order
+    learner = ConfigRecord({"kind": type(order.learner).__name__} | asdict(order.learner))  # type: ignore[call-overload]
+    ask: dict[str, Any] = {
+        "network": net.fingerprint(),
+        "device": visit.device,
+        "round": order.round,
+        "samples": order.sample_count,
+        "seed": order.seed,
+    }
+    return RecordDict({"phi": _pack(phi), "visit": ConfigRecord(ask), "learner": learner})
+
+
+def read_visit(content: RecordDict, net: Network) -> tuple[np.ndarray, Visit]:
+    """Unpack what `write_visit` packed; raises `Nonsense`, or `KitError` for other settings."""
+    ask, learner = _config(content, "visit"), dict(_config(content, "learner"))
+    if ask.get("network") != net.fingerprint():
+        raise KitError("this node has another network; install the same version on all machines")
+    order = Order(
+        _value(ask, "round", int),
+        _learner(learner.pop("kind", None), learner),
+        _value(ask, "samples", int),
+        _value(ask, "seed", int),
+    )
+    return _unpack(content, "phi", net), Visit(_value(ask, "device", str), order)
+
+
+def _learner(kind: Any, settings: dict[str, Any]) -> Learner:
+    if kind not in _LEARNERS:
+        raise unknown_name("learner", kind, _LEARNERS)
+    try:
+        return _LEARNERS[kind](**settings)
+    except TypeError:
+        raise Nonsense(f"{kind} has no such settings: {', '.join(settings)}") from None
+
+
+# ---- Node to server ------------------------------------------------------------------------------
+
+
+def write_update(update: Update) -> RecordDict:
+    """Pack what a client learned; raises `KitError` if that cannot be used."""
+    if not (np.isfinite(update.params).all() and np.isfinite(update.loss)):
+        raise KitError("the weights are no longer finite; lower the inner rate")
+    loss = ConfigRecord({"loss": float(update.loss)})
+    return RecordDict({"params": _pack(update.params), "update": loss})
+
+
+def write_devices(names: list[str]) -> RecordDict:
+    """Pack the names of the devices that a node can play."""
+    return RecordDict({"devices": ConfigRecord({"names": names})})
+
+
+def write_refusal(reason: str) -> RecordDict:
+    """Pack why a node cannot do what was asked."""
+    return RecordDict({"refusal": ConfigRecord({"reason": reason})})
+
+
+def read_update(reply: Message, net: Network) -> Update:
+    """Unpack what a client learned; raises `Refused` or `Nonsense`."""
+    content = _content(reply)
+    loss = _value(_config(content, "update"), "loss", float)
+    if not np.isfinite(loss):
+        raise Nonsense(f"the loss is {loss}")
+    return Update(_unpack(content, "params", net), loss)
+
+
+def read_devices(reply: Message) -> frozenset[str]:
+    """Unpack the names of the devices that a node can play; raises `Refused` or `Nonsense`."""
+    names = _value(_config(_content(reply), "devices"), "names", list)
+    if not all(isinstance(name, str) for name in names):
+        raise Nonsense("the devices' names are no text")
+    return frozenset(names)
+
+
+def _content(reply: Message) -> RecordDict:
+    """Return what a reply holds, or raise what it says instead."""
+    if reply.has_error():
+        raise Refused(_line(reply.error.reason or "no reason given"))
+    if not reply.has_content():
+        raise Nonsense("the answer is empty")
+    if "refusal" in reply.content:
+        raise Refused(_line(_value(_config(reply.content, "refusal"), "reason", str)))
+    return reply.content
+
+
+def _line(text: str) -> str:
+    """Make what somebody else wrote fit into one line of a log."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+
+
+# ---- Records -------------------------------------------------------------------------------------
+
+
+def _pack(params: np.ndarray) -> ArrayRecord:
+    data = np.ascontiguousarray(params, "<f4").tobytes()
+    return ArrayRecord({"params": Array("float32", (len(params),), FORMAT, data)})
+
+
+def _unpack(content: RecordDict, name: str, net: Network) -> np.ndarray:
+    record = content.get(name)
+    array = record.get("params") if isinstance(record, ArrayRecord) else None
+    if array is None or (array.dtype, array.stype) != ("float32", FORMAT):
+        raise Nonsense(f"{name} is no array of {FORMAT}")
+    if array.shape != (net.size,) or len(array.data) != 4 * net.size:
+        raise Nonsense(
+            f"{name} has shape {array.shape} and {len(array.data)} bytes; "
+            f"this network has {net.size} weights"
+        )
+    params = np.frombuffer(array.data, "<f4").astype(np.float32)
+    if not np.isfinite(params).all():
+        raise Nonsense(f"{name} holds NaN or infinite values")
+    return params
+
+
+def _config(content: RecordDict, name: str) -> Mapping[str, Any]:
+    record = content.get(name)
+    if not isinstance(record, ConfigRecord):
+        raise Nonsense(f"the record {name} is missing")
+    return record
+
+
+def _value(record: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = record.get(name)
+    if type(value) is not kind:
+        raise Nonsense(f"{name} is {value!r}, not of type {kind.__name__}")
+    return value

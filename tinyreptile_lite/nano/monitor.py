@@ -1,0 +1,221 @@
+"""`tinyreptile flash`: load a sketch onto a board, then a serial monitor in the terminal."""
+
+import argparse
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyreptile_lite.core.build import cache_folder
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.arduino_cli import is_port, open_port, upload
+from tinyreptile_lite.nano.firmware import BuildError, build, find_compiler
+from tinyreptile_lite.nano.virtual import VirtualNano
+
+_TICK_S, _STEP_MS = 0.02, 100.0
+_HELP = ":reset, :press PIN, :release PIN, :leds; anything else goes to the sketch; Ctrl-C ends"
+
+
+def flash(
+    sketch: str | Path,
+    board: str = "virtual",
+    *,
+    seconds: float | None = None,
+    imu: str | Path | None = None,
+    imu_rate: float = 25.0,
+    fast: bool | None = None,
+    compiler: str | None = None,
+) -> None:
+    """Build a sketch, load it onto a board, and connect it with the terminal.
+
+    Lines typed go to the sketch, what the sketch sends is printed; Ctrl-C ends.
+
+    Parameters
+    ----------
+    sketch : path
+        The sketch folder.
+    board : str
+        "virtual", or the serial port of a real board, such as /dev/ttyACM0 or COM3.
+    seconds : float, optional
+        End after so many seconds of the board's time. By default go on until Ctrl-C.
+    imu : path, optional
+        Recording for the virtual IMU: a CSV or .npy file with six columns, acceleration x, y, z in
+        g and rotation rate x, y, z in degrees per second.
+    imu_rate : float
+        Its samples per second.
+    fast : bool, optional
+        Let virtual time run as fast as it can; by default if nobody is at the keyboard and
+        `seconds` is given.
+    compiler : {"gcc", "zig"}, optional
+        For the virtual board.
+
+    Raises
+    ------
+    BuildError, BoardFault, KitError
+        Each one line that names the cause and the remedy.
+    """
+    if seconds is not None and not seconds > 0:
+        raise KitError(f"cannot run for {seconds} seconds; choose more than 0")
+    try:
+        if board == "virtual":
+            recording = None if imu is None else read_recording(imu)
+            nano = _load(sketch, compiler, imu=recording, imu_rate=imu_rate)
+            if fast is None:
+                fast = seconds is not None and not sys.stdin.isatty()
+            _run_virtual(nano, seconds, fast)
+        elif is_port(board):
+            _say(upload(sketch, board).strip())
+            _run_real(board, seconds)
+        else:
+            raise KitError(
+                f"unknown board {board!r}; choose virtual, or a port like /dev/ttyACM0 or COM3"
+            )
+    except BuildError as error:
+        _say(error.output.strip())
+        raise
+
+
+def _load(sketch: str | Path, compiler: str | None, **options: Any) -> VirtualNano:
+    find_compiler(compiler)
+    if not (cache_folder() / "firmware").is_dir():
+        _say("building for the first time; this takes a minute, later builds a few seconds")
+    firmware = build(sketch, compiler=compiler)
+    _say(firmware.warnings.strip())
+    _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
+    return VirtualNano(firmware, **options)
+
+
+def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
+    """Run the virtual board, in step with the wall clock unless `fast`."""
+    keyboard = Keyboard(sys.stdin)
+    nano.serial.listener = lambda data: _print(data)
+    if sys.stdin.isatty():
+        _say(_HELP)
+    left_ms = np.inf if seconds is None else 1000 * seconds
+    last = time.monotonic()
+    try:
+        while left_ms > 0 and not nano.stopped:
+            for line in keyboard.lines():
+                _typed(nano, line)
+            if not fast:
+                time.sleep(_TICK_S)
+            now = time.monotonic()
+            step_ms = min(left_ms, _STEP_MS if fast else min(_STEP_MS, 1000 * (now - last)))
+            last = now
+            nano.run(step_ms)
+            left_ms -= step_ms
+    finally:
+        _say(report(nano))
+
+
+def report(nano: VirtualNano) -> str:
+    """Return one line on what the sketch has used so far."""
+    return (
+        f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
+        f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
+    )
+
+
+def _typed(nano: VirtualNano, line: str) -> None:
+    """Send a typed line to the sketch, or do what a line with a colon asks of the board."""
+    word, _, rest = line.partition(" ")
+    if word == ":reset":
+        nano.reset()
+    elif word in (":press", ":release") and rest.strip().isdigit():
+        try:
+            (nano.pins.press if word == ":press" else nano.pins.release)(int(rest))
+        except KitError as error:  # a slip at the keyboard does not end the session
+            _say(str(error))
+    elif word == ":leds":
+        lit = [name for name, on in nano.leds.items() if on]
+        _say(f"LEDs on: {', '.join(lit) or 'none'}")
+    elif word.startswith(":"):
+        _say(_HELP)
+    else:
+        nano.serial.write_line(line)
+
+
+def _run_real(port: str, seconds: float | None) -> None:
+    keyboard = Keyboard(sys.stdin)
+    end = None if seconds is None else time.monotonic() + seconds
+    with open_port(port) as serial:
+        while end is None or time.monotonic() < end:
+            for line in keyboard.lines():
+                serial.write(f"{line}\n".encode())
+            _print(serial.read(4096))
+
+
+class Keyboard:
+    """Lines from standard input, without waiting for them.
+
+    If the input ends at once, as a pipe or a file does, all its lines are there from the start,
+    so that runs can be repeated.
+    """
+
+    def __init__(self, source: TextIO) -> None:
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._source = source
+        thread = threading.Thread(target=self._read, daemon=True)
+        thread.start()
+        if not source.isatty():
+            thread.join(timeout=0.5)
+
+    def _read(self) -> None:
+        for line in self._source:
+            self._lines.put(line.rstrip("\r\n"))
+
+    def lines(self) -> list[str]:
+        """Return the lines that came since the last call."""
+        found = []
+        while not self._lines.empty():
+            found.append(self._lines.get())
+        return found
+
+
+def read_recording(path: str | Path) -> NDArray[np.float32]:
+    """Read an IMU recording from a CSV or .npy file: six columns, one row per sample."""
+    try:
+        if Path(path).suffix == ".npy":
+            return np.load(path, allow_pickle=False).astype(np.float32)
+        has_title = any(c.isalpha() for c in Path(path).read_text(encoding="utf-8").split(",")[0])
+        return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, skiprows=int(has_title))
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError:
+        raise KitError(
+            f"{path} is no recording: give six columns of numbers, CSV or .npy"
+        ) from None
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.write(data.decode("utf-8", "replace").replace("\r\n", "\n"))
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    if text:
+        print(text, file=sys.stderr)
+
+
+def add_flash_parser(commands: Any) -> None:
+    """Add the command `flash` to the command line."""
+    about = "Load a sketch onto a board, virtual or real, and open a serial monitor."
+    parser = commands.add_parser("flash", help=about, description=f"{about} {_HELP}.")
+    parser.add_argument("sketch", type=Path, help="the sketch folder")
+    parser.add_argument("--board", default="virtual", help="virtual, /dev/ttyACM0, COM3, ...")
+    parser.add_argument("--seconds", type=float, help="end by itself after so much board time")
+    parser.add_argument("--imu", type=Path, help="recording for the virtual IMU, CSV or .npy")
+    parser.add_argument("--imu-rate", type=float, default=25.0, help="its samples per second")
+    parser.add_argument("--fast", action="store_true", default=None, help="do not wait for time")
+    parser.add_argument("--compiler", help="gcc or zig, for the virtual board")
+    parser.set_defaults(run=_flash)
+
+
+def _flash(options: argparse.Namespace) -> None:
+    names = ("seconds", "imu", "imu_rate", "fast", "compiler")
+    flash(options.sketch, options.board, **{name: getattr(options, name) for name in names})

@@ -1,0 +1,136 @@
+"""`tinyreptile serve`: boards learn together, whatever happens to them or to the server."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.serve.journal import read_journal
+from tinyreptile_lite.serve.live import Live, describe
+from tinyreptile_lite.serve.roster import Roster, discover, seated_devices
+from tinyreptile_lite.serve.server import Server
+from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.wire.faults import Faults
+from tinyreptile_lite.wire.frames import Source
+
+_DESCRIPTION = """\
+Boards learn together. BOARDS, in any mix: virtual:8 (emulated boards), local:4 (the board's C code
+in this process), numpy:4, native:4 (simulated devices), /dev/ttyACM0, COM3, ble:NAME, usb, ble
+(whatever is found); without any, USB and Bluetooth are searched. Killed and started again with the
+same words, the run goes on where it was.
+"""
+
+
+def add_serve_parser(commands: Any) -> None:
+    """Add the command `serve` to the command line."""
+    parser = commands.add_parser(
+        "serve", help="Let boards learn together.", description=_DESCRIPTION
+    )
+    parser.add_argument("boards", nargs="*", metavar="BOARDS", help="for example virtual:8")
+    parser.add_argument("--family", default="sine", help="task family; default: sine")
+    parser.add_argument("--strategy", default="tinyreptile", help="default: tinyreptile")
+    parser.add_argument("--rounds", type=int, help="instead of the recipe's own number")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fold", type=int, default=0, help="which people are left out")
+    parser.add_argument("--out", type=Path, default=Path("phi.npz"), help="default: phi.npz")
+    parser.add_argument("--journal", type=Path, help="default: --out with the ending .journal")
+    parser.add_argument("--faults", help="damage the links on purpose: drop=0.1,flip=0.01")
+    parser.add_argument("--sensor", action="store_true", help="real boards learn from their sensor")
+    parser.add_argument("--patience", type=int, default=12, help="unanswered questions; default 12")
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a board")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=serve)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Run all rounds that are left; `options` are those of `add_serve_parser`.
+
+    Raises
+    ------
+    KitError
+        One sentence for whatever a user, a board or a disk does wrong.
+    """
+    family = find_family(options.family)
+    recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
+    strategy = recipe.strategy
+    if strategy is None or strategy.pooled:
+        raise KitError(f"{recipe.name} is nothing that boards can do; choose tinyreptile or fedavg")
+    if options.seed < 0:
+        raise KitError(f"seed is {options.seed}; give 0 or a larger whole number")
+    faults = Faults.parse(options.faults) if options.faults else None
+    journal = options.journal or options.out.with_suffix(".journal")
+    net, source = family.network(), Source.SENSOR if options.sensor else Source.DATA
+    names = find_boards(options.boards, journal)
+    devices = seated_devices(family, options.fold)
+    with Roster(names, net, devices, faults, options.patience, source) as roster:
+        server = Server(
+            net,
+            strategy,
+            roster.clients,
+            recipe.rounds,
+            np.random.default_rng([options.seed, options.fold]),
+            out=options.out,
+            journal=journal,
+            watch=Live(),
+            wait=options.wait,
+            data={"family": family.name, "fold": options.fold},
+            found=names,
+        )
+        try:
+            server.run()
+        finally:
+            server.close()
+        _report(server, options)
+
+
+def find_boards(names: Sequence[str], journal: Path) -> list[str]:
+    """Find the boards, and keep those of a run that has begun.
+
+    What was searched for may not be there now; the run's own boards are then waited for, and
+    others do not take part.
+
+    Parameters
+    ----------
+    names : sequence of str
+        As on the command line.
+    journal : Path
+    """
+    searched = {"usb", "ble"} & set(names) or not names
+    if not (searched and journal.exists()):
+        return discover(names)
+    begun = read_journal(journal)[0].get("run", {}).get("found", [])
+    try:
+        others = sorted(set(discover(names)) - set(begun))
+    except KitError:  # nothing there yet: they may come
+        others = []
+    if others:
+        print(f"not in this run, and left out: {', '.join(others)}", file=sys.stderr)
+    return list(begun)
+
+
+def _report(server: Server, options: argparse.Namespace) -> None:
+    traffic = server.traffic
+    result = {
+        "family": options.family,
+        "strategy": server.strategy.name,
+        "rounds": server.round,
+        "boards": [
+            {"name": seat.name, "away": seat.reason or None} | vars(seat.traffic)
+            for seat in server.seats
+        ],
+        "loss": float(np.mean(server.history.loss[-100:])),
+        "out": str(options.out),
+        "journal": str(server.journal.path),
+    }
+    text = (
+        f"{server.strategy.name} on {options.family}: {server.round} rounds with "
+        f"{len(server.seats)} boards, mean loss {result['loss']:.3f} while learning in the last "
+        f"rounds; {describe(traffic)}; phi is in {options.out}"
+    )
+    print(json.dumps(result, indent=2) if options.json else text)

@@ -1,0 +1,345 @@
+"""A fleet of virtual boards: emulated machines, several in a process, processes on all cores.
+
+Each board is a Nano 33 BLE of its own (`VirtualNano`) that runs the sketch FederatedClient. The
+server reaches it over a link that carries bytes, like any board. Each plays its own wearer, whose
+recorded windows are in its flash, or with one input a sine wave of its own.
+
+A worker process gets its orders from its standard input and ends when that is closed, so nothing
+is left over when the server is killed.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Self
+
+import numpy as np
+
+from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.firmware import Firmware, build
+from tinyreptile_lite.nano.machine import BoardFault
+from tinyreptile_lite.nano.virtual import VirtualNano
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks.base import Device, Samples
+from tinyreptile_lite.wire.header import network_header, recording_header
+from tinyreptile_lite.wire.links import USB_FRAME, LinkLost, VirtualLink
+from tinyreptile_lite.wire.local import board_id
+
+SKETCH = CORE.parents[2] / "FederatedClient"
+_RECORDING_SEED = 0  # of the windows chosen for a board's flash
+_SIZE = struct.Struct("<I")
+_ORDER = struct.Struct("<BHd")  # what, board, seconds
+_SEND, _RECEIVE, _REOPEN, _RESET = range(4)
+_OK, _TROUBLE = b"\0", b"\1"
+
+
+# ---- Firmware ------------------------------------------------------------------------------------
+
+
+def firmware_for(net: Network, device: Device) -> Firmware:
+    """Build the sketch FederatedClient for a network, with a device's recordings in its flash.
+
+    Parameters
+    ----------
+    net : Network
+        With one input the sketch computes a sine wave, and nothing is recorded.
+    device : Device
+        Its whole task, support and query, is what the board can replay.
+
+    Raises
+    ------
+    BuildError
+        If there is no compiler, or the recordings do not fit the flash.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        sketch = Path(scratch) / SKETCH.name
+        shutil.copytree(SKETCH, sketch)
+        (sketch / "network.h").write_text(network_header(net, "NAME"), encoding="utf-8")
+        if prod(net.input_shape) > 1:
+            header = recording_header(recording(device))
+            (sketch / "recording.h").write_text(header, encoding="utf-8")
+        return build(sketch, libraries=CORE.parents[1])
+
+
+def recording(device: Device) -> Samples:
+    """All labelled windows of a device's task."""
+    task = device.task(np.random.default_rng(_RECORDING_SEED))
+    return Samples(*(np.concatenate(pair) for pair in zip(task.support, task.query, strict=True)))
+
+
+# ---- The server's side ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Board:
+    """What a worker has to know to make one board."""
+
+    name: str
+    firmware: str
+    elf: str
+    compiler: str
+    seed: int
+
+
+class Fleet:
+    """Virtual boards in worker processes; a context manager.
+
+    Parameters
+    ----------
+    net : Network
+    devices : sequence of Device
+        One for each board.
+    workers : int, optional
+        Processes; by default one for each core.
+
+    Attributes
+    ----------
+    links : list of FleetLink
+    workers : list of Worker
+
+    Raises
+    ------
+    BuildError
+        If the sketch cannot be built.
+    KitError
+        If unicorn is not installed.
+    """
+
+    def __init__(self, net: Network, devices: Sequence[Device], workers: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        count = min(len(devices), workers or cores or 1)
+        boards = _build_boards(net, devices, cores or 1)
+        shares = [boards[first::count] for first in range(count)]
+        self.workers = [Worker(share) for share in shares]
+        try:
+            for worker in self.workers:
+                worker.await_start()
+        except BaseException:
+            self.close()
+            raise
+        # Neighbours sit on different workers: the boards of one round then use all cores.
+        seats = itertools.zip_longest(*(worker.links for worker in self.workers))
+        self.links = [link for row in seats for link in row if link is not None]
+
+    def __enter__(self) -> Self:
+        """Return the fleet itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        for worker in self.workers:
+            worker.close()
+
+
+def _build_boards(net: Network, devices: Sequence[Device], cores: int) -> list[_Board]:
+    if prod(net.input_shape) == 1:
+        firmwares = [firmware_for(net, devices[0])] * len(devices)
+    else:
+        with ThreadPoolExecutor(cores) as threads:
+            firmwares = list(threads.map(lambda device: firmware_for(net, device), devices))
+    return [
+        _Board(
+            f"virtual:{device.name}",
+            firmware.name,
+            str(firmware.path),
+            firmware.compiler,
+            int.from_bytes(board_id(device.name)[:4], "little"),
+        )
+        for firmware, device in zip(firmwares, devices, strict=True)
+    ]
+
+
+class Worker:
+    """A process with some boards, and its pipe; safe to use from several threads.
+
+    Attributes
+    ----------
+    links : list of FleetLink
+    process : subprocess.Popen
+    """
+
+    def __init__(self, boards: Sequence[_Board]) -> None:
+        self._boards = boards
+        self._lock = threading.Lock()
+        self.links = [FleetLink(self, number, board.name) for number, board in enumerate(boards)]
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process; many start side by side, so `await_start` waits."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tinyreptile_lite.serve.fleet"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._write(json.dumps([asdict(board) for board in self._boards]).encode())
+
+    def await_start(self) -> None:
+        """Wait until the boards are there. Raises `KitError` with the worker's reason if not."""
+        try:
+            self._answer()
+        except LinkLost as error:
+            raise KitError(f"virtual boards did not start: {error}") from None
+
+    def tell(self, what: int, board: int, data: bytes = b"") -> None:
+        """Give an order that has no answer."""
+        with self._lock:
+            self._write(_ORDER.pack(what, board, 0.0) + data)
+
+    def ask(self, what: int, board: int, seconds: float) -> bytes:
+        """Give an order and wait for the answer."""
+        with self._lock:
+            self._write(_ORDER.pack(what, board, seconds))
+            return self._answer()
+
+    def revive(self) -> None:
+        """If the process has died, start it again: all its boards are reset."""
+        with self._lock:
+            if self.process.poll() is not None:
+                self._end()
+                self._start()
+                self._answer()
+
+    def _write(self, data: bytes) -> None:
+        try:
+            _put(self._pipe(self.process.stdin), data)
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def _answer(self) -> bytes:
+        answer = _take(self._pipe(self.process.stdout))
+        if answer is None:
+            raise self._gone()
+        if answer[:1] == _TROUBLE:
+            raise LinkLost(answer[1:].decode())
+        return answer[1:]
+
+    @staticmethod
+    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+        assert pipe is not None  # both were asked for
+        return pipe
+
+    def _gone(self) -> LinkLost:
+        self.process.wait()
+        return LinkLost(f"the process {self.process.pid} of the virtual boards has ended")
+
+    def close(self) -> None:
+        """Let the process end."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                self._pipe(pipe).close()
+            except OSError:  # what was still in the pipe of a dead process
+                continue
+        self.process.wait()
+
+
+class FleetLink:
+    """The serial port of a virtual board in another process, in virtual time.
+
+    The board's clock runs while the server waits for it. A board whose sketch faults is lost, and
+    is reset.
+    """
+
+    frame_bytes = USB_FRAME
+    timeout = 0.25
+
+    def __init__(self, worker: Worker, number: int, name: str) -> None:
+        self._worker, self._number, self.name = worker, number, name
+
+    def send(self, data: bytes) -> None:
+        """Put bytes into the board's serial port."""
+        self._worker.tell(_SEND, self._number, data)
+
+    def receive(self, seconds: float) -> bytes:
+        """Let the board run until it sends something, at most so long in virtual time."""
+        return self._worker.ask(_RECEIVE, self._number, seconds)
+
+    def reopen(self) -> None:
+        """Forget what was on its way to the server; start a dead process again."""
+        self._worker.revive()
+        self._worker.tell(_REOPEN, self._number)
+
+    def reset(self) -> None:
+        """Press the board's reset button."""
+        self._worker.tell(_RESET, self._number)
+
+    def close(self) -> None:
+        """Nothing to close: the fleet ends the process."""
+
+
+# ---- The worker ----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Work until standard input ends: the first message lists the boards, then come orders."""
+    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        links = [_make(_Board(**board)) for board in json.loads(_take(stdin) or b"[]")]
+    except KitError as error:
+        _put(stdout, _TROUBLE + str(error).encode())
+        return
+    _put(stdout, _OK)
+    while (message := _take(stdin)) is not None:
+        what, number, seconds = _ORDER.unpack_from(message)
+        link = links[number]
+        if what == _SEND:
+            link.send(message[_ORDER.size :])
+        elif what == _RECEIVE:
+            _put(stdout, _receive(link, seconds))
+        elif what == _REOPEN:
+            link.reopen()
+        elif what == _RESET:
+            link.board.reset()
+
+
+def _make(board: _Board) -> VirtualLink:
+    firmware = Firmware(board.firmware, Path(board.elf), board.compiler, "")
+    return VirtualLink(VirtualNano(firmware, seed=board.seed), board.name)
+
+
+def _receive(link: VirtualLink, seconds: float) -> bytes:
+    try:
+        return _OK + link.receive(seconds)
+    except BoardFault as fault:
+        link.board.reset()
+        return _TROUBLE + f"{link.name}: {fault}".encode()
+
+
+def _put(pipe: IO[bytes], data: bytes) -> None:
+    pipe.write(_SIZE.pack(len(data)) + data)
+    pipe.flush()
+
+
+def _take(pipe: IO[bytes]) -> bytes | None:
+    """Read one message; None at the end."""
+    head = pipe.read(_SIZE.size)
+    if len(head) < _SIZE.size:
+        return None
+    data = pipe.read(_SIZE.unpack(head)[0])
+    return data if len(data) == _SIZE.unpack(head)[0] else None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(130)  # the server has gone: nobody reads what the interpreter would say

@@ -1,0 +1,137 @@
+"""The live view of a run with boards: one table that stays in place, or plain lines in a log."""
+
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TextIO
+
+from tinyreptile_lite.serve.server import Seat, Server, Watch
+from tinyreptile_lite.wire.session import Traffic
+
+_REDRAW_SECONDS = 0.1
+_LINE_SECONDS = 10.0
+_LOSS_ROUNDS = 20  # the loss of one round says little
+_MOST_SEATS = 16
+
+
+class Live(Watch):
+    """Shows round, boards, loss, bytes and link errors while the server works.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Standard error by default. If it is no terminal, what happens is written line by line, with
+        the state of the run every ten seconds.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._visits: Counter[str] = Counter()
+        self._at: set[str] = set()
+        self._height = 0  # lines of the table on the screen
+        self._next = 0.0
+        self._begun = (time.monotonic(), 0)
+
+    def started(self, server: Server) -> None:
+        """Say who is there."""
+        here = sum(not seat.reason for seat in server.seats)
+        self._begun = (time.monotonic(), server.round)
+        where = f"goes on after round {server.round}" if server.round else "begins"
+        self._say(f"the run {where}: {here} of {len(server.seats)} boards, {server.rounds} rounds")
+
+    def visiting(self, server: Server, names: Sequence[str]) -> None:
+        """Mark the boards that work."""
+        self._at = set(names)
+        self._visits.update(names)
+        if self._terminal:
+            self._show(server)
+
+    def skipped(self, server: Server, name: str, reason: str) -> None:
+        """Say why."""
+        self._say(f"round {server.round + 1}: skipped {name}: {reason}")
+
+    def returned(self, server: Server, name: str) -> None:
+        """Say so."""
+        self._say(f"round {server.round + 1}: {name} is back")
+
+    def waiting(self, server: Server) -> None:
+        """Say so, now and then."""
+        if time.monotonic() >= self._next:
+            self._say(f"round {server.round + 1}: no board is left; waiting for one")
+            self._next = time.monotonic() + _LINE_SECONDS
+
+    def done(self, server: Server) -> None:
+        """Show the state of the run, not too often."""
+        self._at = set()
+        self._show(server, last=server.round == server.rounds)
+
+    def _show(self, server: Server, last: bool = False) -> None:
+        now = time.monotonic()
+        if now < self._next and not last:
+            return
+        self._next = now + (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS)
+        if self._terminal:
+            self._draw([self._summary(server), *self._table(server)])
+        else:
+            self._say(self._summary(server))
+
+    def _say(self, text: str) -> None:
+        """Write a line that stays, above the table."""
+        self._erase()
+        print(text, file=self._stream, flush=True)
+
+    def _draw(self, lines: list[str]) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        self._erase()
+        self._stream.write("".join(f"{line[:width]}\n" for line in lines))
+        self._stream.flush()
+        self._height = len(lines)
+
+    def _erase(self) -> None:
+        if self._height:
+            self._stream.write(f"\x1b[{self._height}A\x1b[J")  # up, and clear to the end
+        self._height = 0
+
+    # ---- What is shown ---------------------------------------------------------------------------
+
+    def _summary(self, server: Server) -> str:
+        since, first = self._begun
+        speed = (server.round - first) / max(1e-9, time.monotonic() - since)
+        loss = server.history.loss[-_LOSS_ROUNDS:]
+        shown = f"loss {sum(loss) / len(loss):.3f}, " if loss else ""
+        return (
+            f"round {server.round} of {server.rounds}, {shown}{speed:.1f} rounds/s, "
+            f"{describe(server.traffic)}"
+        )
+
+    def _table(self, server: Server) -> list[str]:
+        rows = [self._row(seat) for seat in server.seats[:_MOST_SEATS]]
+        more = len(server.seats) - _MOST_SEATS
+        return rows + ([f"  and {more} more"] if more > 0 else [])
+
+    def _row(self, seat: Seat) -> str:
+        mark = "away" if seat.reason else "*" if seat.name in self._at else ""
+        visits = f"{self._visits[seat.name]:6} orders"
+        return f"  {seat.name:28} {mark:5} {visits}, {seat.reason or describe(seat.traffic)}"
+
+
+def describe(traffic: Traffic) -> str:
+    """Bytes and link errors in words."""
+    wrong = {
+        "damaged": traffic.damaged,
+        "unanswered": traffic.silences,
+        "reconnects": traffic.reconnects,
+        "begun again": traffic.restarts,
+    }
+    errors = ", ".join(f"{count} {name}" for name, count in wrong.items() if count)
+    return (
+        f"{_bytes(traffic.sent)} sent, {_bytes(traffic.received)} received"
+        f", {errors or 'no link errors'}"
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,350 @@
+"""The boards of a run, given by short names, in any mix.
+
+    numpy:4             four devices, simulated in NumPy in this process
+    native:4            the same, learning in the C core
+    local:4             the board's own C sources in this process, behind the wire format
+    virtual:8           emulated Nano 33 BLE boards running the sketch FederatedClient
+    /dev/ttyACM0 COM3   a board on a USB or serial port
+    ble:TinyReptile-3F2A   a board over Bluetooth
+    usb, ble            whatever is found there
+
+The devices of the task family (its sine waves, its wearers) are dealt out in order, so no two
+boards play the same one. Virtual boards with the sine network make up a wave of their own.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, Update
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.experiment import POPULATION_SEED
+from tinyreptile_lite.nano.arduino_cli import is_port
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.serve.fleet import Fleet
+from tinyreptile_lite.tasks.base import Device, Family
+from tinyreptile_lite.wire.ble import BLE_FRAME, SERVICE, BleLink
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
+from tinyreptile_lite.wire.frames import Source, Welcome
+from tinyreptile_lite.wire.links import USB_FRAME, Link, LinkLost, LocalLink, SerialLink
+from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.session import BoardClient, Session, Transfer
+
+COUNTED = ("numpy", "native", "local", "virtual")
+_SCAN_SECONDS = 6.0
+_REOPEN_SECONDS = 3.0  # others are waiting for their turn
+_STABLE_NAMES = Path("/dev/serial/by-id")  # Linux: the name holds the chip's own number
+
+
+def seated_devices(family: Family, fold: int) -> Sequence[Device]:
+    """The family's training devices, in the order in which boards get them."""
+    return family.split(fold, np.random.default_rng([POPULATION_SEED, fold]))[0]
+
+
+class Roster:
+    """Clients made from short names; a context manager that closes their links.
+
+    Parameters
+    ----------
+    names : sequence of str
+        See the module.
+    net : Network
+    devices : sequence of Device
+        Dealt out to the boards that play one.
+    faults : Faults, optional
+        What goes wrong on every link on purpose.
+    patience : int
+        Silences after which a board is given up; see `Session`.
+    source : Source
+        Where real boards take their samples from.
+
+    Attributes
+    ----------
+    clients : list of Client
+    links : list of Link
+        Of the clients that have one.
+
+    Raises
+    ------
+    KitError
+        If a name means nothing, there are more boards than devices, or nothing is found.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        net: Network,
+        devices: Sequence[Device],
+        faults: Faults | None = None,
+        patience: int = 12,
+        source: Source = Source.DATA,
+    ) -> None:
+        self.net, self.faults, self.patience, self.source = net, faults, patience, source
+        self.clients: list[Client] = []
+        self.links: list[Link] = []
+        self._opened = ExitStack()
+        self._devices = _Deal(devices)
+        try:
+            for name in names:
+                self._add(name)
+        except BaseException:
+            self.close()
+            raise
+        if not self.clients:
+            raise KitError("there are no boards; name some, for example virtual:8")
+
+    def __enter__(self) -> Self:
+        """Return the roster itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all links."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all links and end the worker processes of virtual boards."""
+        self._opened.close()
+
+    def _add(self, name: str) -> None:
+        kind, _, rest = name.partition(":")
+        if kind in COUNTED:
+            getattr(self, f"_add_{kind}")(_count(name, rest))
+        elif kind == "ble" and rest:
+            link = LateLink(name, lambda: BleLink(rest), BLE_FRAME, BleLink.timeout)
+            client = self._board(link, self.source)
+            client.session = RadioSession(client.session.link, self.net, self.patience)
+        elif is_port(name):
+            open_port = partial(SerialLink, name, patience=_REOPEN_SECONDS)
+            link = LateLink(name, open_port, USB_FRAME, SerialLink.timeout)
+            self._board(link, self.source)
+        else:
+            raise KitError(
+                f"unknown board {name!r}; name for example virtual:8, numpy:4, native:4, local:4, "
+                "/dev/ttyACM0, COM3, ble:TinyReptile-3F2A, usb or ble"
+            )
+
+    def _add_numpy(self, count: int) -> None:
+        for device in self._devices.take(count):
+            self.clients.append(SimulatedClient(self.net, _Named(f"numpy:{device.name}", device)))
+
+    def _add_native(self, count: int) -> None:
+        for device in self._devices.take(count):
+            named = _Named(f"native:{device.name}", device)
+            self.clients.append(NativeClient(SimulatedClient(self.net, named)))
+
+    def _add_local(self, count: int) -> None:
+        for device in self._devices.take(count):
+            board = LocalBoard(self.net, _Named(f"local:{device.name}", device))
+            self._opened.callback(board.close)
+            self._board(LocalLink(board))
+
+    def _add_virtual(self, count: int) -> None:
+        fleet = self._opened.enter_context(Fleet(self.net, self._devices.take(count)))
+        for link in fleet.links:
+            self._board(link)
+
+    def _board(self, link: Link, source: Source = Source.DATA) -> BoardClient:
+        if self.faults is not None:
+            link = FaultyLink(link, self.faults, seed=len(self.links))
+        self.links.append(link)
+        self._opened.callback(link.close)
+        client = BoardClient(link, self.net, source, self.patience)
+        self.clients.append(client)
+        return client
+
+
+def _count(name: str, text: str) -> int:
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise KitError(f"{name!r} does not say how many; write for example {name.partition(':')[0]}:4")
+
+
+class _Deal:
+    """Deals the devices out, each once."""
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self._devices, self._given = devices, 0
+
+    def take(self, count: int) -> Sequence[Device]:
+        """Return the next devices."""
+        begin, self._given = self._given, self._given + count
+        if self._given > len(self._devices):
+            raise KitError(
+                f"{self._given} boards are to play a device each, but this task family has "
+                f"{len(self._devices)} to train on; ask for fewer"
+            )
+        return self._devices[begin : self._given]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A device under another name, so that no two clients have the same."""
+
+    name: str
+    device: Device
+
+    def stream(self, count: int, rng: np.random.Generator) -> Any:
+        return self.device.stream(count, rng)
+
+    def task(self, rng: np.random.Generator) -> Any:
+        return self.device.task(rng)
+
+
+# ---- Clients -------------------------------------------------------------------------------------
+
+
+class RadioSession(Session):
+    """A session over Bluetooth. One board is connected at a time: more are reported unstable."""
+
+    _turn = threading.RLock()
+    _connected: "RadioSession | None" = None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for the turn, and disconnect the board that had it before."""
+        with self._turn:
+            before = RadioSession._connected
+            if before is not None and before is not self:
+                before.link.close()
+            RadioSession._connected = self
+            yield
+
+    def hello(self) -> Welcome:
+        """As `Session.hello`, in its turn."""
+        with self._alone():
+            return super().hello()
+
+    def train(
+        self, visit: Transfer, rate: float, samples: int, seed: int, source: Source = Source.DATA
+    ) -> Update:
+        """As `Session.train`, in its turn."""
+        with self._alone():
+            return super().train(visit, rate, samples, seed, source)
+
+
+class LateLink:
+    """A link that is opened when it is needed, so that a board may come later, or come back.
+
+    Parameters
+    ----------
+    name : str
+    open_link : callable
+        Opens the link, or raises `LinkLost`.
+    frame_bytes : int
+    timeout : float
+        Seconds.
+    """
+
+    def __init__(
+        self, name: str, open_link: Callable[[], Link], frame_bytes: int, timeout: float
+    ) -> None:
+        self.name, self.frame_bytes, self.timeout = name, frame_bytes, timeout
+        self._open_link = open_link
+        self._link: Link | None = None
+
+    def _opened(self) -> Link:
+        if self._link is None:
+            raise LinkLost(f"{self.name} is not connected; plug it in or switch it on")
+        return self._link
+
+    def send(self, data: bytes) -> None:
+        """Send. Raises `LinkLost`."""
+        self._opened().send(data)
+
+    def receive(self, seconds: float) -> bytes:
+        """Receive. Raises `LinkLost`."""
+        return self._opened().receive(seconds)
+
+    def reopen(self) -> None:
+        """Open the link if it is closed, else open it again. Raises `LinkLost`."""
+        try:
+            if self._link is None:
+                self._link = self._open_link()
+            else:
+                self._link.reopen()
+        except LinkLost:
+            self.close()  # so that the next try fails at once if nothing is there
+            raise
+
+    def close(self) -> None:
+        """Close the link; it can be opened again."""
+        if self._link is not None:
+            self._link.close()
+        self._link = None
+
+
+# ---- What is there -------------------------------------------------------------------------------
+
+
+def discover(names: Sequence[str]) -> list[str]:
+    """Replace "usb" and "ble" by the boards found there; without any names, look everywhere.
+
+    Raises
+    ------
+    KitError
+        If nothing is found, pyserial or bleak is missing, or Bluetooth cannot be used.
+    """
+    if not names:
+        found = list(_everywhere())
+        if not found:
+            raise KitError(
+                "no board was found; plug one in that runs the sketch FederatedClient, "
+                "or play some, for example: tinyreptile serve virtual:8"
+            )
+        return found
+    found = []
+    for name in names:
+        found += {"usb": usb_ports, "ble": ble_names}.get(name, lambda name=name: [name])()
+    if not found:
+        raise KitError(f"no board was found on {' or '.join(names)}; plug one in or switch it on")
+    return found
+
+
+def _everywhere() -> Iterator[str]:
+    yield from usb_ports()
+    try:
+        yield from ble_names()
+    except KitError:  # nobody has asked for Bluetooth
+        return
+
+
+def usb_ports() -> list[str]:
+    """Names of the USB ports with a board or another serial device, stable ones if possible."""
+    if _STABLE_NAMES.is_dir():
+        return sorted(map(str, _STABLE_NAMES.iterdir()))
+    try:
+        from serial.tools import list_ports
+    except ImportError:
+        raise KitError("pyserial is not installed; pip install pyserial") from None
+    return sorted(port.device for port in list_ports.comports() if port.vid is not None)
+
+
+def ble_names() -> list[str]:
+    """Boards that advertise themselves by Bluetooth, as "ble:NAME".
+
+    Raises
+    ------
+    KitError
+        If bleak is not installed, or this computer has no Bluetooth that can be used.
+    """
+    import asyncio
+
+    try:
+        import bleak
+    except ImportError:
+        raise KitError("bleak is not installed; pip install bleak") from None
+    try:
+        scan = bleak.BleakScanner.discover(_SCAN_SECONDS, service_uuids=[SERVICE])
+        devices = asyncio.run(scan)
+    except (bleak.BleakError, OSError) as error:
+        raise KitError(
+            f"this computer has no Bluetooth that can be used ({error}); "
+            "switch it on, or use a USB cable"
+        ) from None
+    return sorted(f"ble:{device.name or device.address}" for device in devices)

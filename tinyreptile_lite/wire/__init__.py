@@ -1,0 +1,1 @@
+"""The wire format: frames, sessions, and the links that carry them."""

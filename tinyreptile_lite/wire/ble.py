@@ -1,0 +1,142 @@
+"""A board over Bluetooth LE: the Nordic UART Service, a serial port in two characteristics.
+
+Frames stay under 200 bytes, as ArduinoBLE is reported to hang on longer writes, and boards are
+visited one after another, as it is reported to be unstable past two or three connections.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.wire.links import LinkLost
+
+BLE_FRAME = 199  # longest frame: a chunk of 47 floats
+SERVICE = "6e400001-b5a3-f393-e0a9-e50e24dcca9e"
+TO_BOARD = "6e400002-b5a3-f393-e0a9-e50e24dcca9e"
+FROM_BOARD = "6e400003-b5a3-f393-e0a9-e50e24dcca9e"
+_CALL_SECONDS = 30.0
+
+
+class BleLink:
+    """A board that advertises itself by Bluetooth.
+
+    Parameters
+    ----------
+    board : str
+        Its local name, for example "TinyReptile-3F2A", or its address.
+    patience : float
+        Seconds to look for it, at first and after a loss.
+
+    Raises
+    ------
+    KitError
+        If bleak is not installed, or this computer has no Bluetooth that can be used.
+    LinkLost
+        If the board is not in reach.
+    """
+
+    frame_bytes = BLE_FRAME
+    timeout = 1.0
+
+    def __init__(self, board: str, patience: float = 20.0) -> None:
+        self.name, self._patience = board, patience
+        self._bleak = _import_bleak()
+        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._client: Any = None
+        # bleak is asynchronous: its loop runs in a thread of its own.
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        try:
+            self._call(self._connect())
+        except KitError:
+            self.close()
+            raise
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something in the loop's thread and wait for it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            future.result(_CALL_SECONDS + self._patience)
+        except KitError:
+            raise
+        except (self._bleak.BleakError, OSError, TimeoutError, AssertionError) as error:
+            raise LinkLost(
+                f"the Bluetooth link to {self.name} failed ({error or type(error).__name__}); "
+                "bring the board nearer or reset it"
+            ) from None
+
+    async def _connect(self) -> None:
+        try:
+            device = await self._bleak.BleakScanner.find_device_by_filter(
+                lambda found, _: self.name in (found.name, found.address), timeout=self._patience
+            )
+        except (self._bleak.BleakError, OSError) as error:
+            raise KitError(
+                f"this computer has no Bluetooth that can be used ({error}); "
+                "switch it on, or use a USB cable"
+            ) from None
+        if device is None:
+            raise LinkLost(
+                f"no board {self.name} is in reach by Bluetooth; switch it on and bring it nearer"
+            )
+        self._client = self._bleak.BleakClient(device)
+        await self._client.connect()
+        await self._client.start_notify(FROM_BOARD, self._on_bytes)
+
+    def _on_bytes(self, _: Any, data: bytearray) -> None:
+        self._received.put(bytes(data))
+
+    def send(self, data: bytes) -> None:
+        """Write to the board, in pieces that the connection can carry."""
+        self._call(self._write(data))
+
+    async def _write(self, data: bytes) -> None:
+        self._check()
+        to_board = self._client.services.get_characteristic(TO_BOARD)
+        if to_board is None:
+            raise KitError(f"{self.name} has no serial service; flash FederatedClient to it")
+        size = min(BLE_FRAME, to_board.max_write_without_response_size)
+        for at in range(0, len(data), size):
+            await self._client.write_gatt_char(to_board, data[at : at + size], response=False)
+
+    def _check(self) -> None:
+        if self._client is None or not self._client.is_connected:
+            raise LinkLost(f"{self.name} has left; bring it nearer or reset it")
+
+    def receive(self, seconds: float) -> bytes:
+        """Return the next notification."""
+        try:
+            return self._received.get(timeout=seconds) if seconds else self._received.get_nowait()
+        except queue.Empty:
+            self._check()
+            return b""
+
+    def reopen(self) -> None:
+        """Look for the board again and connect."""
+        self._disconnect()
+        while not self._received.empty():
+            self._received.get()
+        self._call(self._connect())
+
+    def close(self) -> None:
+        """Disconnect, so that another computer may connect."""
+        self._disconnect()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(LinkLost):
+                self._call(self._client.disconnect())
+        self._client = None
+
+
+def _import_bleak() -> Any:
+    try:
+        import bleak
+    except ImportError:
+        raise KitError("bleak is not installed; pip install bleak") from None
+    return bleak

@@ -1,0 +1,235 @@
+"""A board inside this process: the C sources of the real one, compiled for this computer.
+
+`LocalBoard` runs the board's side of the wire format and the C core behind a pair of byte queues.
+It answers at once, so thousands of rounds take seconds; with the same samples it learns the same
+weights as the real board, bit by bit.
+"""
+
+import ctypes
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.core.native import c_network
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks.base import Device, Samples
+from tinyreptile_lite.wire.frames import Source
+
+WINDOW = 32
+USB_FLOATS = 256  # 1 KB of weights in one chunk
+_HARNESS = Path(__file__).parent / "host_board.c"
+
+_Draw = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_uint8,
+    ctypes.c_uint32,
+    ctypes.c_uint16,
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.POINTER(ctypes.c_int32),
+)
+
+
+class _About(ctypes.Structure):
+    """tr_client_about of tr_wire.h."""
+
+    _fields_ = (
+        ("device", ctypes.c_uint8 * 8),
+        ("network", ctypes.c_uint8 * 8),
+        ("sources", ctypes.c_uint8),
+        ("window", ctypes.c_uint8),
+    )
+
+
+def network_id(net: Network) -> bytes:
+    """First 8 bytes of the network's fingerprint: what a board says in its WELCOME."""
+    return bytes.fromhex(net.fingerprint())[:8]
+
+
+def board_id(name: str) -> bytes:
+    """Make up a device id, 8 bytes, from a name."""
+    return hashlib.sha256(name.encode()).digest()[:8]
+
+
+class LocalBoard:
+    """The board's side in C, in this process.
+
+    Parameters
+    ----------
+    net : Network
+    device : Device
+        Gives the samples: for a training of N samples with a seed, those that it streams for
+        ``numpy.random.default_rng(seed)``, as in a simulated client.
+    chunk_floats : int
+        Largest chunk the board has memory for.
+
+    Attributes
+    ----------
+    id : bytes
+        8 bytes made from the device's name.
+
+    Raises
+    ------
+    KitError
+        If the C sources cannot be compiled here, or the network is too large for a board.
+    """
+
+    def __init__(self, net: Network, device: Device, chunk_floats: int = USB_FLOATS) -> None:
+        self.net, self.device, self.chunk_floats = net, device, chunk_floats
+        self.id = board_id(device.name)
+        self._library = load_library()
+        self._network = c_network(net)
+        self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
+        self._board: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Press the reset button: the board forgets everything."""
+        self.close()
+        about = _About((ctypes.c_uint8 * 8)(*self.id), window=WINDOW)
+        about.network = (ctypes.c_uint8 * 8)(*network_id(self.net))
+        about.sources = 1 << Source.DATA
+        self._board = self._library.host_board_new(
+            ctypes.byref(self._network),
+            ctypes.byref(about),
+            self.chunk_floats,
+            self._draw,
+        )
+        if not self._board:
+            raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
+
+    def feed(self, data: bytes) -> bytes:
+        """Send bytes to the board and return what it answers."""
+        size = self._library.host_board_feed(self._board, data, len(data))
+        out = ctypes.create_string_buffer(size)
+        self._library.host_board_take(self._board, out)
+        return out.raw
+
+    @property
+    def steps(self) -> int:
+        """Learning steps made since the reset."""
+        return int(self._library.host_board_steps(self._board))
+
+    def close(self) -> None:
+        """Free the board's memory."""
+        if self._board:
+            self._library.host_board_free(self._board)
+        self._board = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_board", None):
+            self.close()
+
+    def _draw_samples(self, source: int, seed: int, count: int, x: Any, y: Any, label: Any) -> int:
+        """Fill the arrays of the C side; called by it when a training begins."""
+        try:
+            samples: Samples = self.device.stream(count, np.random.default_rng(seed))
+            _fill(x, samples.x, np.float32)
+            if self.net.loss_function.name == "mse":
+                _fill(y, samples.y, np.float32)
+            else:
+                _fill(label, samples.y, np.int32)
+        except Exception:  # must not travel through C: the board reports a missing source
+            return 0
+        return 1
+
+
+def _fill(pointer: Any, values: np.ndarray, dtype: Any) -> None:
+    data = np.ascontiguousarray(values, dtype)
+    ctypes.memmove(pointer, data.ctypes.data, data.nbytes)
+
+
+# ---- Building ------------------------------------------------------------------------------------
+
+
+@cache
+def load_library() -> ctypes.CDLL:
+    """Compile the board's side for this computer, or take it from the cache.
+
+    Raises
+    ------
+    CannotBuild
+        If there is no compiler, or it fails.
+    """
+    sources = [_HARNESS, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
+    library = ctypes.CDLL(str(shared_library("board", sources, CORE)))
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    library.host_board_new.restype = pointer
+    library.host_board_new.argtypes = [
+        pointer, pointer, size, _Draw
+    ]  # fmt: skip
+    library.host_board_free.argtypes = [pointer]
+    library.host_board_feed.restype = size
+    library.host_board_feed.argtypes = [pointer, ctypes.c_char_p, size]
+    library.host_board_take.argtypes = [pointer, pointer]
+    library.host_board_steps.restype = ctypes.c_uint32
+    library.host_board_steps.argtypes = [pointer]
+    library.tr_crc32.restype = ctypes.c_uint32
+    library.tr_crc32.argtypes = [ctypes.c_uint32, ctypes.c_char_p, size]
+    library.tr_frame_reader_init.argtypes = [pointer, pointer, size]
+    library.tr_frame_byte.restype = size
+    library.tr_frame_byte.argtypes = [pointer, ctypes.c_uint8]
+    library.tr_frame_gap.restype = size
+    library.tr_frame_gap.argtypes = [size]
+    library.tr_frame_stuff.restype = size
+    library.tr_frame_stuff.argtypes = [pointer, size]
+    return library
+
+
+# The C framing as Python functions, so that tests hold the two implementations together.
+
+
+class _Reader(ctypes.Structure):
+    """tr_frame_reader of tr_wire.h."""
+
+    _fields_ = (
+        ("payload", ctypes.c_void_p),
+        ("capacity", ctypes.c_size_t),
+        ("size", ctypes.c_size_t),
+        ("damaged", ctypes.c_uint32),
+        ("run", ctypes.c_uint8),
+        ("zero", ctypes.c_uint8),
+        ("begun", ctypes.c_uint8),
+        ("bad", ctypes.c_uint8),
+    )
+
+
+class NativeDecoder:
+    """`frames.Decoder` in C: same methods, same results."""
+
+    def __init__(self, limit: int) -> None:
+        self._library = load_library()
+        self._payload = ctypes.create_string_buffer(limit)
+        self._reader = _Reader()
+        self._library.tr_frame_reader_init(
+            ctypes.byref(self._reader), ctypes.addressof(self._payload), limit
+        )
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes; return header and fields of each good frame they complete."""
+        found = []
+        for byte in data:
+            size = self._library.tr_frame_byte(ctypes.byref(self._reader), byte)
+            if size:
+                found.append(self._payload.raw[:size])
+        return found
+
+    @property
+    def damaged(self) -> int:
+        """Frames dropped so far."""
+        return int(self._reader.damaged)
+
+
+def native_wrap(content: bytes) -> bytes:
+    """`frames.wrap` in C."""
+    library = load_library()
+    gap = library.tr_frame_gap(len(content))
+    room = gap + len(content) + 4 + 1
+    frame = ctypes.create_string_buffer(bytes(gap) + content, room)
+    size = library.tr_frame_stuff(frame, len(content))
+    return frame.raw[:size]
