@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 
-from tinyreptile_lite import cli
-from tinyreptile_lite.federation import Federation, read_checkpoint
+from tinyreptile_lite import checkpoint, cli
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import recipes
 
 
@@ -79,7 +79,7 @@ def test_the_seed_decides(run, tmp_path):
     phis = []
     for i, seed in enumerate((5, 5, 6)):
         run("train", "sine", "--rounds", 3, "--seed", seed, "--out", tmp_path / f"{i}.npz")
-        phis.append(read_checkpoint(tmp_path / f"{i}.npz")[0])
+        phis.append(checkpoint.read(tmp_path / f"{i}.npz")[0])
     assert np.array_equal(phis[0], phis[1]) and not np.array_equal(phis[0], phis[2])
 
 
@@ -98,9 +98,9 @@ def test_a_stopped_run_resumes_bit_equal(run, tmp_path, monkeypatch, capsys):
         patch.setattr(Federation, "step", stop)
         assert cli.main([*options, "--out", str(stopped)]) == 130
     assert capsys.readouterr().err.splitlines() == ["tinyreptile: stopped"]
-    assert read_checkpoint(stopped)[1]["round"] == 100
+    assert checkpoint.read(stopped)[1]["round"] == 100
     run(*options, "--out", stopped, "--resume")
-    assert read_checkpoint(stopped)[0].tobytes() == read_checkpoint(whole)[0].tobytes()
+    assert checkpoint.read(stopped)[0].tobytes() == checkpoint.read(whole)[0].tobytes()
 
 
 def test_one_device_can_be_chosen(run, tmp_path):
@@ -257,4 +257,4 @@ def test_a_diverging_run_says_what_to_lower_and_keeps_the_file(slip, tmp_path, m
     monkeypatch.setattr(Federation, "step", explode)
     words = ["round 4", "client sine-", "lower the inner rate (0.019)"]
     slip("train", "sine", "--rounds", 9, "--out", out, words=words)
-    assert np.isfinite(read_checkpoint(out)[0]).all()
+    assert np.isfinite(checkpoint.read(out)[0]).all()

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyreptile_lite.clients import Update, simulate
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.clients import InTurn, simulate
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.federation import Federation, read_checkpoint, write_npz
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.layers import Dense
-from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.learners import Learned, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import (
     Strategy,
@@ -83,7 +84,8 @@ def test_other_seed_other_result(mlp):
 def test_looking_does_not_change_the_run(mlp, tmp_path):
     plain, watched = federation(mlp), federation(mlp)
     plain.run()
-    watched.run(progress=True, probe=probe, probe_every=1, checkpoint=tmp_path / "run.npz")
+    keeper = checkpoint.Keeper(tmp_path / "run.npz", 0)
+    watched.run(progress=True, probe=probe, probe_every=1, after_round=keeper)
     assert np.array_equal(plain.phi, watched.phi)
     assert plain.history.loss == watched.history.loss
 
@@ -133,7 +135,7 @@ def test_one_step_is_the_outer_update(mlp):
             returned.append(self.client.visit(phi, order))
             return returned[-1]
 
-    run.clients = [Recorder(client) for client in run.clients]
+    run.visitor = InTurn([Recorder(client) for client in run.visitor.clients])
     run.step()
     np.testing.assert_allclose(run.phi, phi + 0.5 * (returned[0].params - phi), atol=1e-7)
 
@@ -158,10 +160,10 @@ def test_resuming_at_any_round_ends_bit_equal(mlp, strategy, tmp_path):
     for stop in range(ROUNDS + 1):
         file = tmp_path / f"{stop}.npz"
         first = federation(mlp, strategy)
-        first.save(file)
+        checkpoint.save(first, file)
         _run_until(first, stop, file)
         second = federation(mlp, strategy)
-        second.resume(file)
+        checkpoint.resume(second, file)
         assert second.round == stop
         second.run(probe=probe, probe_every=2)
         assert same(second, whole)
@@ -178,16 +180,16 @@ def _run_until(run, stop, file):
 
     run.step = fall
     try:
-        run.run(probe=probe, probe_every=2, checkpoint=file, checkpoint_every=1)
+        run.run(probe=probe, probe_every=2, after_round=checkpoint.Keeper(file, 1))
     except ConnectionError:
         assert run.round == stop < ROUNDS
 
 
 def test_a_finished_run_has_nothing_left_to_do(mlp, tmp_path):
     run = federation(mlp)
-    run.run(checkpoint=tmp_path / "run.npz")
+    run.run(after_round=checkpoint.Keeper(tmp_path / "run.npz", 0))
     again = federation(mlp)
-    again.resume(tmp_path / "run.npz")
+    checkpoint.resume(again, tmp_path / "run.npz")
     again.run()
     assert same(run, again)
 
@@ -201,8 +203,8 @@ def test_any_numpy_generator_can_be_saved(mlp, bits, tmp_path):
     whole, first, second = build(), build(), build()
     whole.run()
     first.step()
-    first.save(tmp_path / "run.npz")
-    second.resume(tmp_path / "run.npz")
+    checkpoint.save(first, tmp_path / "run.npz")
+    checkpoint.resume(second, tmp_path / "run.npz")
     assert np.array_equal(second.run(), whole.phi)
 
 
@@ -210,6 +212,7 @@ KILLED = """
     import sys
     from pathlib import Path
     import numpy as np
+    from tinyreptile_lite import checkpoint
     from tinyreptile_lite.clients import simulate
     from tinyreptile_lite.federation import Federation
     from tinyreptile_lite.strategies import fed_avg
@@ -220,13 +223,13 @@ KILLED = """
     clients = simulate(net, family.devices(10, np.random.default_rng(0)))
     run = Federation(net, fed_avg(0.02, 8, 3), clients, 60, np.random.default_rng(1))
     if file.exists():
-        run.resume(file)
+        checkpoint.resume(run, file)
 
     def probe(phi):
         print(run.round, flush=True)
         return float(np.abs(phi).sum())
 
-    run.run(probe=probe, probe_every=1, checkpoint=file, checkpoint_every=1)
+    run.run(probe=probe, probe_every=1, after_round=checkpoint.Keeper(file, 1))
 """
 
 
@@ -243,23 +246,23 @@ def test_a_killed_process_resumes_bit_equal(tmp_path):
         time.sleep(chance.uniform(0, 0.01))
         process.kill()
         process.communicate()
-    assert 0 < read_checkpoint(file)[1]["round"] < 60
+    assert 0 < checkpoint.read(file)[1]["round"] < 60
     subprocess.run([*command, str(file)], check=True, stdout=subprocess.DEVNULL)
-    phi, state = read_checkpoint(file)
-    expected_phi, expected_state = read_checkpoint(whole)
+    phi, state = checkpoint.read(file)
+    expected_phi, expected_state = checkpoint.read(whole)
     assert phi.tobytes() == expected_phi.tobytes()
     assert state == expected_state
     assert sorted(path.name for path in tmp_path.iterdir()) == ["killed.npz", "whole.npz"]
 
 
 @pytest.fixture(scope="module")
-def checkpoint(mlp, tmp_path_factory) -> Path:
+def saved(mlp, tmp_path_factory) -> Path:
     """A good checkpoint after two rounds; tests only read it."""
     run = federation(mlp)
     run.step()
     run.step()
     path = tmp_path_factory.mktemp("good") / "run.npz"
-    run.save(path)
+    checkpoint.save(run, path)
     return path
 
 
@@ -267,36 +270,36 @@ def _refused(run, path, refuses, *words):
     """The sentence names the file, the run stays as it was, and so does the file."""
     phi, state, content = run.phi.copy(), run.rng.bit_generator.state, path.read_bytes()
     with refuses(path, *words):
-        run.resume(path)
+        checkpoint.resume(run, path)
     assert np.array_equal(run.phi, phi) and run.round == 0 and not run.history.loss
     assert run.rng.bit_generator.state == state
     assert path.read_bytes() == content
 
 
 @given(cut=st.integers(0, 10_000))
-def test_truncated_checkpoint_is_refused(mlp, checkpoint, refuses, cut):
-    content = checkpoint.read_bytes()
-    file = checkpoint.with_name("cut.npz")
+def test_truncated_checkpoint_is_refused(mlp, saved, refuses, cut):
+    content = saved.read_bytes()
+    file = saved.with_name("cut.npz")
     file.write_bytes(content[: cut % len(content)])
     _refused(federation(mlp), file, refuses, "damaged", "train again")
 
 
 @settings(max_examples=150)
 @given(st.integers(0, 100_000), st.integers(1, 255))
-def test_a_changed_byte_is_refused_or_harmless(mlp, checkpoint, refuses, place, change):
-    content = bytearray(checkpoint.read_bytes())
+def test_a_changed_byte_is_refused_or_harmless(mlp, saved, refuses, place, change):
+    content = bytearray(saved.read_bytes())
     content[place % len(content)] ^= change
-    file = checkpoint.with_name("changed.npz")
+    file = saved.with_name("changed.npz")
     file.write_bytes(content)
     good = federation(mlp)
-    good.resume(checkpoint)
+    checkpoint.resume(good, saved)
     try:
-        read_checkpoint(file)
+        checkpoint.read(file)
     except ValueError:
         _refused(federation(mlp), file, refuses, "damaged")
     else:  # a byte that carries nothing, such as the time stamp inside the archive
         run = federation(mlp)
-        run.resume(file)
+        checkpoint.resume(run, file)
         assert same(run, good)
 
 
@@ -331,24 +334,24 @@ def test_a_plain_array_file_is_refused(mlp, tmp_path, refuses):
 
 
 @pytest.mark.parametrize("phi", [np.zeros(24, np.float32), np.zeros(25), np.full(25, np.nan, "f")])
-def test_parameters_that_do_not_fit_are_refused(mlp, checkpoint, tmp_path, phi, refuses):
-    with np.load(checkpoint) as good:
+def test_parameters_that_do_not_fit_are_refused(mlp, saved, tmp_path, phi, refuses):
+    with np.load(saved) as good:
         state = good["state"]
     file = tmp_path / "odd.npz"
     np.savez(file, phi=phi, state=state)
     run = federation(mlp)
     before = run.phi.copy()
     with refuses():
-        run.resume(file)
+        checkpoint.resume(run, file)
     assert np.array_equal(run.phi, before) and run.round == 0
 
 
 def test_a_missing_checkpoint_is_named(mlp, tmp_path, refuses):
     with refuses(tmp_path / "none.npz", "no checkpoint", "train first"):
-        federation(mlp).resume(tmp_path / "none.npz")
+        checkpoint.resume(federation(mlp), tmp_path / "none.npz")
 
 
-def test_a_checkpoint_of_another_run_is_refused(mlp, checkpoint, refuses):
+def test_a_checkpoint_of_another_run_is_refused(mlp, saved, refuses):
     wider = Network([Dense(1, 12), Dense(12, 1)], "mse", (1,))
     others = {
         "network": federation(wider),
@@ -358,25 +361,25 @@ def test_a_checkpoint_of_another_run_is_refused(mlp, checkpoint, refuses):
         "seed": federation(mlp, seed=2),
     }
     for part, run in others.items():
-        _refused(run, checkpoint, refuses, f"another {part}", "another file name")
+        _refused(run, saved, refuses, f"another {part}", "another file name")
 
 
-def test_clients_of_other_people_are_another_run(mlp, checkpoint, refuses):
+def test_clients_of_other_people_are_another_run(mlp, saved, refuses):
     waves = Sine().devices(10, np.random.default_rng(0), prefix="other")
     run = Federation(mlp, STRATEGIES[0], simulate(mlp, waves), ROUNDS, np.random.default_rng(1))
-    _refused(run, checkpoint, refuses, "another clients")
+    _refused(run, saved, refuses, "another clients")
 
 
-def test_another_kind_of_generator_is_refused(mlp, checkpoint, refuses):
+def test_another_kind_of_generator_is_refused(mlp, saved, refuses):
     clients = simulate(mlp, Sine().devices(10, np.random.default_rng(0)))
     generator = np.random.Generator(np.random.MT19937(1))
     run = Federation(mlp, STRATEGIES[0], clients, ROUNDS, generator)
     with refuses("another seed"):
-        run.resume(checkpoint)
+        checkpoint.resume(run, saved)
 
 
-def test_checkpoints_hold_no_pickle(checkpoint):
-    with np.load(checkpoint, allow_pickle=False) as file:
+def test_checkpoints_hold_no_pickle(saved):
+    with np.load(saved, allow_pickle=False) as file:
         assert set(file) == {"phi", "state"}
         assert json.loads(str(file["state"]))["round"] == 2
 
@@ -384,7 +387,7 @@ def test_checkpoints_hold_no_pickle(checkpoint):
 def test_a_missing_folder_is_named(mlp, tmp_path, refuses):
     file = tmp_path / "missing" / "run.npz"
     with refuses(file, "cannot write", "folder"):
-        federation(mlp).save(file)
+        checkpoint.save(federation(mlp), file)
     assert not file.parent.exists()
 
 
@@ -392,7 +395,7 @@ def test_a_folder_that_is_a_file_is_named_and_kept(mlp, tmp_path, refuses):
     blocker = tmp_path / "results"
     blocker.write_text("precious")
     with refuses(blocker / "run.npz", "cannot write"):
-        federation(mlp).save(blocker / "run.npz")
+        checkpoint.save(federation(mlp), blocker / "run.npz")
     assert blocker.read_text() == "precious"
 
 
@@ -400,14 +403,14 @@ def test_failing_to_write_leaves_no_litter(mlp, tmp_path, refuses):
     target = tmp_path / "run.npz"
     target.mkdir()  # a folder cannot be replaced by a file
     with refuses(target, "cannot write"):
-        federation(mlp).save(target)
+        checkpoint.save(federation(mlp), target)
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_disk_that_fills_up_keeps_the_old_checkpoint(mlp, tmp_path, refuses, monkeypatch):
     file = tmp_path / "run.npz"
     run = federation(mlp)
-    run.save(file)
+    checkpoint.save(run, file)
     old = file.read_bytes()
     run.step()
 
@@ -416,12 +419,12 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint(mlp, tmp_path, refuses, m
 
     monkeypatch.setattr(os, "fsync", full)
     with refuses(file, "No space left on device"):
-        run.save(file)
+        checkpoint.save(run, file)
     assert file.read_bytes() == old and list(tmp_path.iterdir()) == [file]
 
 
 def test_files_can_be_read_by_others_as_usual(tmp_path):
-    write_npz(tmp_path / "run.npz", phi=np.zeros(1))
+    checkpoint.write_npz(tmp_path / "run.npz", phi=np.zeros(1))
     (tmp_path / "plain").touch()
     assert (tmp_path / "run.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -442,7 +445,7 @@ class Breaking:
     def visit(self, phi, order):
         if order.round < self.breaks_in:
             return self.client.visit(phi, order)
-        return Update(np.full_like(phi, self.params), self.loss)
+        return Learned(np.full_like(phi, self.params), self.loss)
 
 
 def test_a_rate_that_is_too_high_stops_the_run(mlp, refuses):
@@ -457,15 +460,15 @@ def test_a_rate_that_is_too_high_stops_the_run(mlp, refuses):
 def test_divergence_names_round_and_client_and_keeps_everything(mlp, tmp_path, bad, refuses):
     file = tmp_path / "run.npz"
     run = federation(mlp, rounds=10)
-    run.clients = [Breaking(one, one.name, 3, **bad) for one in run.clients]
+    run.visitor = InTurn([Breaking(one, one.name, 3, **bad) for one in run.visitor.clients])
     with refuses("round 4", "client sine-", "lower", "0.02", error=DivergenceError):
-        run.run(checkpoint=file, checkpoint_every=1)
+        run.run(after_round=checkpoint.Keeper(file, 1))
     good = federation(mlp, rounds=10)
     for _ in range(3):
         good.step()
     assert same(run, good)
     again = federation(mlp, rounds=10)
-    again.resume(file)
+    checkpoint.resume(again, file)
     assert same(again, good)
 
 
@@ -473,7 +476,7 @@ def test_an_interrupted_round_is_repeated_alike(mlp):
     whole, interrupted = federation(mlp), federation(mlp)
     whole.run()
     interrupted.step()
-    clients = interrupted.clients
+    visitor = interrupted.visitor
 
     class Interrupt:
         name = "interrupt"
@@ -481,10 +484,10 @@ def test_an_interrupted_round_is_repeated_alike(mlp):
         def visit(self, phi, order):
             raise KeyboardInterrupt
 
-    interrupted.clients = [Interrupt()] * len(clients)
+    interrupted.visitor = InTurn([Interrupt()] * len(visitor.names))
     with pytest.raises(KeyboardInterrupt):
         interrupted.run()
-    interrupted.clients = clients
+    interrupted.visitor = visitor
     interrupted.run()
     assert same(interrupted, whole)
 

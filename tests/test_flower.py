@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyreptile_lite import cli
-from tinyreptile_lite.clients import Order, Update, simulate
+from tinyreptile_lite import checkpoint, cli
+from tinyreptile_lite.clients import Order, simulate
 from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import population
-from tinyreptile_lite.federation import Federation, read_checkpoint
-from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
 
@@ -82,7 +82,7 @@ def test_a_node_killed_half_way_changes_no_bit_of_phi(tmp_path):
             lines.append(line)
             if "round 2 of 4" in line:  # the first two nodes have done one visit each
                 flower.kill_node(int(np.argmax(flower.node_ids())))
-    phi, state = read_checkpoint(out)
+    phi, state = checkpoint.read(out)
     own, text = own_loop(), "\n".join(lines)
     assert "another node takes over" in text or "heartbeat" in text
     assert state["round"] == 4 and state["history"] == vars(own.history)
@@ -136,7 +136,7 @@ def fast(monkeypatch):
 def run(grid, tmp_path, **settings):
     grid.run = CONFIG | {"out": str(tmp_path / "phi.npz")} | settings
     server.app(grid, Context(1, 0, {}, RecordDict(), grid.run, 1))
-    return read_checkpoint(tmp_path / "phi.npz")
+    return checkpoint.read(tmp_path / "phi.npz")
 
 
 @pytest.mark.parametrize("strategy", ["tinyreptile", "reptile-batched", "reptile-adam"])
@@ -153,7 +153,7 @@ def test_a_run_goes_on_where_it_was(tmp_path, fast):
     settings = Settings.read(CONFIG | {"out": str(tmp_path / "phi.npz"), "resume": True})
     federation = server.build(DirectGrid({1: {}}), settings)
     federation.step()
-    federation.save(tmp_path / "phi.npz")
+    checkpoint.save(federation, tmp_path / "phi.npz")
     phi, state = run(DirectGrid({2: {}}), tmp_path, resume=True)
     assert state["round"] == 4 and phi.tobytes() == own_loop().phi.tobytes()
 
@@ -219,7 +219,7 @@ def test_a_node_that_answers_nonsense_never_damages_phi(kind, tmp_path, fast):
 def test_a_visit_that_all_nodes_refuse_ends_the_run_with_the_reason(tmp_path, fast, refuses):
     with refuses("sine-", "refused 3 times", "no battery"):
         run(DirectGrid({1: {}}, {1: BROKEN["refusal"]}), tmp_path)
-    assert read_checkpoint(tmp_path / "phi.npz")[1]["round"] == 0
+    assert checkpoint.read(tmp_path / "phi.npz")[1]["round"] == 0
 
 
 def test_a_fleet_without_nodes_says_how_to_start_one(tmp_path, fast, refuses):
@@ -229,7 +229,7 @@ def test_a_fleet_without_nodes_says_how_to_start_one(tmp_path, fast, refuses):
 
 def test_learning_that_diverges_names_the_remedy(refuses):
     with refuses("lower the inner rate"):
-        messages.write_update(Update(np.full(NET.size, np.nan, np.float32), 1.0))
+        messages.write_update(Learned(np.full(NET.size, np.nan, np.float32), 1.0))
 
 
 # ---- Clients -------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def visit(node, device, phi, order=ORDER, settings=CONFIG):
 def test_a_node_works_in_the_c_core_if_it_says_so(kind, rng):
     phi = NET.init(rng)
     update = visit({"client": kind}, DEVICES[2].name, phi)
-    in_c = Order(ORDER.round, native(ORDER.learner), ORDER.samples, ORDER.seed)
+    in_c = Order(ORDER.round, native(ORDER.learner), ORDER.sample_count, ORDER.seed)
     expected = simulate(NET, DEVICES)[2].visit(phi, in_c)
     assert update.params.tobytes() == expected.params.tobytes()
     assert not np.array_equal(update.params, visit({}, DEVICES[2].name, phi).params)

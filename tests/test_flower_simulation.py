@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
+from tinyreptile_lite import checkpoint
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.federation import read_checkpoint
 
 if importlib.util.find_spec("ray") is None:
     pytest.fail("this test needs Ray: pip install -e '.[simulation]'", pytrace=False)
@@ -28,7 +28,7 @@ def simulate(out):
 
 def test_the_simulation_engine_gives_our_own_loops_phi(tmp_path):
     text = "\n".join(simulate(tmp_path / "phi.npz"))
-    phi, state = read_checkpoint(tmp_path / "phi.npz")
+    phi, state = checkpoint.read(tmp_path / "phi.npz")
     own = own_loop(2)
     assert "2 simulated SuperNodes" in text
     assert state["history"] == vars(own.history)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tinyreptile_lite.federation import read_checkpoint
+from tinyreptile_lite import checkpoint
 from tinyreptile_lite.flower.keys import make_keys
 from tinyreptile_lite.flower.local import APP, QUIET, free_port
 from tinyreptile_lite.nano.firmware import cache_folder
@@ -114,7 +114,7 @@ def test_the_server_serves_and_goes_on(home):
         assert done.returncode == 0, done.stderr
         assert "4 rounds with 3 boards" in done.stdout
     state = home / ".local" / "state" / "tinyreptile"
-    assert read_checkpoint(state / "run.npz")[1]["round"] == 4
+    assert checkpoint.read(state / "run.npz")[1]["round"] == 4
     starts = [r for r in read_journal(state / "run.journal") if r.get("event") == "start"]
     assert [record["round"] for record in starts] == [0, 4]
 
@@ -202,4 +202,4 @@ def test_a_pi_learns_in_a_fleet_with_tls_and_keys(tmp_path):
         with started("client.sh", tmp_path, FLWR_HOME=str(tmp_path / "node")):
             done, text = flwr(tmp_path, "run", APP, "--stream", "--run-config", config)
     assert done and "1 rounds done" in text, text
-    assert read_checkpoint(tmp_path / "phi.npz")[1]["round"] == 1
+    assert checkpoint.read(tmp_path / "phi.npz")[1]["round"] == 1

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyreptile_lite import cli
-from tinyreptile_lite.clients import NativeClient, Order, SimulatedClient
+from tinyreptile_lite import checkpoint, cli
+from tinyreptile_lite.clients import Order, SimulatedClient
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import DivergenceError
-from tinyreptile_lite.federation import Federation, read_checkpoint
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve import roster
 from tinyreptile_lite.serve.command import find_boards
@@ -97,7 +98,7 @@ def test_without_trouble_it_is_the_ordinary_round_loop(tmp_path, strategy):
     assert served.history.visited == plain.history.visited
     assert served.history.loss == plain.history.loss
     assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
-    phi, state = read_checkpoint(tmp_path / "phi.npz")
+    phi, state = checkpoint.read(tmp_path / "phi.npz")
     np.testing.assert_array_equal(phi, plain.phi)
     assert state["history"]["loss"] == plain.history.loss
 
@@ -112,8 +113,8 @@ def test_clients_of_all_kinds_mix(tmp_path):
 
 
 def test_native_clients_run_what_the_core_has(rng):
-    client = SimulatedClient(NET, DEVICES[0])
-    federation = Federation(NET, reptile(0.01, 8, 2, 4), [NativeClient(client)], 3, rng)
+    client = SimulatedClient(NET, DEVICES[0], native)
+    federation = Federation(NET, reptile(0.01, 8, 2, 4), [client], 3, rng)
     assert np.isfinite(federation.run()).all()
 
 
@@ -362,7 +363,7 @@ def test_a_server_killed_at_any_moment_goes_on_where_it_was(tmp_path):
     starts = [record["round"] for record in records if record.get("event") == "start"]
     assert len(starts) == 1 + len(kills)
     assert all(0 < start < rounds for start in starts[1:])
-    np.testing.assert_array_equal(read_checkpoint(tmp_path / "phi.npz")[0], unbroken(rounds))
+    np.testing.assert_array_equal(checkpoint.read(tmp_path / "phi.npz")[0], unbroken(rounds))
 
 
 @contextlib.contextmanager
@@ -411,7 +412,8 @@ def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
         raise KeyboardInterrupt
 
     if moment == "save":
-        server.save = die
+        monkeypatch.setattr(checkpoint, "save", die)
+
     elif moment == "watch":
         server.watch.done = die
     else:
@@ -419,6 +421,7 @@ def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
         server.journal.write = lambda r, sync=False: die() if sync else plain(r)
     with pytest.raises(KeyboardInterrupt):
         server.step()
+    monkeypatch.undo()
     server.close()
     again = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
     assert again.round == (5 if moment == "save" else 6)

@@ -108,7 +108,7 @@ def test_fedsgd_is_one_step_along_the_mean_gradient(mlp, devices, rng):
 
 def test_joint_training_sees_the_samples_of_many_devices(mlp, devices):
     federation = run(mlp, joint(0.02, 16, batch=16), devices)
-    assert [client.name for client in federation.clients] == ["pool"]
+    assert federation.visitor.names == ["pool"]
     assert federation.history.outer_rate == [1.0] * 4
 
 

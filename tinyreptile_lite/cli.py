@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.evaluation import evaluate
@@ -23,7 +24,6 @@ from tinyreptile_lite.experiment import (
     population,
     summary,
 )
-from tinyreptile_lite.federation import read_checkpoint
 from tinyreptile_lite.flower.command import add_flower_parser
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
@@ -113,13 +113,12 @@ def _train(options: argparse.Namespace) -> None:
     if options.out.exists():
         if not options.resume:
             raise KitError(f"{options.out} is already there; add --resume or name another --out")
-        federation.resume(options.out)
+        checkpoint.resume(federation, options.out)
     else:
-        federation.save(options.out)  # an unwritable folder is better met before the work
+        checkpoint.save(federation, options.out)  # so that it fails before the work
     federation.run(
         progress=sys.stderr.isatty(),
-        checkpoint=options.out,
-        checkpoint_every=CHECKPOINT_EVERY,
+        after_round=checkpoint.Keeper(options.out, CHECKPOINT_EVERY),
     )
     result = {
         "family": family.name,
@@ -184,7 +183,7 @@ def _adapt(options: argparse.Namespace) -> None:
 
 
 def _load_phi(path: Path, net: Network, people: Population) -> np.ndarray:
-    phi, state = read_checkpoint(path)
+    phi, state = checkpoint.read(path)
     _check_network(path, phi, state, net)
     source = state["identity"].get("data")
     if source != people.source:  # devices of another fold may have been trained on
@@ -213,7 +212,7 @@ def _add_export(commands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     net = find_family(options.family).network()
-    phi, state = read_checkpoint(options.phi)
+    phi, state = checkpoint.read(options.phi)
     _check_network(options.phi, phi, state, net)
     identity = state["identity"]
     data, strategy = identity["data"], identity["strategy"]["name"]

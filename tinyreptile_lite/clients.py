@@ -1,14 +1,13 @@
-"""Clients: where a device's learning runs. These run in this process, in NumPy or in C."""
+"""Clients: where a device's learning runs. These run in this process."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.learners import Learner
+from tinyreptile_lite.learners import Learned, Learner
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples, Task
 
@@ -34,13 +33,6 @@ class Order:
     seed: int
 
 
-class Update(NamedTuple):
-    """What a client sends back: its parameters, shape (P,), and its mean loss while learning."""
-
-    params: Array
-    loss: float
-
-
 class Client(Protocol):
     """Anything that can learn from phi: simulated, in C, or on a board."""
 
@@ -48,44 +40,101 @@ class Client(Protocol):
     def name(self) -> str:
         """Name of the client, unique in its federation."""
 
-    def visit(self, phi: Array, order: Order) -> Update:
+    def visit(self, phi: Array, order: Order) -> Learned:
         """Learn from phi as ordered; phi itself stays as it is."""
+
+
+class Visited(NamedTuple):
+    """Who did an order, as a position in the list of clients, and what came back."""
+
+    client: int
+    learned: Learned
+
+
+Check = Callable[[str, Learned], None]
+
+
+@runtime_checkable
+class Visitor(Protocol):
+    """What carries a round's orders to the clients: in this process, to boards, over Flower."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the clients, in their order."""
+
+    def visit_all(
+        self, phi: Array, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
+        """Have every order done: by the client drawn for it or, if it cannot, by another one.
+
+        Parameters
+        ----------
+        phi : ndarray, shape (P,)
+        drawn : sequence of int
+            Position of the client drawn for each order.
+        orders : sequence of Order
+        check : callable
+            To be called with the client's name and its answer; raises `KitError` if the answer
+            must not be used.
+        """
+
+
+class InTurn:
+    """Visits clients in this process, one after the other.
+
+    Parameters
+    ----------
+    clients : sequence of Client
+    """
+
+    def __init__(self, clients: Sequence[Client]) -> None:
+        self.clients = clients
+        self.names = [client.name for client in clients]
+
+    def visit_all(
+        self, phi: Array, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
+        """Have every order done by the client drawn for it; raises what `check` raises."""
+        visits = []
+        for place, order in zip(drawn, orders, strict=True):
+            learned = self.clients[place].visit(phi, order)
+            check(self.names[place], learned)
+            visits.append(Visited(place, learned))
+        return visits
+
+
+def as_it_is(learner: Learner) -> Learner:
+    """Return the learner itself: it runs in NumPy."""
+    return learner
 
 
 @dataclass(frozen=True)
 class SimulatedClient:
-    """A device whose learning is simulated in NumPy."""
+    """A device whose learning runs in this process.
+
+    Parameters
+    ----------
+    net : Network
+    device : Device
+    runs : callable
+        Makes of the ordered learner the one that does the work: `tinyreptile_lite.core.native`
+        for the C core; by default the learner itself, in NumPy.
+    """
 
     net: Network
     device: Device
+    runs: Callable[[Learner], Learner] = as_it_is
 
     @property
     def name(self) -> str:
         """Name of the device."""
         return self.device.name
 
-    def visit(self, phi: Array, order: Order) -> Update:
+    def visit(self, phi: Array, order: Order) -> Learned:
         """Draw this visit's samples from the device and let the learner learn."""
         rng = np.random.default_rng(order.seed)
         samples = self.device.stream(order.sample_count, rng)
-        learned = order.learner.learn(self.net, phi, samples, rng)
-        return Update(learned.params, float(learned.loss))
-
-
-@dataclass(frozen=True)
-class NativeClient:
-    """A simulated client whose learning runs in the C core."""
-
-    client: Client
-
-    @property
-    def name(self) -> str:
-        """Name of the device."""
-        return self.client.name
-
-    def visit(self, phi: Array, order: Order) -> Update:
-        """Learn as ordered, in C; raises `KitError` if the core has no such learner."""
-        return self.client.visit(phi, replace(order, learner=native(order.learner)))
+        return self.runs(order.learner).learn(self.net, phi, samples, rng)
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,18 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyreptile_lite.clients import simulate
-from tinyreptile_lite.core.native import TWINS, available, native
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.costs import device_ram, round_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
-from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family, Task
@@ -61,16 +61,6 @@ def build(
     net = family.network()
     clients = simulate(net, people.train, recipe.strategy.pooled)
     return Federation(net, recipe.strategy, clients, recipe.rounds, rng, data=people.source)
-
-
-def in_c(recipe: Recipe) -> Recipe:
-    """Return the recipe with its learners in the C core, where they have a twin there."""
-
-    def twin(learner: Learner) -> Learner:
-        return native(learner) if type(learner) in TWINS and available() else learner
-
-    strategy = recipe.strategy and replace(recipe.strategy, learner=twin(recipe.strategy.learner))
-    return replace(recipe, strategy=strategy, adaptation=twin(recipe.adaptation))
 
 
 @dataclass(frozen=True)
@@ -135,7 +125,7 @@ def compare(
     family = find_family(family_name)
     recipes = [find_recipe(family_name, name).with_rounds(rounds) for name in strategies]
     if c_core:
-        recipes = [in_c(recipe) for recipe in recipes]
+        recipes = [recipe.with_learners(partial(native, strict=False)) for recipe in recipes]
     trials = [
         Trial(family_name, recipe, seed, fold, draws)
         for recipe in recipes

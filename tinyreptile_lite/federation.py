@@ -1,23 +1,27 @@
-"""The round loop: pick clients, send phi, collect what they learned, move phi. One for all."""
+"""The round loop: draw clients, send phi, take what they learned, move phi. One for all.
 
-import contextlib
+Who carries phi to the clients is not its business: a `Visitor` does, in this process, to boards or
+over Flower, and says who did each order and what came back.
+"""
+
 import hashlib
 import json
-import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, Order, Update
+from tinyreptile_lite.clients import Client, InTurn, Order, Visitor
 from tinyreptile_lite.errors import DivergenceError, KitError, at_least_one
+from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import Strategy
 
 Array = np.ndarray
 Probe = Callable[[Array], float]
+FAR = 100  # times as far as the usual visit goes: no honest one does
 
 
 @dataclass
@@ -30,7 +34,7 @@ class History:
         Mean loss of the round's clients while they learned.
     outer_rate : list of float
     visited : list of list of int
-        Positions of the visited clients in the list of clients.
+        Positions of the clients that did the round, in the list of clients.
     probe_round, probe_value : list
         Values of the probe, and after how many rounds each was taken.
     """
@@ -49,7 +53,8 @@ class Federation:
     ----------
     net : Network
     strategy : Strategy
-    clients : sequence of Client
+    clients : sequence of Client, or Visitor
+        Clients in this process, or what visits them where they are.
     rounds : int
         Length of the whole run; the outer rate is scheduled over it.
     rng : numpy.random.Generator
@@ -62,7 +67,7 @@ class Federation:
     Attributes
     ----------
     phi : ndarray of float32, shape (P,)
-        The common parameters.
+        The common parameters; they cannot be written into.
     round : int
         Rounds done.
     history : History
@@ -77,24 +82,27 @@ class Federation:
         self,
         net: Network,
         strategy: Strategy,
-        clients: Sequence[Client],
+        clients: Sequence[Client] | Visitor,
         rounds: int,
         rng: np.random.Generator,
         phi: Array | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
         at_least_one(rounds=rounds)
-        if len(clients) < strategy.client_count:
+        self.visitor = clients if isinstance(clients, Visitor) else InTurn(clients)
+        if len(self.visitor.names) < strategy.client_count:
             raise KitError(
                 f"{strategy.name} visits {strategy.client_count} clients a round, "
-                f"but there are {len(clients)}; add clients or visit fewer"
+                f"but there are {len(self.visitor.names)}; add clients or visit fewer"
             )
-        self.net, self.strategy, self.clients, self.rounds = net, strategy, clients, rounds
+        self.net, self.strategy, self.rounds = net, strategy, rounds
         self.rng, self.data = rng, data or {}
         self._start = _digest(rng.bit_generator.state)
-        self.phi = net.init(rng) if phi is None else _checked(np.array(phi, np.float32), net)
+        self.phi = _sound(net.init(rng) if phi is None else np.array(phi, np.float32), net)
         self.round = 0
         self.history = History()
+        # How far the last visits went; the first one may go as far as the start's own length.
+        self._distances = deque([max(1.0, float(np.linalg.norm(self.phi)))], maxlen=100)
 
     def step(self) -> None:
         """Run one round.
@@ -104,54 +112,84 @@ class Federation:
         Raises
         ------
         DivergenceError
-            If what a client learned is not finite.
+            If what a client learned is not finite, or absurdly far from phi.
+        KitError
+            If a client returns anything but parameters of this network.
         """
-        count = self.strategy.client_count
         before = self.rng.bit_generator.state
+        rate = self.strategy.outer.rate(self.round, self.rounds)
         try:
-            chosen = self.rng.choice(len(self.clients), count, replace=False, shuffle=False)
-            seeds = self.rng.integers(2**32, size=count)
-            updates = self._visit_all(
-                [self.clients[i] for i in chosen],
-                [
-                    Order(self.round, self.strategy.learner, self.strategy.sample_count, int(seed))
-                    for seed in seeds
-                ],
-            )
+            drawn, orders = self._draw()
+            with np.errstate(over="ignore", invalid="ignore"):  # `check` answers with a remedy
+                visits = self.visitor.visit_all(self.phi, drawn, orders, self.check)
+                learned = [visit.learned for visit in visits]
+                phi = self.strategy.combine(self.phi, [one.params for one in learned], rate)
+            phi = _sound(phi, self.net)
         except BaseException:
             self.rng.bit_generator.state = before
             raise
-        rate = self.strategy.outer.rate(self.round, self.rounds)
-        self.phi = self.strategy.combine(self.phi, [update.params for update in updates], rate)
+        self._distances += [self._distance(one.params) for one in learned]
+        self.phi = phi
         self.round += 1
-        self.history.loss.append(float(np.mean([update.loss for update in updates])))
+        self.history.loss.append(float(np.mean([float(one.loss) for one in learned])))
         self.history.outer_rate.append(rate)
-        self.history.visited.append([int(i) for i in chosen])
+        self.history.visited.append([visit.client for visit in visits])
 
-    def _visit_all(self, clients: Sequence[Client], orders: Sequence[Order]) -> list[Update]:
-        """Visit one after another; where clients are far away, all at once would be quicker."""
-        return [self._visit(client, order) for client, order in zip(clients, orders, strict=True)]
+    def _draw(self) -> tuple[list[int], list[Order]]:
+        """Draw this round's clients, and write an order for each."""
+        count, strategy = self.strategy.client_count, self.strategy
+        drawn = self.rng.choice(len(self.visitor.names), count, replace=False, shuffle=False)
+        seeds = self.rng.integers(2**32, size=count)
+        return drawn.tolist(), [
+            Order(self.round, strategy.learner, strategy.sample_count, int(seed)) for seed in seeds
+        ]
 
-    def _visit(self, client: Client, order: Order) -> Update:
-        with np.errstate(over="ignore", invalid="ignore"):  # answered below, with a remedy
-            update = client.visit(self.phi, order)
-        return self._finite(client, update)
+    def check(self, name: str, learned: Learned) -> None:
+        """Refuse an answer that would spoil phi; visitors call it for every one.
 
-    def _finite(self, client: Client, update: Update) -> Update:
-        if not (np.isfinite(update.params).all() and np.isfinite(update.loss)):
+        Parameters
+        ----------
+        name : str
+            Of the client.
+        learned : Learned
+
+        Raises
+        ------
+        DivergenceError
+            If it is not finite, or more than `FAR` times as far from phi as the usual visit of
+            this run, or its loss is negative.
+        KitError
+            If it has another shape or type.
+        """
+        params, loss, where = learned.params, learned.loss, f"round {self.round + 1}, client {name}"
+        if not isinstance(params, np.ndarray) or params.dtype != np.float32:
+            raise KitError(f"{where}: the parameters are no float32 array; return Learned.params")
+        if params.shape != self.phi.shape:
+            raise KitError(f"{where}: parameters of shape {params.shape}, not {self.phi.shape}")
+        if not (np.isfinite(params).all() and np.isfinite(loss)):
             raise DivergenceError(
-                f"round {self.round + 1} diverged on client {client.name}: the weights are no "
+                f"round {self.round + 1} diverged on client {name}: the weights are no "
                 f"longer finite; lower the inner rate ({self.strategy.learner.rate})"
             )
-        return update
+        if loss < 0:
+            raise DivergenceError(f"{where}: a loss of {float(loss):g}, below 0; leave it out")
+        distance, usual = self._distance(params), float(np.median(self._distances))
+        if distance > FAR * usual:
+            raise DivergenceError(
+                f"{where}: the weights went {distance:.3g} from phi, visits usually {usual:.3g}; "
+                f"lower the inner rate ({self.strategy.learner.rate}) or leave this client out"
+            )
+
+    def _distance(self, params: Array) -> float:
+        """How far from phi, in float64, in which no float32 overflows."""
+        return float(np.linalg.norm(params.astype(np.float64) - self.phi))
 
     def run(
         self,
         progress: bool = False,
         probe: Probe | None = None,
         probe_every: int = 0,
-        checkpoint: Path | None = None,
-        checkpoint_every: int = 0,
+        after_round: Callable[["Federation"], None] | None = None,
     ) -> Array:
         """Run all rounds that are left.
 
@@ -162,8 +200,8 @@ class Federation:
         probe : callable, optional
             Called with phi before the first round, then after every ``probe_every`` rounds and at
             the end; its value goes into the history.
-        checkpoint : Path, optional
-            File to save to, after every ``checkpoint_every`` rounds and at the end.
+        after_round : callable, optional
+            Called with this federation after every round, for example `checkpoint.Keeper`.
 
         Returns
         -------
@@ -181,143 +219,109 @@ class Federation:
             while self.round < self.rounds:
                 self.step()
                 bar.update()
-                if probe and self._due(probe_every):
+                if probe and self.due(probe_every):
                     self._probe(probe)
-                if checkpoint and self._due(checkpoint_every):
-                    self.save(checkpoint)
+                if after_round:
+                    after_round(self)
         return self.phi
 
-    def _due(self, every: int) -> bool:
+    def due(self, every: int) -> bool:
+        """Whether something is due now that is to happen every so many rounds and at the end."""
         return self.round == self.rounds or (every > 0 and self.round % every == 0)
 
     def _probe(self, probe: Probe) -> None:
         self.history.probe_round.append(self.round)
         self.history.probe_value.append(float(probe(self.phi)))
 
-    # Checkpoints
+    # What a run is, and where it stands: for checkpoints of any kind
 
-    def _identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
+        """Tell this run from any other, in plain JSON types."""
+        names = self.visitor.names
         return {
             "network": self.net.config(),
             "strategy": self.strategy.config(),
             "rounds": self.rounds,
             "data": self.data,
-            "clients": {
-                "count": len(self.clients),
-                "names": _digest([client.name for client in self.clients]),
-            },
+            "clients": {"count": len(names), "names": _digest(list(names))},
             "seed": self._start,
         }
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint (.npz) in one piece: after a crash the old or the new one is there."""
-        write_npz(path, phi=self.phi, state=np.array(_json(self._state())))
-
-    def _state(self) -> dict[str, Any]:
-        """What a checkpoint holds besides phi."""
+    def state(self) -> dict[str, Any]:
+        """Tell where the run stands, besides phi, in plain JSON types."""
         return {
-            "identity": self._identity(),
+            "identity": self.identity(),
             "round": self.round,
-            "rng": self.rng.bit_generator.state,
+            "rng": _plain(self.rng.bit_generator.state),
             "history": vars(self.history),
         }
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of this very run.
+    def take_up(self, phi: Array, state: dict[str, Any], origin: str) -> None:
+        """Go on from phi and a `state` of this very run.
+
+        Parameters
+        ----------
+        phi : ndarray, shape (P,)
+        state : dict
+        origin : str
+            Where both come from, to begin a sentence with.
 
         Raises
         ------
         KitError
-            If the file is missing, damaged, or of another run: another network, strategy, number
-            of rounds, list of clients or seed.
+            If they are of another run - another network, strategy, number of rounds, list of
+            clients or seed - or contradict themselves. Nothing is changed then.
         """
-        phi, state = read_checkpoint(path)
-        for part, value in self._identity().items():
+        for part, value in self.identity().items():
             found = state["identity"].get(part)
             if found != value:
                 raise KitError(
-                    f"the checkpoint {path} has another {part}: {_short(found)}, "
+                    f"{origin} has another {part}: {_short(found)}, "
                     f"not {_short(value)}; start again with another file name"
                 )
-        phi, history = _checked(phi, self.net), History(**state["history"])
-        self.rng.bit_generator.state = state["rng"]
-        self.phi, self.round, self.history = phi, state["round"], history
+        phi, history = _sound(phi, self.net), _read_history(state["history"])
+        done, before = state["round"], self.rng.bit_generator.state
+        counted = type(done) is int and 0 <= done <= self.rounds
+        if not (counted and history and len(history.loss) == len(history.visited) == done):
+            raise KitError(f"{origin} contradicts itself; move it away and train again")
+        try:
+            self.rng.bit_generator.state = state["rng"]
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            self.rng.bit_generator.state = before
+            raise KitError(f"{origin} has no generator; move it away and train again") from error
+        self.phi, self.round, self.history = phi, done, history
 
 
-def _checked(phi: Array, net: Network) -> Array:
-    """Return phi, or refuse what no network like this can start from."""
+def _sound(phi: Array, net: Network) -> Array:
+    """Return phi as what nobody can write into, or refuse what no network can start from."""
     if phi.shape != (net.size,):
         raise KitError(f"phi has shape {phi.shape}; this network needs {(net.size,)}")
     if not np.isfinite(phi).all():
         raise KitError("phi holds NaN or infinite values; start from other parameters")
+    phi.flags.writeable = False
     return phi
+
+
+def _read_history(plain: object) -> History | None:
+    """Return the history that ``vars`` has described, or None if that is none."""
+    if not isinstance(plain, dict) or plain.keys() != vars(History()).keys():
+        return None
+    numbers = [*plain["loss"], *plain["outer_rate"], *plain["probe_round"], *plain["probe_value"]]
+    places = [place for places in plain["visited"] for place in places]
+    sound = all(type(n) in (int, float) for n in numbers) and all(type(p) is int for p in places)
+    return History(**plain) if sound else None
 
 
 def _digest(value: object) -> str:
     """Short fingerprint of plain values, to compare and to show."""
-    return hashlib.sha256(_json(value).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(_plain(value)).encode()).hexdigest()[:12]
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, default=np.ndarray.tolist)  # some generators keep arrays
+def _plain(value: object) -> Any:
+    """Return JSON types alone; some generators keep arrays."""
+    return json.loads(json.dumps(value, default=np.ndarray.tolist))
 
 
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) < 200 else text[:197] + "..."
-
-
-def write_npz(path: Path, **arrays: Array) -> None:
-    """Write arrays to ``path`` so that a crash never leaves half a file.
-
-    Raises
-    ------
-    KitError
-        If the folder is missing or cannot be written to.
-    """
-    path = Path(path)
-    part = path.with_name(path.name + ".part")  # a leftover of a crash is simply written over
-    try:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise KitError(
-            f"cannot write {path}: {error.strerror}; choose a folder you can write to"
-        ) from error
-
-
-def read_checkpoint(path: Path) -> tuple[Array, dict[str, Any]]:
-    """Read phi and the state that `Federation.save` wrote.
-
-    Returns
-    -------
-    phi : ndarray of float32, shape (P,)
-    state : dict
-
-    Raises
-    ------
-    KitError
-        If the file is missing, truncated or no checkpoint.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            phi, state = file["phi"], json.loads(str(file["state"]))
-        complete = state.keys() >= {"identity", "round", "rng", "history"}
-    except FileNotFoundError as error:
-        raise KitError(f"there is no checkpoint {path}; check the name, or train first") from error
-    except Exception as error:  # zipfile and NumPy answer damage with many kinds of error
-        raise _damaged(path) from error
-    if not complete or phi.dtype != np.float32 or phi.ndim != 1:
-        raise _damaged(path)
-    return phi, state
-
-
-def _damaged(path: Path) -> KitError:
-    return KitError(
-        f"{path} is damaged or no checkpoint; move it away and train again, or name another file"
-    )

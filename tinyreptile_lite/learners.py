@@ -19,18 +19,18 @@ Array = np.ndarray
 
 
 class Learned(NamedTuple):
-    """Result of learning.
+    """What a client sends back: the result of learning.
 
     Attributes
     ----------
     params : ndarray of float32, shape (P,) or (T, P)
-    loss : ndarray, shape () or (T,)
+    loss : ndarray, shape () or (T,), or float
         Mean loss of the samples: with online learning each just before its own step, else all of
         them before the first step.
     """
 
     params: Array
-    loss: Array
+    loss: Array | float
 
 
 class Learner(Protocol):

@@ -4,6 +4,7 @@ All numbers are our own choices. Within a family every recipe lets the devices s
 number of samples, except where its name says otherwise.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tinyreptile_lite.errors import at_least_one, unknown_name
@@ -42,6 +43,11 @@ class Recipe:
             return self
         at_least_one(rounds=rounds)
         return self if self.strategy is None else replace(self, rounds=rounds)
+
+    def with_learners(self, change: Callable[[Learner], Learner]) -> "Recipe":
+        """Return the same recipe with every learner changed, for example to run in the C core."""
+        strategy = self.strategy and replace(self.strategy, learner=change(self.strategy.learner))
+        return replace(self, strategy=strategy, adaptation=change(self.adaptation))
 
 
 def _sine() -> list[Recipe]:

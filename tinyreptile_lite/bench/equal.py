@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.experiment import Trial, in_c, summary
+from tinyreptile_lite.experiment import Trial, summary
 from tinyreptile_lite.lab.measured import measured
 from tinyreptile_lite.learners import MinibatchSGD
 from tinyreptile_lite.recipes import Recipe, find_recipe
@@ -56,7 +57,7 @@ def recipe(family: str) -> Recipe:
 
 def measure(family_name: str) -> dict[str, Any]:
     """Train this Reptile with every seed and fold; score new devices after all their samples."""
-    family, chosen = find_family(family_name), in_c(recipe(family_name))
+    family, chosen = find_family(family_name), recipe(family_name).with_learners(native)
     scores = [
         Trial(family_name, chosen, seed, fold, draws=1).run()[:, -1]
         for seed in SEEDS

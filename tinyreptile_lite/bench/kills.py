@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.federation import Federation, read_checkpoint
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
@@ -44,7 +45,7 @@ def rows(kills: int = KILLS, rounds: int = ROUNDS) -> list[dict[str, Any]]:
             while _run(ports, folder, rounds, rng if killed < kills else None):
                 killed += 1
         records = read_journal(folder / "phi.journal")
-        phi, _ = read_checkpoint(folder / "phi.npz")
+        phi, _ = checkpoint.read(folder / "phi.npz")
     done = Counter(record["round"] for record in records if record.get("event") == "round")
     values = {
         "kills": (killed, "kills"),

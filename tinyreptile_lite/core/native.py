@@ -189,15 +189,23 @@ class NativeMinibatchSGD(MinibatchSGD):
 TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
 
 
-def native(learner: Learner) -> Learner:
+def native(learner: Learner, strict: bool = True) -> Learner:
     """Return the native twin of a NumPy learner.
+
+    Parameters
+    ----------
+    learner : Learner
+    strict : bool
+        False: a learner without a twin, or without a compiler, stays as it is, in NumPy.
 
     Raises
     ------
     KitError
-        If it has none.
+        If it has no twin and `strict` is true.
     """
     if isinstance(learner, NativeOnlineSGD | NativeMinibatchSGD):
+        return learner
+    if not strict and not (type(learner) in TWINS and available()):
         return learner
     if type(learner) not in TWINS:
         name = type(learner).__name__

@@ -11,10 +11,12 @@ The second lends the boards that are attached to it.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, simulate
+from tinyreptile_lite.clients import Client, SimulatedClient, simulate
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.flower import messages
 from tinyreptile_lite.flower.api import ClientApp, Context, Message, RecordDict
@@ -94,7 +96,7 @@ def find_client(settings: Settings, device: str, kind: object) -> Client:
         if client.name == device and isinstance(client, SimulatedClient):
             if kind == "board":
                 return BoardClient(LocalLink(LocalBoard(net, client.device)), net, name=device)
-            return NativeClient(client) if kind == "native" else client
+            return replace(client, runs=native) if kind == "native" else client
     raise KitError(f"this node has no device {device!r}; give all nodes the same version")
 
 

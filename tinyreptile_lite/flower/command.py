@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tinyreptile_lite import checkpoint
 from tinyreptile_lite.errors import KitError, at_least_one
-from tinyreptile_lite.federation import read_checkpoint
 
 
 def add_flower_parser(commands: Any) -> None:
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
     with LocalFlower([] if simulated else [{}] * options.nodes) as flower:
         for line in flower.run_steadily(options.out, simulated, nodes=options.nodes, **values):
             print(line, file=sys.stderr, flush=True)
-    _, state = read_checkpoint(options.out)
+    _, state = checkpoint.read(options.out)
     loss = state["history"]["loss"][-1]
     result = {
         "rounds": state["round"],

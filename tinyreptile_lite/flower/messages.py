@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyreptile_lite.clients import Order, Update
+from tinyreptile_lite.clients import Order
 from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.flower.api import Array, ArrayRecord, ConfigRecord, Message, RecordDict
-from tinyreptile_lite.learners import Adam, Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.learners import Adam, Learned, Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
 
 FORMAT = "float32, little-endian"
@@ -79,7 +79,7 @@ def _learner(kind: Any, settings: dict[str, Any]) -> Learner:
 # ---- Node to server ------------------------------------------------------------------------------
 
 
-def write_update(update: Update) -> RecordDict:
+def write_update(update: Learned) -> RecordDict:
     """Pack what a client learned; raises `KitError` if that cannot be used."""
     if not (np.isfinite(update.params).all() and np.isfinite(update.loss)):
         raise KitError("the weights are no longer finite; lower the inner rate")
@@ -97,13 +97,13 @@ def write_refusal(reason: str) -> RecordDict:
     return RecordDict({"refusal": ConfigRecord({"reason": reason})})
 
 
-def read_update(reply: Message, net: Network) -> Update:
+def read_update(reply: Message, net: Network) -> Learned:
     """Unpack what a client learned; raises `Refused` or `Nonsense`."""
     content = _content(reply)
     loss = _value(_config(content, "update"), "loss", float)
     if not np.isfinite(loss):
         raise Nonsense(f"the loss is {loss}")
-    return Update(_unpack(content, "params", net), loss)
+    return Learned(_unpack(content, "params", net), loss)
 
 
 def read_devices(reply: Message) -> frozenset[str]:

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from tinyreptile_lite.clients import Order, Update
+from tinyreptile_lite.clients import Check
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.flower import messages
 from tinyreptile_lite.flower.api import Grid, Message, MessageType, RecordDict
 from tinyreptile_lite.flower.messages import ANY, Visit
+from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
 
 POLL = 0.25  # seconds between two looks for answers
@@ -58,7 +59,7 @@ class _Job:
     refusals: dict[int, str] = field(default_factory=dict)  # node: the last reason
     refused: int = 0
     repeat: float = -math.inf  # when to turn to another node
-    update: Update | None = None
+    learned: Learned | None = None
 
 
 class Nodes:
@@ -141,8 +142,10 @@ class Nodes:
 
     # ---- Visits ----------------------------------------------------------------------------------
 
-    def visit_all(self, phi: np.ndarray, visits: Sequence[Visit]) -> list[Update]:
+    def visit_all(self, phi: np.ndarray, visits: Sequence[Visit], check: Check) -> list[Learned]:
         """Make all visits side by side, each on a node that can play its device.
+
+        An answer that `check` refuses is as good as none.
 
         Raises
         ------
@@ -150,13 +153,13 @@ class Nodes:
             If a visit was refused too often, or there was no node for it.
         """
         jobs = [_Job(visit, time.monotonic() + self._wait_seconds) for visit in visits]
-        while waiting := [job for job in jobs if job.update is None]:
+        while waiting := [job for job in jobs if job.learned is None]:
             for job in waiting:
-                self._collect(job)
-                if job.update is None and time.monotonic() >= job.repeat:
+                self._collect(job, check)
+                if job.learned is None and time.monotonic() >= job.repeat:
                     self._send(job, phi)
             self._listen()
-        return [job.update for job in jobs if job.update is not None]
+        return [job.learned for job in jobs if job.learned is not None]
 
     def _send(self, job: _Job, phi: np.ndarray) -> None:
         """Give the visit to a node, or to another one if that keeps us waiting."""
@@ -191,15 +194,17 @@ class Nodes:
                 f"no node could play {job.visit.device} for {self._wait_seconds:g} s: {reasons}"
             )
 
-    def _collect(self, job: _Job) -> None:
+    def _collect(self, job: _Job, check: Check) -> None:
         """Take what has come for a visit."""
         for message_id, node_id in list(job.running.items()):
             reply = self._pull(message_id)
-            if reply is None or job.update is not None:
+            if reply is None or job.learned is not None:
                 continue
             del job.running[message_id]
             try:
-                job.update = messages.read_update(reply, self._net)
+                learned = messages.read_update(reply, self._net)
+                check(job.visit.device, learned)
+                job.learned = learned
             except KitError as error:
                 self._refuse(job, node_id, str(error))
 
@@ -240,15 +245,3 @@ class Nodes:
         except Exception as error:  # a node may have sent anything
             log.warning("an answer cannot be read: %s", type(error).__name__)
             return None
-
-
-@dataclass(frozen=True)
-class RemoteClient:
-    """A device on some node, as a client of the round loop."""
-
-    name: str
-    nodes: Nodes
-
-    def visit(self, phi: np.ndarray, order: Order) -> Update:
-        """Let some node do the visit."""
-        return self.nodes.visit_all(phi, [Visit(self.name, order)])[0]

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, Order, Update, simulate
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.clients import Check, Order, Visited, simulate
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.flower.api import Context, Grid, ServerApp
 from tinyreptile_lite.flower.messages import Visit
-from tinyreptile_lite.flower.nodes import Nodes, OutOfReach, RemoteClient
+from tinyreptile_lite.flower.nodes import Nodes, OutOfReach
 from tinyreptile_lite.flower.settings import Settings
 
 SKIPS = 20  # rounds in a row that may fail because a board is out of reach
@@ -26,43 +27,29 @@ def main(grid: Grid, context: Context) -> None:
     train(build(grid, settings), settings)
 
 
-class FleetFederation(Federation):
-    """A federation that visits the devices of a round side by side.
+class NodeVisitor:
+    """Visits the devices of a round side by side, wherever nodes can play them.
 
-    Everything else, above all who is picked and how the seeds are drawn, is the ordinary round.
+    Parameters
+    ----------
+    nodes : Nodes
+    names : sequence of str
+        Of all devices.
     """
 
-    nodes: Nodes
-    skips = 0
+    def __init__(self, nodes: Nodes, names: Sequence[str]) -> None:
+        self.nodes, self.names = nodes, names
 
-    def step(self) -> None:
-        """Run one round.
-
-        If a device that only one node has is out of reach, the round is repeated on another one.
-        """
-        for _ in range(self.skips):
-            try:
-                self._step()
-                return
-            except OutOfReach as error:
-                log.warning("round %d: %s; it is repeated elsewhere", self.round + 1, error)
-                self.rng.integers(2**32)  # so that the next draw is another one
-        self._step()
-
-    def _step(self) -> None:
-        super().step()
-        names = ", ".join(self.clients[i].name for i in self.history.visited[-1])
-        log.info(
-            "round %d of %d: %s, loss %.4f", self.round, self.rounds, names, self.history.loss[-1]
-        )
-
-    def _visit_all(self, clients: Sequence[Client], orders: Sequence[Order]) -> list[Update]:
-        visits = [Visit(client.name, o) for client, o in zip(clients, orders, strict=True)]
-        updates = self.nodes.visit_all(self.phi, visits)
-        return [self._finite(c, update) for c, update in zip(clients, updates, strict=True)]
+    def visit_all(
+        self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
+        """Have every order done; raises `OutOfReach` if no node can play one of the devices."""
+        visits = [Visit(self.names[at], order) for at, order in zip(drawn, orders, strict=True)]
+        learned = self.nodes.visit_all(phi, visits, check)
+        return [Visited(at, one) for at, one in zip(drawn, learned, strict=True)]
 
 
-def build(grid: Grid, settings: Settings) -> FleetFederation:
+def build(grid: Grid, settings: Settings) -> Federation:
     """Wait for the nodes and make the federation of their devices.
 
     Raises
@@ -79,26 +66,39 @@ def build(grid: Grid, settings: Settings) -> FleetFederation:
         source = {"family": family.name, "attached": names}
     else:
         names = [client.name for client in simulate(net, devices, strategy.pooled)]
-    federation = FleetFederation(
-        net,
-        strategy,
-        [RemoteClient(name, nodes) for name in names],
-        recipe.rounds,
-        np.random.default_rng([settings.seed, settings.fold]),
-        data=source,
-    )
-    federation.nodes, federation.skips = nodes, SKIPS if settings.attached else 0
-    return federation
+    rng = np.random.default_rng([settings.seed, settings.fold])
+    visitor = NodeVisitor(nodes, names)
+    return Federation(net, strategy, visitor, recipe.rounds, rng, data=source)
 
 
-def train(federation: FleetFederation, settings: Settings) -> None:
+def train(federation: Federation, settings: Settings) -> None:
     """Run the rounds that are left; after each one the state is in the file."""
     out = Path(settings.out)
     if out.exists():
         if not settings.resume:
             raise KitError(f"{out} is already there; set resume=true or name another out")
-        federation.resume(out)
+        checkpoint.resume(federation, out)
     else:
-        federation.save(out)  # an unwritable folder is better met before the work
-    federation.run(checkpoint=out, checkpoint_every=1)
+        checkpoint.save(federation, out)  # an unwritable folder is better met before the work
+    while federation.round < federation.rounds:
+        _step(federation, SKIPS if settings.attached else 0)
+        checkpoint.save(federation, out)
     log.info("%d rounds done; phi is in %s", federation.round, out.resolve())
+
+
+def _step(federation: Federation, skips: int) -> None:
+    """Run one round; if a device is out of reach, draw anew, at most so many times."""
+    while True:
+        try:
+            federation.step()
+            break
+        except OutOfReach as error:
+            if not skips:
+                raise
+            log.warning("round %d: %s; it is repeated elsewhere", federation.round + 1, error)
+            federation.rng.integers(2**32)  # so that the next draw is another one
+            skips -= 1
+    history = federation.history
+    names = ", ".join(federation.visitor.names[at] for at in history.visited[-1])
+    rounds = federation.round, federation.rounds
+    log.info("round %d of %d: %s, loss %.4f", *rounds, names, history.loss[-1])

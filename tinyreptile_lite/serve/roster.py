@@ -22,9 +22,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, NativeClient, SimulatedClient, Update
+from tinyreptile_lite.clients import Client, SimulatedClient
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import POPULATION_SEED
+from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.nano.arduino_cli import is_port
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import Fleet
@@ -136,7 +138,7 @@ class Roster:
     def _add_native(self, count: int) -> None:
         for device in self._devices.take(count):
             named = _Named(f"native:{device.name}", device)
-            self.clients.append(NativeClient(SimulatedClient(self.net, named)))
+            self.clients.append(SimulatedClient(self.net, named, native))
 
     def _add_local(self, count: int) -> None:
         for device in self._devices.take(count):
@@ -222,7 +224,7 @@ class RadioSession(Session):
 
     def train(
         self, visit: Transfer, rate: float, samples: int, seed: int, source: Source = Source.DATA
-    ) -> Update:
+    ) -> Learned:
         """As `Session.train`, in its turn."""
         with self._alone():
             return super().train(visit, rate, samples, seed, source)

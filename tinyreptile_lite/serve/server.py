@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, Order, Update
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.clients import Check, Client, Order, Visited
 from tinyreptile_lite.errors import DivergenceError, KitError
-from tinyreptile_lite.federation import Federation, History, read_checkpoint
+from tinyreptile_lite.federation import Federation, History
+from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.journal import Journal, Record
@@ -143,15 +145,14 @@ class Server(Federation):
         data: dict[str, Any] | None = None,
         found: Sequence[str] = (),
     ) -> None:
-        super().__init__(net, strategy, clients, rounds, rng, data=data)
+        self.names = [client.name for client in clients]
+        super().__init__(net, strategy, self, rounds, rng, data=data)
         self._found = list(found)
         self.seats = [Seat(client) for client in clients]
         self.out, self.watch, self.wait = Path(out), watch or Watch(), wait
-        self._places = {seat.name: place for place, seat in enumerate(self.seats)}
-        if len(self._places) < len(clients):
+        if len(set(self.names)) < len(clients):
             raise KitError("two boards have one name; name each board once")
         self._last: Record = {}
-        self._took_part: list[int] = []
         self._seeds: list[int] = []
         self._ids = threading.Lock()
         self._threads = ThreadPoolExecutor(min(32, len(clients)), thread_name_prefix="visit")
@@ -172,9 +173,9 @@ class Server(Federation):
         """Go on from the checkpoint and the journal, or begin both."""
         found = self.out.exists()
         if found:
-            self.resume(self.out)
+            checkpoint.resume(self, self.out)
         names = {"boards": [seat.name for seat in self.seats], "found": self._found}
-        identity = self._identity() | names
+        identity = self.identity() | names
         journal = Journal(path, identity)
         try:
             rounds = [record for record in journal.records if record.get("event") == "round"]
@@ -186,7 +187,7 @@ class Server(Federation):
                     "is missing; put it back, or name other files"
                 )
             else:
-                self.save(self.out)
+                checkpoint.save(self, self.out)
             journal.write({"event": "start", "round": self.round, "process": os.getpid()})
         except BaseException:
             journal.close()
@@ -195,7 +196,7 @@ class Server(Federation):
 
     def _reconcile(self, journal: Journal, rounds: list[Record]) -> None:
         """Bring the journal up to the checkpoint, which may be one round ahead."""
-        last = read_checkpoint(self.out)[1].get("last", {})
+        last = checkpoint.read(self.out)[1].get("last", {})
         if last and len(rounds) == self.round - 1:  # killed between the two
             journal.write(last, sync=True)
             rounds.append(last)
@@ -213,10 +214,9 @@ class Server(Federation):
             [record["clients"] for record in rounds],
         )
 
-    def _state(self) -> dict[str, Any]:
-        """Without the history, which is in the journal, until the run is complete."""
-        state = super()._state() | {"last": self._last}
-        return state if self.round == self.rounds else state | {"history": {}}
+    def state(self) -> dict[str, Any]:
+        """As of any federation, and the journal's line for the last round."""
+        return super().state() | {"last": self._last}
 
     def step(self) -> None:
         """Run one round and make it last; raises as `Federation.step` does, or if nobody is left.
@@ -228,11 +228,10 @@ class Server(Federation):
         """
         before = self.traffic
         super().step()
-        self.history.visited[-1] = self._took_part
         self._last = {
             "event": "round",
             "round": self.round,
-            "clients": self._took_part,
+            "clients": self.history.visited[-1],
             "seeds": self._seeds,
             "loss": self.history.loss[-1],
             "outer_rate": self.history.outer_rate[-1],
@@ -240,7 +239,7 @@ class Server(Federation):
             "sent": self.traffic.sent - before.sent,
             "received": self.traffic.received - before.received,
         }
-        self.save(self.out)
+        checkpoint.save(self, self.out)
         self.journal.write(self._last, sync=True)
         self.watch.done(self)
 
@@ -301,10 +300,11 @@ class Server(Federation):
                     )
             self.seats[place].device = device
 
-    def _visit_all(self, clients: Sequence[Client], orders: Sequence[Order]) -> list[Update]:
+    def visit_all(
+        self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
         """Do all orders of a round, each on its client or on another one that is free."""
-        drawn = [self._places[client.name] for client in clients]
-        updates: dict[int, Update] = {}  # by position of the order
+        updates: dict[int, Learned] = {}  # by position of the order
         places: dict[int, int] = {}
         failed: dict[int, Exception] = {}  # by seat, since the last pause
         end: float | None = None
@@ -316,19 +316,18 @@ class Server(Federation):
                 self._pause(failed, end)
                 continue
             for at, result in self._run_jobs(jobs, orders):
-                if isinstance(result, Update):
+                if isinstance(result, Learned):
                     updates[at], places[at] = result, jobs[at]
                     end = None
                     self._welcome_back(self.seats[jobs[at]])
                 else:
                     failed[jobs[at]] = result
                     self._skip(self.seats[jobs[at]], result)
-        self._took_part = [places[at] for at in range(len(orders))]
         self._seeds = [order.seed for order in orders]
-        return [updates[at] for at in range(len(orders))]
+        return [Visited(places[at], updates[at]) for at in range(len(orders))]
 
     def _assign(
-        self, left: list[int], drawn: list[int], failed: Iterable[int], used: set[int]
+        self, left: list[int], drawn: Sequence[int], failed: Iterable[int], used: set[int]
     ) -> dict[int, int]:
         """Give each order that is left a seat: the drawn one, or the next one on the list.
 
@@ -351,7 +350,7 @@ class Server(Federation):
 
     def _run_jobs(
         self, jobs: dict[int, int], orders: Sequence[Order]
-    ) -> list[tuple[int, Update | Exception]]:
+    ) -> list[tuple[int, Learned | Exception]]:
         """Visit all at once, each in a thread of its own; results in the order of the orders."""
         for at, place in jobs.items():
             name = self.seats[place].name
@@ -372,14 +371,15 @@ class Server(Federation):
         }
         return [(at, future.result()) for at, future in sorted(futures.items())]
 
-    def _attempt(self, place: int, order: Order) -> Update | Exception:
+    def _attempt(self, place: int, order: Order) -> Learned | Exception:
         """Visit one client; return why it failed, if it did."""
         seat = self.seats[place]
         error = self._greet(place)
         if error is not None:
             return error
         try:
-            update = self._visit(seat.client, order)
+            update = seat.client.visit(self.phi, order)
+            self.check(seat.name, update)
             self._check_id(place)  # somebody may have put another board there
         except FAILURES as failure:
             return failure

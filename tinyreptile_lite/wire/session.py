@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from tinyreptile_lite.clients import Order, Update
+from tinyreptile_lite.clients import Order
 from tinyreptile_lite.errors import DivergenceError, KitError
-from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.learners import Learned, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.frames import Source, State
@@ -194,7 +194,7 @@ class Session:
 
     def train(
         self, visit: Transfer, rate: float, samples: int, seed: int, source: Source = Source.DATA
-    ) -> Update:
+    ) -> Learned:
         """Let the board learn from the visit's weights, and fetch the result.
 
         Parameters
@@ -210,7 +210,7 @@ class Session:
 
         Returns
         -------
-        Update
+        Learned
             Parameters (P,) and the mean loss while learning.
 
         Raises
@@ -225,7 +225,7 @@ class Session:
         request = frames.Train(visit.nonce, rate, samples, seed, source)
         got: dict[int, bytes] = {}  # chunks, kept over lost links
 
-        def attempt() -> Update:
+        def attempt() -> Learned:
             report = self._drive(visit, request, {State.TRAINED})
             return self._checked_update(self._pull(visit, report, got), report)
 
@@ -458,7 +458,7 @@ class Session:
         kind = DivergenceError if report.error in _DIVERGED else BoardRefused
         return kind(f"{self.link.name} could not do it: {reason}")
 
-    def _checked_update(self, weights: bytes, report: frames.Report) -> Update:
+    def _checked_update(self, weights: bytes, report: frames.Report) -> Learned:
         """Refuse what would damage phi."""
         params = np.frombuffer(weights, "<f4").astype(np.float32)
         sound = np.abs(params) <= LIMIT  # false for NaN
@@ -469,7 +469,7 @@ class Session:
             )
         if not np.isfinite(report.loss):
             raise BoardRefused(f"{self.link.name} sent a loss of {report.loss}; reset the board")
-        return Update(params, report.loss)
+        return Learned(params, report.loss)
 
     # ---- Sizes, as agreed in the hello -----------------------------------------------------------
 
@@ -562,7 +562,7 @@ class BoardClient:
         """Name of the client."""
         return self._name
 
-    def visit(self, phi: Array, order: Order) -> Update:
+    def visit(self, phi: Array, order: Order) -> Learned:
         """Send phi, let the board learn online, fetch what it learned.
 
         The same order again, after a failure or even a success, goes on with the same visit: the
