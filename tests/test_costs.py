@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyreptile_lite.core import native
+from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.costs import (
     device_ram,
     round_bytes,
@@ -115,7 +116,7 @@ CORE_CONVOLUTIONS = [
 @pytest.mark.parametrize("layers", [*CORE_NETWORKS, *CORE_CONVOLUTIONS], ids=str)
 def test_weights_and_workspace_are_what_the_c_core_asks_for(layers):
     net = Network(layers, "mse", (3,) if layers in CORE_NETWORKS else (20, 3))
-    core, described = native.load(), native.c_network(net)
+    core, described = native.load(), c_network(net)
     weights, floats = ctypes.c_size_t(), ctypes.c_size_t()
     assert core.tr_weight_count(ctypes.byref(weights), ctypes.byref(described)) == 0
     assert core.tr_workspace_size(ctypes.byref(floats), ctypes.byref(described)) == 0

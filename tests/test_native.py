@@ -15,6 +15,7 @@ from tinyreptile_lite.clients import simulate
 from tinyreptile_lite.core import build as core_build
 from tinyreptile_lite.core import native
 from tinyreptile_lite.core.native import NativeMinibatchSGD, NativeOnlineSGD
+from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
@@ -231,7 +232,7 @@ def test_bad_samples_are_refused_as_numpy_refuses_them(rng, refuses):
 def test_a_network_beyond_the_cores_sizes_is_refused(refuses):
     net = Network([Dense(70_000, 1)], "mse", (70_000,))
     with refuses("70000", "65535"):
-        native.c_network(net)
+        c_network(net)
 
 
 def test_learners_without_a_twin_are_refused(refuses):

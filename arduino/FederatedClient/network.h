@@ -18,7 +18,7 @@
 #define NETWORK_ID {0x81, 0x81, 0xa6, 0x6e, 0xf2, 0xa5, 0x58, 0xe3}
 
 static const tr_layer network_layers[] = {
-    TR_SCALE(0.4f),
+    TR_SCALE(0.400000006f),
     TR_DENSE(1, 32),
     TR_TANH,
     TR_DENSE(32, 32),

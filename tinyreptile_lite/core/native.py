@@ -18,46 +18,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinyreptile_lite.core.build import CORE, CannotBuild, shared_library
+from tinyreptile_lite.core.structs import CNetwork, c_network
+from tinyreptile_lite.core.table import Status
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Layer, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Learned, Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
 
 Array = np.ndarray
 
-# tr_kind, tr_loss and tr_status of the C core
-KINDS = {Dense: 1, Conv1D: 2, GlobalAveragePool: 3, Tanh: 4, ReLU: 5, Scale: 6}
-LOSSES = {"mse": 1, "cross_entropy": 2}
-OK, DIVERGED, OVERFLOW = 0, 10, 11
-LARGEST = 65535  # of any size that a layer names
 LINE = 16  # floats in a cache line of 64 bytes
-
-
-class CLayer(ctypes.Structure):
-    """tr_layer of the C core."""
-
-    _fields_ = (
-        ("kind", ctypes.c_uint8),
-        ("stride", ctypes.c_uint8),
-        ("kernel", ctypes.c_uint16),
-        ("time", ctypes.c_uint16),
-        ("inputs", ctypes.c_uint16),
-        ("outputs", ctypes.c_uint16),
-        ("factor", ctypes.c_float),
-    )
-
-
-class CNetwork(ctypes.Structure):
-    """tr_network of the C core."""
-
-    _fields_ = (
-        ("layers", ctypes.POINTER(CLayer)),
-        ("layer_count", ctypes.c_uint16),
-        ("inputs", ctypes.c_uint16),
-        ("loss", ctypes.c_uint8),
-    )
 
 
 class _Call(ctypes.Structure):
@@ -70,49 +41,6 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_size_t) for name in ("workspace_floats", "weight_count", "outputs")),
         *((name, ctypes.c_size_t) for name in ("tasks", "count")),
     )
-
-
-def layer_sizes(layer: Layer, shape: tuple[int, ...]) -> dict[str, int | float]:
-    """Fields of tr_layer for a layer that takes inputs of this shape."""
-    sizes: dict[str, int | float] = {"kind": KINDS[type(layer)]}
-    if isinstance(layer, Dense):
-        sizes |= {"time": 1, "inputs": layer.inputs, "outputs": layer.outputs}
-    elif isinstance(layer, Conv1D):
-        sizes |= {"time": shape[0], "inputs": layer.in_channels, "outputs": layer.out_channels}
-        sizes |= {"kernel": layer.kernel, "stride": layer.stride}
-    elif isinstance(layer, GlobalAveragePool):
-        sizes |= {"time": shape[0], "inputs": shape[1], "outputs": shape[1]}
-    elif isinstance(layer, Scale):
-        sizes |= {"factor": layer.factor}
-    return sizes
-
-
-def check_fits_core(net: Network) -> None:
-    """Raise `KitError` if a size is larger than the C core can name."""
-    for layer, shape in zip(net.layers, net.shapes[:-1], strict=True):
-        for name, size in layer_sizes(layer, shape).items():
-            limit = 255 if name == "stride" else LARGEST
-            if isinstance(size, int) and size > limit:
-                raise KitError(f"{layer}: {name} is {size}; the C core takes at most {limit}")
-    if prod(net.input_shape) > LARGEST:
-        raise KitError(f"a sample has {prod(net.input_shape)} numbers; the C core takes {LARGEST}")
-
-
-def c_network(net: Network) -> CNetwork:
-    """Return the network as the C core's tr_network; it keeps its layers alive.
-
-    Raises
-    ------
-    KitError
-        If a size is larger than the C core can name.
-    """
-    check_fits_core(net)
-    sizes = [
-        layer_sizes(layer, shape) for layer, shape in zip(net.layers, net.shapes[:-1], strict=True)
-    ]
-    table = (CLayer * len(sizes))(*(CLayer(**fields) for fields in sizes))
-    loss = LOSSES[net.loss_function.name]
-    return CNetwork(table, len(net.layers), prod(net.input_shape), loss)
 
 
 @cache
@@ -299,12 +227,12 @@ def _lay_out(net: Network, params: Array, samples: Samples) -> _Desk:
 
 def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -> Learned:
     """NaN for the tasks that diverged, as NumPy gives it; bad samples are refused as NumPy does."""
-    wrong = desk.statuses[~np.isin(desk.statuses, (OK, DIVERGED, OVERFLOW))]
+    wrong = desk.statuses[~np.isin(desk.statuses, (Status.OK, Status.DIVERGED, Status.OVERFLOW))]
     if wrong.size:
         net.check_samples(params, *samples)
         reason = load().tr_status_text(int(wrong[0])).decode()
         raise KitError(f"the C core refuses these samples: {reason}")
-    lost = desk.statuses != OK
+    lost = desk.statuses != Status.OK
     desk.params[lost] = np.nan
     desk.losses[lost] = np.nan
     return desk.learned()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.core.build import CORE, shared_library
-from tinyreptile_lite.core.native import c_network
+from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples

@@ -1,0 +1,149 @@
+"""What Python knows of the C core: its kinds of layer, losses, statuses, limits and macros.
+
+A test reads `tinyreptile_core.h` and compares every value.
+"""
+
+from enum import IntEnum
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyreptile_lite.costs import workspace_floats
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.layers import (
+    Conv1D,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    ReLU,
+    Scale,
+    Shape,
+    Tanh,
+)
+from tinyreptile_lite.network import Network
+
+LIMIT = np.float32(1e12)  # TR_LIMIT: no sound weight or sample is larger
+MAX_RATE = np.float32(1e3)  # TR_MAX_RATE
+MAX_FLOATS = 1 << 24  # TR_MAX_FLOATS: in any one array
+LARGEST = 65_535  # of any size that a layer names: they are uint16_t ...
+LARGEST_STRIDE = 255  # ... but for this one
+
+
+class Status(IntEnum):
+    """tr_status: what a function of the core answers."""
+
+    OK = 0
+    NULL = 1
+    NETWORK = 2
+    WEIGHTS = 3
+    WORKSPACE = 4
+    PHI = 5
+    RATE = 6
+    SAMPLE = 7
+    TARGET = 8
+    LABEL = 9
+    DIVERGED = 10
+    OVERFLOW = 11
+
+
+class Kind(NamedTuple):
+    """A kind of layer: its tr_kind, the macro that writes it, and the macro's arguments."""
+
+    code: int
+    macro: str
+    fields: tuple[str, ...] = ()
+
+
+class LossName(NamedTuple):
+    """A loss: its tr_loss, and the name of that in C."""
+
+    code: int
+    macro: str
+
+
+KINDS: dict[type[Layer], Kind] = {
+    Dense: Kind(1, "TR_DENSE", ("inputs", "outputs")),
+    Conv1D: Kind(2, "TR_CONV1D", ("time", "inputs", "outputs", "kernel", "stride")),
+    GlobalAveragePool: Kind(3, "TR_GLOBAL_AVERAGE_POOL", ("time", "inputs")),
+    Tanh: Kind(4, "TR_TANH"),
+    ReLU: Kind(5, "TR_RELU"),
+    Scale: Kind(6, "TR_SCALE", ("factor",)),
+}
+LOSSES = {
+    "mse": LossName(1, "TR_MSE"),
+    "cross_entropy": LossName(2, "TR_CROSS_ENTROPY"),
+}
+
+
+def layer_sizes(layer: Layer, shape: Shape) -> dict[str, int | float]:
+    """Return the fields of tr_layer for a layer that takes inputs of this shape.
+
+    Raises
+    ------
+    KitError
+        If the C core has no such layer.
+    """
+    if type(layer) not in KINDS:
+        known = ", ".join(kind.__name__ for kind in KINDS)
+        raise KitError(f"the C core has no layer {layer}; choose among {known}")
+    sizes: dict[str, int | float] = {"kind": KINDS[type(layer)].code}
+    if isinstance(layer, Dense):
+        sizes |= {"time": 1, "inputs": layer.inputs, "outputs": layer.outputs}
+    elif isinstance(layer, Conv1D):
+        sizes |= {"time": shape[0], "inputs": layer.in_channels, "outputs": layer.out_channels}
+        sizes |= {"kernel": layer.kernel, "stride": layer.stride}
+    elif isinstance(layer, GlobalAveragePool):
+        sizes |= {"time": shape[0], "inputs": shape[1], "outputs": shape[1]}
+    elif isinstance(layer, Scale):
+        sizes |= {"factor": float(layer.factor)}
+    return sizes
+
+
+def layer_macro(layer: Layer, shape: Shape) -> str:
+    """Write a layer that takes inputs of this shape in C: ``"TR_DENSE(1, 32)"``."""
+    sizes = layer_sizes(layer, shape)
+    kind = KINDS[type(layer)]
+    values = [literal(sizes[f]) if f == "factor" else str(sizes[f]) for f in kind.fields]
+    return f"{kind.macro}({', '.join(values)})" if values else kind.macro
+
+
+def literal(value: float | np.floating) -> str:
+    """Write a float32 so that C reads the very same one: nine digits suffice.
+
+    Raises
+    ------
+    KitError
+        If it is not finite, which C cannot write.
+    """
+    number = _float32(value)
+    if not np.isfinite(number):
+        raise KitError(f"{value} is not finite as a float32; C source cannot hold it")
+    text = f"{number:.9g}"
+    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
+
+
+def _float32(value: float | np.floating) -> np.float32:
+    with np.errstate(over="ignore", under="ignore"):
+        return np.float32(value)
+
+
+def check_fits_core(net: Network) -> None:
+    """Raise `KitError` if the C core has no such layer, or a number is beyond its limits."""
+    for layer, shape in zip(net.layers, net.shapes[:-1], strict=True):
+        for name, size in layer_sizes(layer, shape).items():
+            limit = {"stride": LARGEST_STRIDE, "factor": float(LIMIT)}.get(name, LARGEST)
+            if abs(float(_float32(size))) > limit:
+                raise KitError(f"{layer}: {name} is {size}; the C core takes at most {limit:g}")
+            if name == "factor" and _float32(size) == 0:
+                raise KitError(f"{layer}: the factor is 0 as a float32; choose a larger one")
+    counts = {"numbers in a sample": prod(net.input_shape), "layers": len(net.layers)}
+    for name, count in counts.items():
+        if count > LARGEST:
+            raise KitError(f"the network has {count} {name}; the C core takes at most {LARGEST}")
+    floats = max(net.size, workspace_floats(net))
+    if floats >= MAX_FLOATS:
+        raise KitError(
+            f"the network needs an array of {floats:,} floats; the C core takes fewer than "
+            f"{MAX_FLOATS:,}, so choose smaller layers"
+        )
