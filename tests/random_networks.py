@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Layer, ReLU, Scale, Tanh
 from tinyreptile_lite.network import Network
 
-FACTORS = st.one_of(st.integers(1, 3), st.sampled_from([0.4, -0.5, 1e-3, 1e3]))
+FACTORS = st.one_of(st.integers(1, 3), st.sampled_from([0.4, -0.5, 1e-3]))
 
 
 @st.composite

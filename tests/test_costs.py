@@ -5,6 +5,7 @@ import ctypes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_networks import networks
 
 from tinyreptile_lite.core import native
 from tinyreptile_lite.core.structs import c_network
@@ -69,6 +70,8 @@ def test_activations_work_in_place_only_on_a_layers_output():
     assert workspace_floats(dense) == 4 + 2
     assert workspace_floats(scaled) == 3 + 4 + 2  # the sample itself is not written over
     assert workspace_floats(twice) == 4 + 4 + 2  # the gradient of tanh needs its output
+    before = Network([Scale(0.5), Tanh(), Dense(3, 4), Scale(0.5), Tanh(), ReLU()], "mse", (3,))
+    assert workspace_floats(before) == 3 + 4 + 4  # a scale's own output is needed by nobody
 
 
 @given(WIDTHS, WIDTHS, WIDTHS, WIDTHS)
@@ -101,21 +104,8 @@ def test_online_learning_needs_the_same_ram_for_any_number_of_samples(samples):
     assert batch.total > online.total
 
 
-CORE_NETWORKS = [
-    [Dense(3, 4), Tanh(), Dense(4, 2)],
-    [Scale(0.5), Dense(3, 4), ReLU(), Tanh(), Scale(2), Dense(4, 2)],
-    [Tanh(), Scale(0.5), Dense(3, 4), Dense(4, 2), Tanh()],
-]
-CORE_CONVOLUTIONS = [
-    [Conv1D(3, 4, 3, 2), Tanh(), GlobalAveragePool(), Dense(4, 2)],
-    [Scale(0.5), Conv1D(3, 4, 3), ReLU(), Conv1D(4, 5, 2, 2), Tanh(), GlobalAveragePool()],
-    [Conv1D(3, 2, 1), Conv1D(2, 3, 2), Conv1D(3, 2, 3), GlobalAveragePool(), Tanh(), Dense(2, 2)],
-]
-
-
-@pytest.mark.parametrize("layers", [*CORE_NETWORKS, *CORE_CONVOLUTIONS], ids=str)
-def test_weights_and_workspace_are_what_the_c_core_asks_for(layers):
-    net = Network(layers, "mse", (3,) if layers in CORE_NETWORKS else (20, 3))
+@given(networks())
+def test_weights_and_workspace_are_what_the_c_core_asks_for(net):
     core, described = native.load(), c_network(net)
     weights, floats = ctypes.c_size_t(), ctypes.c_size_t()
     assert core.tr_weight_count(ctypes.byref(weights), ctypes.byref(described)) == 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_networks import networks
 
 from tinyreptile_lite.clients import simulate
 from tinyreptile_lite.core import build as core_build
@@ -117,6 +118,17 @@ def test_convolutions_of_any_size_agree_with_numpy(time, channels, widths, seed)
             shape = layers[-2].output_shape(shape)
     layers += [GlobalAveragePool(), Dense(shape[1], 4)]
     agrees(Network(layers, "cross_entropy", (time, channels)), seed)
+
+
+@given(networks(), st.integers(0, 2**32 - 1))
+def test_layers_in_any_order_agree_with_numpy(net, seed):
+    """The workspace has not a float more than `costs` says."""
+    rng = np.random.default_rng(seed)
+    params, samples = net.init(rng), draw(net, 3, rng)
+    ours, wanted = (
+        kind(1e-3).learn(net, params, samples, rng) for kind in (NativeOnlineSGD, OnlineSGD)
+    )
+    assert distance(ours.params, wanted.params) < 1e-5
 
 
 def agrees(net: Network, seed: int) -> None:

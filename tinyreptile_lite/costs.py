@@ -13,7 +13,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import Strategy
 
 FLOAT_BYTES = 4
-IN_PLACE = (Tanh, ReLU, Scale)
+ACTIVATIONS = (Tanh, ReLU)
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,15 @@ class DeviceRam:
 def workspace_floats(net: Network) -> int:
     """Count the floats a device needs for the layers' outputs and their gradients.
 
-    Every layer's output is kept for the backward pass, which then writes gradients over it.
-    Activations that follow another layer work in place. A convolution that passes a gradient
-    back needs one more float for each step of its input in time.
+    Every layer's output is kept for the backward pass, which then writes gradients over it. Tanh,
+    ReLU and Scale work in place, unless they read the sample itself (the first layer) or the
+    output of a Tanh or ReLU, which the backward pass needs. A convolution that passes a gradient
+    back needs one more float for each step of its input in time; the longest of them counts.
     """
     floats = history = 0
     for i, layer in enumerate(net.layers):
-        follows = i > 0 and not isinstance(net.layers[i - 1], IN_PLACE)
-        if not (isinstance(layer, IN_PLACE) and follows):
+        keeps_input = i == 0 or isinstance(net.layers[i - 1], ACTIVATIONS)
+        if keeps_input or not isinstance(layer, (*ACTIVATIONS, Scale)):
             floats += prod(net.shapes[i + 1])
         if isinstance(layer, Conv1D) and i > net.first:
             history = max(history, net.shapes[i][0])
