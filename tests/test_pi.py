@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tinyreptile_lite import checkpoint
+from tinyreptile_lite.core.cache import cache_folder
 from tinyreptile_lite.flower.keys import make_keys
 from tinyreptile_lite.flower.local import APP, QUIET, free_port
-from tinyreptile_lite.nano.firmware import cache_folder
 from tinyreptile_lite.serve.journal import read_journal
 
 PI = Path(__file__).parents[1] / "pi"

@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinyreptile_lite.core.build import CORE, CannotBuild, shared_library
+from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.core.cache import CannotBuild
 from tinyreptile_lite.core.structs import CNetwork, c_network
 from tinyreptile_lite.core.table import Status
 from tinyreptile_lite.costs import workspace_floats

@@ -1,19 +1,17 @@
 """Build an Arduino sketch for the virtual Nano 33 BLE: compilers, cache, sizes by section."""
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from tinyreptile_lite.core.build import cache_folder
+from tinyreptile_lite.core.cache import cached, hash_of
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import registers
 from tinyreptile_lite.nano.elf import Elf
@@ -48,6 +46,7 @@ _FLAGS = (
 _C_FLAGS = ("-std=gnu11",)
 _CXX_FLAGS = ("-std=gnu++14", "-fno-rtti", "-fno-threadsafe-statics")
 _SMALL_LIBC = "small_libc.c"
+_ELF, _OBJECT, _WARNINGS = "firmware.elf", "object.o", "warnings.txt"  # files in the cache
 _INSTALL = "install one with: pip install ziglang"
 
 
@@ -251,24 +250,9 @@ def build(
     """
     source = read_sketch(sketch, libraries)
     job = _Build(source, find_compiler(compiler), (optimize, *_FLAGS, *flags))
-    folder = cache_folder() / "firmware" / job.key
-    if not (folder / "firmware.elf").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            job.run(Path(scratch) / "new")
-            _check_fit(source.name, Elf(Path(scratch) / "new" / "firmware.elf"))
-            _move(Path(scratch) / "new", folder)
-    warnings = (folder / "warnings.txt").read_text(encoding="utf-8")
-    return Firmware(source.name, folder / "firmware.elf", str(job.compiler), warnings)
-
-
-def _move(new: Path, folder: Path) -> None:
-    """Put a finished build in place; if another process was faster, its build is the same."""
-    try:
-        new.replace(folder)
-    except OSError:
-        if not (folder / "firmware.elf").is_file():
-            raise
+    folder = cached("firmware", job.key, [_ELF, _WARNINGS], job.run)
+    warnings = (folder / _WARNINGS).read_text(encoding="utf-8")
+    return Firmware(source.name, folder / _ELF, str(job.compiler), warnings)
 
 
 class _Build:
@@ -288,7 +272,7 @@ class _Build:
     def header_hash(self) -> str:
         """Hash of all headers that a library source may see."""
         found = [p for folder in self.includes for p in headers_in(folder)]
-        return _hash([registers.c_header().encode(), *(p.read_bytes() for p in found)])
+        return hash_of([registers.c_header().encode(), *(p.read_bytes() for p in found)])
 
     @cached_property
     def key(self) -> str:
@@ -297,7 +281,7 @@ class _Build:
         sources = [p.read_bytes() for p in self.sources]
         script = (API_FOLDER / "linker.ld").read_bytes()
         about = (*self.compiler.c, self.compiler.version, *self.flags, self.header_hash)
-        return _hash([*about, script, *files, *sources])
+        return hash_of([*about, script, *files, *sources])
 
     def _file(self, name: str) -> bytes:
         return self.sketch.files[name]
@@ -318,7 +302,8 @@ class _Build:
             zip([*self.sketch.units, *(p.name for p in self.sources)], objects, strict=True)
         )
         self._link(folder, objects, [p for p in objects if p != paths.get(_SMALL_LIBC)])
-        (folder / "warnings.txt").write_text(warnings, encoding="utf-8")
+        (folder / _WARNINGS).write_text(warnings, encoding="utf-8")
+        _check_fit(self.sketch.name, Elf(folder / _ELF))
 
     def _compile_unit(self, folder: Path, unit: str) -> tuple[Path, str]:
         target = folder / f"{unit}.o"
@@ -327,16 +312,14 @@ class _Build:
     def _compile_shared(self, folder: Path, source: Path) -> tuple[Path, str]:
         """Compile a source of the API or of a library; several sketches share the result."""
         about = (*self._command(source), self.compiler.version, self.header_hash)
-        target = cache_folder() / "objects" / f"{_hash([*about, source.read_bytes()])}.o"
-        notes = target.with_suffix(".txt")
-        if not notes.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            new = folder / f"{_hash([str(source)])}.o"
-            said = self._compile(folder, str(source), new)
-            new.replace(target)
-            new.write_text(said, encoding="utf-8")
-            new.replace(notes)
-        return target, notes.read_text(encoding="utf-8")
+        key = hash_of([*about, source.read_bytes()])
+
+        def make(work: Path) -> None:
+            said = self._compile(folder, str(source), work / _OBJECT)
+            (work / _WARNINGS).write_text(said, encoding="utf-8")
+
+        entry = cached("objects", key, [_OBJECT, _WARNINGS], make)
+        return entry / _OBJECT, (entry / _WARNINGS).read_text(encoding="utf-8")
 
     def _command(self, source: str | Path) -> list[str]:
         is_c = Path(source).suffix == ".c"
@@ -353,7 +336,7 @@ class _Build:
 
     def _link(self, folder: Path, objects: Iterable[Path], without_libc: Iterable[Path]) -> None:
         script = API_FOLDER / "linker.ld"
-        tail = [f"-Wl,-T,{script}", "-Wl,--gc-sections", "-nostartfiles", "-o", "firmware.elf"]
+        tail = [f"-Wl,-T,{script}", "-Wl,--gc-sections", "-nostartfiles", "-o", _ELF]
         tail += self.compiler.libraries
         done = _run([*self.compiler.link, *map(str, objects), *tail], folder)
         if done.returncode and "undefined symbol" in done.stderr and self.compiler.full_link:
@@ -366,14 +349,6 @@ def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(  # noqa: S603
         command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
     )
-
-
-def _hash(parts: Iterable[str | bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        digest.update(len(raw).to_bytes(8, "little") + raw)
-    return digest.hexdigest()[:32]
 
 
 def _first_error(name: str, output: str) -> str:

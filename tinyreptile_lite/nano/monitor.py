@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyreptile_lite.core.build import cache_folder
+from tinyreptile_lite.core import cache
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.arduino_cli import is_port, open_port, upload
 from tinyreptile_lite.nano.firmware import BuildError, build, find_compiler
@@ -82,7 +82,7 @@ def flash(
 
 def _load(sketch: str | Path, compiler: str | None, **options: Any) -> VirtualNano:
     find_compiler(compiler)
-    if not (cache_folder() / "firmware").is_dir():
+    if not cache.holds("firmware"):
         _say("building for the first time; this takes a minute, later builds a few seconds")
     firmware = build(sketch, compiler=compiler)
     _say(firmware.warnings.strip())
