@@ -1,6 +1,7 @@
 """The project as a whole: what it installs, imports and says about itself."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -63,35 +64,73 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
     assert loaded_by(module) <= allowed
 
 
-CHAIN = ["network", "learners", "strategies", "federation", "boards", "lab cli"]
+# The rooms of the house, lowest first. A room imports from those above it in this table; the rooms
+# of one line know nothing of each other.
+ROOMS = (
+    ("errors", "layers", "losses", "network", "tasks", "datafiles"),
+    ("learners", "strategies", "clients", "federation", "checkpoint"),
+    ("evaluation", "costs", "recipes"),
+    ("core",),
+    ("experiment",),
+    ("nano", "wire", "results"),
+    ("serve", "flower"),
+    ("lab",),
+    ("bench",),
+    ("cli",),
+)
+HEART = {name for line in ROOMS[:3] for name in line}
+ALONE = {"tinyreptile"}  # the page
 
 
-def imports(file: Path) -> set[str]:
-    """First names below ``tinyreptile_lite`` that a file imports, at the top or later."""
-    names = []
+def imported(file: Path) -> set[str]:
+    """Modules of the kit that a file imports, at the top or later."""
+    found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} has a relative import"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(
+                    whole
+                    if (ROOT / whole.replace(".", "/")).with_suffix(".py").exists()
+                    or (ROOT / whole.replace(".", "/")).is_dir()
+                    else node.module
+                )
         elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    return {name.split(".")[1] for name in names if name.startswith("tinyreptile_lite.")}
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] == PACKAGE.name}
 
 
-def test_imports_point_one_way():
-    """No stage of the chain reaches a later one, not even through other modules."""
-    direct: dict[str, set[str]] = {}
+def modules() -> dict[str, set[str]]:
+    """Every module of the kit, and the modules that it imports."""
+    graph = {}
     for file in PACKAGE.rglob("*.py"):
-        name = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        direct.setdefault(name, set()).update(imports(file) - {name})
-    for i, stage in enumerate(CHAIN):
-        reached, todo = set(), stage.split()
-        while todo:
-            name = todo.pop()
-            reached.add(name)
-            todo += direct.get(name, set()) - reached
-        later = {name for names in CHAIN[i + 1 :] for name in names.split()}
-        assert not reached & later, f"{stage} reaches {reached & later}"
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        graph[name] = imported(file) - {name}
+    del graph[PACKAGE.name]  # the notebooks' door, which nothing in the house goes through
+    return graph
+
+
+def test_rooms_import_one_way():
+    level = {room: at for at, line in enumerate(ROOMS) for room in line}
+    wrong = []
+    for name, others in modules().items():
+        room = name.split(".")[1]
+        if room in ALONE:
+            assert not others
+            continue
+        for other in others:
+            target = other.split(".")[1] if "." in other else "the door"
+            allowed = target in level and (room in HEART and target in HEART)
+            if target != room and not allowed and not level.get(target, 99) < level[room]:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not even by an import inside of a function."""
+    graphlib.TopologicalSorter(modules()).prepare()  # names the circle if there is one
 
 
 def test_the_map_in_the_readme_is_the_tree():
