@@ -6,12 +6,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from compilers import BOARD
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano import BoardFault, BuildError, VirtualNano, build
-from tinyreptile_lite.nano import firmware as firmware_module
+from tinyreptile_lite.nano import BoardFault, BuildError, VirtualNano, build, compilers, firmware
 from tinyreptile_lite.nano.counter import NativeCounter, instructions_in
-from tinyreptile_lite.nano.elf import Elf, readable
+from tinyreptile_lite.nano.image import Image, readable
 
 ECHO = """
 int turns = 0;
@@ -93,7 +94,7 @@ def test_warnings_are_kept(write):
 def test_a_second_build_comes_from_the_cache(write, monkeypatch):
     folder = write(ECHO)
     first = build(folder)
-    monkeypatch.setattr(firmware_module, "_run", None)
+    monkeypatch.setattr(firmware, "_run", None)
     assert build(folder).path == first.path
 
 
@@ -126,14 +127,14 @@ def test_too_much_flash_says_by_how_much(write):
 
 
 def test_a_missing_compiler_names_the_install_line(monkeypatch):
-    monkeypatch.setattr(firmware_module, "_find_gcc", lambda: None)
-    monkeypatch.setattr(firmware_module, "_find_zig", lambda: None)
-    firmware_module.find_compiler.cache_clear()
+    monkeypatch.setattr(compilers, "_find_gcc", lambda: None)
+    monkeypatch.setattr(compilers, "_find_zig", lambda: None)
+    compilers.find_compiler.cache_clear()
     with pytest.raises(BuildError, match="pip install ziglang"):
-        firmware_module.find_compiler()
-    firmware_module.find_compiler.cache_clear()
+        compilers.find_compiler()
+    compilers.find_compiler.cache_clear()
     with pytest.raises(BuildError, match="choose gcc or zig"):
-        firmware_module.find_compiler("msvc")
+        compilers.find_compiler("msvc")
 
 
 def test_memory_is_reported_by_section(write):
@@ -151,7 +152,39 @@ def test_memory_is_reported_by_section(write):
 def test_only_arm_programs_are_read(tmp_path):
     (tmp_path / "x.elf").write_bytes(b"\x7fELF\x02\x01" + bytes(60))
     with pytest.raises(KitError, match="not a program"):
-        Elf(tmp_path / "x.elf")
+        Image(tmp_path / "x.elf")
+
+
+@pytest.fixture(scope="module")
+def blink(tmp_path_factory):
+    """The bytes of a small program."""
+    folder = tmp_path_factory.mktemp("blink") / "Blink"
+    folder.mkdir()
+    (folder / "Blink.ino").write_text("void setup() {}\nvoid loop() {}\n")
+    return build(folder).path.read_bytes()
+
+
+@given(data=st.data())
+def test_a_damaged_program_is_one_sentence_or_still_a_program(blink, tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.elf"
+    damaged = bytearray(blink)
+    headers = [range(52), range(int.from_bytes(blink[32:36], "little"), len(blink))]
+    for place in data.draw(st.lists(st.sampled_from([i for r in headers for i in r]), max_size=3)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged[: data.draw(st.sampled_from([len(blink), len(blink) - 1, 100, 0]))])
+    try:
+        image = Image(path)
+    except KitError as error:
+        assert re.fullmatch(r".* it is damaged; build it again", str(error))
+    else:
+        assert image.function_at(0x10001) != ""
+
+
+def test_a_program_that_leaves_the_memory_is_not_loaded(write):
+    firmware = build(write(ECHO))
+    firmware.elf.segments[0] = (0xFFF00, bytes(512))
+    with pytest.raises(KitError, match="512 bytes at 0x000FFF00 are neither flash nor RAM"):
+        VirtualNano(firmware)
 
 
 def test_names_are_readable():

@@ -31,8 +31,8 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Dense, ReLU
 from tinyreptile_lite.learners import MinibatchSGD
 from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano.compilers import find_compiler
 from tinyreptile_lite.nano.cycles import Executed, model
-from tinyreptile_lite.nano.firmware import find_compiler
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano.firmware import BuildError
+from tinyreptile_lite.nano.compilers import BuildError
 from tinyreptile_lite.nano.sketch import read_sketch
 
 BOARD = "arduino:mbed_nano:nano33ble"

@@ -1,30 +1,21 @@
-"""Build an Arduino sketch for the virtual Nano 33 BLE: compilers, cache, sizes by section."""
+"""Build an Arduino sketch for the virtual Nano 33 BLE, or take it from the cache."""
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from tinyreptile_lite.core.cache import cached, hash_of
-from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import registers
-from tinyreptile_lite.nano.elf import Elf
+from tinyreptile_lite.nano.compilers import SMALL_LIBC, BuildError, Compiler, find_compiler
+from tinyreptile_lite.nano.image import Image, Memory, too_big
 from tinyreptile_lite.nano.sketch import SOURCES, Sketch, headers_in, read_sketch
 
-FLASH_START = 0x0001_0000  # the Arduino boot loader has the 64 KB below
-FLASH_BYTES = 983_040  # upload.maximum_size of the Arduino core for this board
-RAM_START = 0x2000_0000
-RAM_BYTES = 262_144
-STACK_BYTES = 32_768  # main thread of the Arduino core
-
 API_FOLDER = Path(__file__).parent / "arduino_api"
-_PROCESSOR = ("-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=softfp")
 _FLAGS = (
     "-g",
     "-Wall",
@@ -45,66 +36,7 @@ _FLAGS = (
 )
 _C_FLAGS = ("-std=gnu11",)
 _CXX_FLAGS = ("-std=gnu++14", "-fno-rtti", "-fno-threadsafe-statics")
-_SMALL_LIBC = "small_libc.c"
 _ELF, _OBJECT, _WARNINGS = "firmware.elf", "object.o", "warnings.txt"  # files in the cache
-_INSTALL = "install one with: pip install ziglang"
-
-
-class BuildError(KitError):
-    """A sketch that cannot be built. `output` holds all that the compiler said."""
-
-    def __init__(self, message: str, output: str = "") -> None:
-        super().__init__(message)
-        self.output = output
-
-
-@dataclass(frozen=True)
-class Compiler:
-    """A cross compiler: its name, its version, and the commands for C, C++ and linking."""
-
-    name: str
-    version: str
-    c: tuple[str, ...]
-    cxx: tuple[str, ...]
-    link: tuple[str, ...]
-    libraries: tuple[str, ...]
-    libc: tuple[str, ...]  # sources in arduino_api/libc
-    full_link: tuple[str, ...] = ()  # links a whole C library instead of _SMALL_LIBC
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes by section, and what the chip has.
-
-    `text` and `rodata` lie in flash; `data` (start values in flash, a copy in RAM) in both;
-    `bss` and `stack` in RAM. The heap may grow into what is left.
-    """
-
-    text: int
-    rodata: int
-    data: int
-    bss: int
-    stack: int = STACK_BYTES
-
-    @property
-    def flash(self) -> int:
-        """Bytes of flash in use."""
-        return self.text + self.rodata + self.data
-
-    @property
-    def ram(self) -> int:
-        """Bytes of RAM in use, the whole stack included."""
-        return self.data + self.bss + self.stack
-
-    def __str__(self) -> str:
-        return (
-            f"flash {self.flash:,} of {FLASH_BYTES:,} bytes (text {self.text:,}, rodata "
-            f"{self.rodata:,}, data {self.data:,}); RAM {self.ram:,} of {RAM_BYTES:,} bytes "
-            f"(data {self.data:,}, bss {self.bss:,}, stack {self.stack:,})"
-        )
 
 
 @dataclass(frozen=True)
@@ -129,88 +61,14 @@ class Firmware:
     warnings: str
 
     @cached_property
-    def elf(self) -> Elf:
-        """The linked image."""
-        return Elf(self.path)
+    def elf(self) -> Image:
+        """The linked program."""
+        return Image(self.path)
 
-    @cached_property
+    @property
     def memory(self) -> Memory:
         """Bytes by section."""
-        return _memory(self.elf)
-
-
-@cache
-def find_compiler(name: str | None = None) -> Compiler:
-    """Find a compiler for the board.
-
-    Parameters
-    ----------
-    name : {"gcc", "zig"}, optional
-        "gcc" is arm-none-eabi-gcc, the board's own compiler family; "zig" is the clang in the
-        `ziglang` wheel. By default `TINYREPTILE_COMPILER`, else GCC if it is there, else zig.
-
-    Raises
-    ------
-    BuildError
-        If it is not installed.
-    """
-    name = name or os.environ.get("TINYREPTILE_COMPILER") or None
-    finders = {"gcc": _find_gcc, "zig": _find_zig}
-    if name is not None and name not in finders:
-        raise BuildError(f"unknown compiler {name!r}; choose gcc or zig")
-    for finder in finders.values() if name is None else [finders[name]]:
-        if compiler := finder():
-            return compiler
-    missing = "arm-none-eabi-gcc is" if name == "gcc" else "no compiler for the board is"
-    raise BuildError(f"{missing} installed; {_INSTALL}")
-
-
-def _find_gcc() -> Compiler | None:
-    gcc, gxx = shutil.which("arm-none-eabi-gcc"), shutil.which("arm-none-eabi-g++")
-    if not gcc or not gxx:
-        return None
-    version = _output([gcc, "-dumpfullversion"])
-    math = _output([gcc, *_PROCESSOR, "-print-file-name=libm.a"])
-    if not version or not Path(math).is_absolute():  # Debian packs newlib separately
-        return None
-    c = (gcc, *_PROCESSOR)
-    cxx = (gxx, *_PROCESSOR)
-    libraries = ("-lstdc++", "-lsupc++", "-lm", "-lc", "-lgcc")
-    return Compiler("arm-none-eabi-gcc", version, c, cxx, cxx, libraries, ("newlib_stubs.c",))
-
-
-def _find_zig() -> Compiler | None:
-    zig = [sys.executable, "-m", "ziglang"]
-    version = _output([*zig, "version"])
-    home = _output([sys.executable, "-c", "import ziglang; print(ziglang.__path__[0])"])
-    if not version or not home:
-        return None
-    processor = ("-mcpu=cortex_m4+vfp4d16sp", "-mfloat-abi=softfp")
-    headers = Path(home) / "lib" / "libc" / "include"
-    includes = [f"-isystem{headers / part}" for part in ("arm-linux-musl", "generic-musl")]
-    quiet = ("-fno-sanitize=undefined", "-fno-unwind-tables", "-Wno-unused-command-line-argument")
-    bare = ("-target", "thumb-freestanding-eabi", *processor, *quiet)
-    linux = ("-target", "thumb-linux-musleabi", *processor, *quiet)
-    c, cxx = (*zig, "cc", *bare, *includes), (*zig, "c++", *bare, *includes)
-    return Compiler(
-        "zig (clang)",
-        version,
-        c,
-        cxx,
-        (*zig, "cc", *bare, "-g", "-static"),
-        (),
-        ("heap.c", _SMALL_LIBC),
-        (*zig, "cc", *linux, "-g", "-static"),
-    )
-
-
-def _output(command: list[str]) -> str:
-    """Return what a command prints, or nothing if it cannot run."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return self.elf.memory
 
 
 def build(
@@ -301,9 +159,10 @@ class _Build:
         paths = dict(
             zip([*self.sketch.units, *(p.name for p in self.sources)], objects, strict=True)
         )
-        self._link(folder, objects, [p for p in objects if p != paths.get(_SMALL_LIBC)])
+        self._link(folder, objects, [p for p in objects if p != paths.get(SMALL_LIBC)])
         (folder / _WARNINGS).write_text(warnings, encoding="utf-8")
-        _check_fit(self.sketch.name, Elf(folder / _ELF))
+        if reason := too_big(Image(folder / _ELF)):
+            raise BuildError(f"{self.sketch.name} {reason}")
 
     def _compile_unit(self, folder: Path, unit: str) -> tuple[Path, str]:
         target = folder / f"{unit}.o"
@@ -371,50 +230,3 @@ def _link_error(name: str, output: str) -> str:
     where = re.search(r"\(?([^\s(:/\\]+\.(?:ino|cpp|c)(?::\d+))", output)
     place = f" ({where[1]})" if where else ""
     return f"{name} cannot be linked: {missing[1]} is used but not defined{place}"
-
-
-def _memory(elf: Elf) -> Memory:
-    size = {name: section.size for name, section in elf.sections.items()}
-    rodata = size.get(".rodata", 0) + size.get(".ARM.exidx", 0)
-    return Memory(size.get(".text", 0), rodata, size.get(".data", 0), size.get(".bss", 0))
-
-
-def _check_fit(name: str, elf: Elf) -> None:
-    """Raise BuildError if the program is bigger than the chip, with the bytes and the culprit."""
-    memory = _memory(elf)
-    in_flash = (".text", ".rodata", ".data")
-    for kind, used, limit, sections in (
-        ("flash", memory.flash, FLASH_BYTES, in_flash),
-        ("RAM", memory.ram, RAM_BYTES, (".data", ".bss")),
-    ):
-        if used <= limit:
-            continue
-        over = used - limit
-        message = (
-            f"{name} needs {used:,} bytes of {kind}, the board has {limit:,}: {over:,} too many"
-        )
-        if symbol := _biggest(elf, sections):
-            what, size = symbol
-            message += f"; the biggest part is {what} with {size:,} bytes ({size // 4:,} floats)"
-            left = size - over
-            message += (
-                f", at most {left:,} bytes ({left // 4:,} floats) would fit"
-                if left > 0
-                else ", but the rest does not fit without it either"
-            )
-        raise BuildError(message)
-
-
-def _biggest(elf: Elf, sections: tuple[str, ...]) -> tuple[str, int] | None:
-    from tinyreptile_lite.nano.elf import readable
-
-    parts = [elf.sections[name] for name in sections if name in elf.sections]
-    held = [
-        (symbol.size, symbol.name)
-        for symbol in elf.symbols.values()
-        if any(p.address <= symbol.address < p.address + p.size for p in parts)
-    ]
-    if not held or max(held)[0] == 0:
-        return None
-    size, name = max(held)
-    return readable(name), size

@@ -6,13 +6,7 @@ from typing import Any
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.counter import FLASH_SIZE
-from tinyreptile_lite.nano.firmware import (
-    FLASH_START,
-    RAM_BYTES,
-    RAM_START,
-    STACK_BYTES,
-    Firmware,
-)
+from tinyreptile_lite.nano.image import FLASH_START, RAM_BYTES, RAM_START, STACK_BYTES, Image
 from tinyreptile_lite.nano.registers import AT, PERIPHERAL_BASE, PERIPHERAL_BYTES
 
 STACK_PAINT = 0xA5  # what unused stack holds, so that the high-water mark can be seen
@@ -43,7 +37,7 @@ class Machine:
 
     Parameters
     ----------
-    firmware : Firmware
+    image : Image
         What to load into the flash.
     read, write : callable
         Called with the name of a register and its pin, and with the value that is written.
@@ -51,12 +45,12 @@ class Machine:
 
     def __init__(
         self,
-        firmware: Firmware,
+        image: Image,
         read: Callable[[str, int], int],
         write: Callable[[str, int, int], None],
     ) -> None:
         unicorn = _unicorn()
-        self._firmware = firmware
+        self._image = image
         self._error = unicorn.UcError
         self._device_read, self._device_write = read, write
         self._fault: tuple[int, int] | None = None  # address, size
@@ -83,8 +77,9 @@ class Machine:
         uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
         self._fresh = uc.context_save()
         ctypes.memset(self.flash, 0xFF, FLASH_SIZE)
-        for address, data in firmware.elf.segments:
-            ctypes.memmove(ctypes.addressof(self.flash) + address, data, len(data))
+        for address, data in image.segments:
+            memory, offset = self.locate(address, len(data))
+            ctypes.memmove(ctypes.addressof(memory) + offset, data, len(data))
 
     def reset(self) -> None:
         """Clear RAM, paint the stack, and read the first two words of the image.
@@ -160,8 +155,8 @@ class Machine:
     def _raise_fault(self, error: Exception) -> None:
         """Say in one sentence what went wrong, where, and in which function."""
         pc = self._get("PC")
-        elf = self._firmware.elf
-        function = elf.function_at(pc) or elf.function_at(self.link_register & ~1)
+        at = self._image.function_at
+        function = at(pc) or at(self.link_register & ~1)
         where = f" in {function}()" if function else f" near 0x{pc:08X}"
         if self._fault is None:
             text = f"the sketch executed something that is no instruction at 0x{pc:08X}{where}"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tinyreptile_lite.core import cache
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.arduino_cli import is_port, open_port, upload
-from tinyreptile_lite.nano.firmware import BuildError, build, find_compiler
+from tinyreptile_lite.nano.compilers import BuildError, find_compiler
+from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0

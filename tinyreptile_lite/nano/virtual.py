@@ -22,7 +22,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.counter import Block, make_counter
-from tinyreptile_lite.nano.firmware import STACK_BYTES, Firmware, Memory, build
+from tinyreptile_lite.nano.firmware import Firmware, build
+from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
 from tinyreptile_lite.nano.peripherals import Imu, PinChange, Pins, SerialPort, float_bits
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
@@ -98,7 +99,7 @@ class VirtualNano:
         self.imu = Imu(imu, imu_rate, imu_chip, imu_loop)
         self.firmware = sketch if isinstance(sketch, Firmware) else build(sketch, **options)
         self._seed = seed
-        self._machine = Machine(self.firmware, self._read, self._write)
+        self._machine = Machine(self.firmware.elf, self._read, self._write)
         self._counter = make_counter(self._machine.uc, self._machine.flash, self._on_watch, native)
         self._watches: dict[int, list[Callable[[], None]]] = {}
         self._random = random.Random(seed)  # noqa: S311 - a game's dice, not a key
