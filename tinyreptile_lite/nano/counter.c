@@ -3,14 +3,11 @@
 
 typedef struct {
     uint64_t instructions; /* executed, those of the running block included */
-    uint64_t before;       /* executed when the running block began */
     uint64_t limit;        /* stop at the first block that begins with this many or more */
     const uint8_t *flash;
     int (*stop)(void *emulator);
-    void (*on_watch)(uint32_t address);
-    uint32_t *known;        /* per halfword of flash: bytes of the block << 16 | instructions */
-    const uint8_t *watched; /* per halfword of flash */
-    uint32_t *runs;         /* per halfword of flash, or NULL while nobody profiles */
+    uint32_t *known; /* per halfword of flash: bytes of the block << 16 | instructions */
+    uint32_t *runs;  /* per halfword of flash, or NULL while nobody profiles */
     uint32_t *falls;
     uint32_t last;     /* address of the block before */
     uint32_t last_end; /* and of what lies behind it */
@@ -34,8 +31,6 @@ void count_block(void *emulator, uint64_t address, uint32_t size, counter *c) {
     }
     if (c->known[at] >> 16 != size)
         c->known[at] = size << 16 | instructions_in(c->flash + address, size);
-    c->before = c->instructions;
-    if (c->watched[at]) c->on_watch((uint32_t)address);
     c->instructions += c->known[at] & 0xFFFF;
     if (!c->runs) return;
     c->runs[at]++;

@@ -8,13 +8,15 @@ cannot be done.
 """
 
 import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from tinyreptile_lite.core.build import shared_library
+from tinyreptile_lite.core.cache import CannotBuild
 
 _SOURCE = Path(__file__).with_name("counter.c")
 FLASH_SIZE = 1 << 20
@@ -59,29 +61,22 @@ class Counter:
         The emulator that it is attached to.
     flash : ctypes array of FLASH_SIZE bytes
         The memory that it executes from.
-    on_watch : callable
-        Called with the address of a watched block, before it is executed.
 
     Attributes
     ----------
     instructions : int
         Executed so far, those of the block that is running included.
-    before : int
-        Executed when the running block began.
     limit : int
         The emulator stops at the first block that begins with this many or more.
     """
 
-    def __init__(self, uc: Any, flash: Any, on_watch: Callable[[int], None]) -> None:
+    def __init__(self, uc: Any, flash: Any) -> None:
         from unicorn.unicorn_const import UC_HOOK_BLOCK
 
         self.instructions = 0
-        self.before = 0
         self.limit = NEVER
         self._flash = flash
-        self._on_watch = on_watch
         self._known: dict[int, tuple[int, int]] = {}
-        self._watched: set[int] = set()
         self._runs: dict[int, list[int]] = {}
         self._profiling = False
         self._last = (0, 0)
@@ -95,9 +90,6 @@ class Counter:
         if known is None or known[0] != size:
             known = (size, instructions_in(bytes(self._flash[address : address + size])))
             self._known[address] = known
-        self.before = self.instructions
-        if address in self._watched:
-            self._on_watch(address)
         self.instructions += known[1]
         if self._profiling:
             self._note(address, size)
@@ -107,10 +99,6 @@ class Counter:
         if self._last[1] == address:
             self._runs[self._last[0]][1] += 1
         self._last = (address, address + size)
-
-    def watch(self, address: int, on: bool) -> None:
-        """Call `on_watch`, or no longer, when the block at `address` begins."""
-        (self._watched.add if on else self._watched.discard)(address)
 
     def profile(self, on: bool) -> None:
         """Start or stop noting how often each block runs; starting forgets the past."""
@@ -129,13 +117,10 @@ class _State(ctypes.Structure):
 
     _fields_ = (
         ("instructions", ctypes.c_uint64),
-        ("before", ctypes.c_uint64),
         ("limit", ctypes.c_uint64),
         ("flash", ctypes.c_void_p),
         ("stop", ctypes.c_void_p),
-        ("on_watch", ctypes.c_void_p),
         ("known", ctypes.c_void_p),
-        ("watched", ctypes.c_void_p),
         ("runs", ctypes.c_void_p),
         ("falls", ctypes.c_void_p),
         ("last", ctypes.c_uint32),
@@ -146,19 +131,14 @@ class _State(ctypes.Structure):
 class NativeCounter(Counter):
     """The version in C. Same methods and attributes."""
 
-    def __init__(self, uc: Any, flash: Any, on_watch: Callable[[int], None], hook: Any) -> None:
-        halfwords = FLASH_SIZE // 2
-        self._table = np.zeros(halfwords, np.uint32)
-        self._marks = np.zeros(halfwords, np.uint8)
+    def __init__(self, uc: Any, flash: Any, hook: Any) -> None:
+        self._table = np.zeros(FLASH_SIZE // 2, np.uint32)
         self._counts = np.zeros((2, 0), np.uint32)
-        self._callback = ctypes.CFUNCTYPE(None, ctypes.c_uint32)(on_watch)
         self._state = _State(
             limit=NEVER,
             flash=ctypes.addressof(flash),
             stop=ctypes.cast(hook.stop, ctypes.c_void_p),
-            on_watch=ctypes.cast(self._callback, ctypes.c_void_p),
             known=self._table.ctypes.data,
-            watched=self._marks.ctypes.data,
         )
         hook.attach(uc, self._state)
 
@@ -171,24 +151,12 @@ class NativeCounter(Counter):
         self._state.instructions = value
 
     @property
-    def before(self) -> int:  # type: ignore[override]
-        return self._state.before
-
-    @before.setter
-    def before(self, value: int) -> None:
-        self._state.before = value
-
-    @property
     def limit(self) -> int:  # type: ignore[override]
         return self._state.limit
 
     @limit.setter
     def limit(self, value: int) -> None:
         self._state.limit = value
-
-    def watch(self, address: int, on: bool) -> None:
-        """Call `on_watch`, or no longer, when the block at `address` begins."""
-        self._marks[address >> 1] = on
 
     def profile(self, on: bool) -> None:
         """Start or stop noting how often each block runs; starting forgets the past."""
@@ -207,10 +175,10 @@ class NativeCounter(Counter):
         ]
 
 
-def make_counter(uc: Any, flash: Any, on_watch: Callable[[int], None], native: bool) -> Counter:
+def make_counter(uc: Any, flash: Any, native: bool) -> Counter:
     """Attach a counter to an emulator: the one in C if `native` and if it can be built."""
     hook = _native_hook() if native else None
-    return NativeCounter(uc, flash, on_watch, hook) if hook else Counter(uc, flash, on_watch)
+    return NativeCounter(uc, flash, hook) if hook else Counter(uc, flash)
 
 
 class _Hook:
@@ -238,8 +206,6 @@ class _Hook:
 @cache
 def _native_hook() -> _Hook | None:
     """Compile counter.c for this computer, or take it from the cache; None if that fails."""
-    from tinyreptile_lite.core.build import CannotBuild, shared_library  # imports this package
-
     try:
         from unicorn.unicorn_py3.unicorn import uclib
 

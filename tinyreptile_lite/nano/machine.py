@@ -105,16 +105,6 @@ class Machine:
         if self._failure:
             raise self._failure
 
-    @property
-    def link_register(self) -> int:
-        """Where the running function returns to."""
-        return self._get("LR")
-
-    @property
-    def stack_pointer(self) -> int:
-        """Address of the newest word on the stack."""
-        return self._get("SP")
-
     def locate(self, address: int, size: int) -> tuple[Any, int]:
         """Return the memory that holds a range of addresses, and the offset in it."""
         for memory, start in ((self.flash, 0), (self.ram, RAM_START)):
@@ -156,7 +146,7 @@ class Machine:
         """Say in one sentence what went wrong, where, and in which function."""
         pc = self._get("PC")
         at = self._image.function_at
-        function = at(pc) or at(self.link_register & ~1)
+        function = at(pc) or at(self._get("LR") & ~1)
         where = f" in {function}()" if function else f" near 0x{pc:08X}"
         if self._fault is None:
             text = f"the sketch executed something that is no instruction at 0x{pc:08X}{where}"

@@ -5,7 +5,6 @@ They know nothing of the emulator. `VirtualNano` passes them the virtual time in
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -85,24 +84,8 @@ class SerialPort:
         return data
 
 
-@dataclass(frozen=True)
-class PinChange:
-    """The sketch changed a pin: virtual time, instructions executed so far, new level."""
-
-    time_us: int
-    instructions: int
-    pin: int
-    level: int
-
-
 class Pins:
-    """Digital pins, LEDs and analogue inputs.
-
-    Attributes
-    ----------
-    log : list of PinChange
-        Every change of an output since the reset.
-    """
+    """Digital pins, LEDs and analogue inputs."""
 
     def __init__(self) -> None:
         self._driven: dict[int, int] = {}
@@ -113,7 +96,6 @@ class Pins:
         """Let go of all outputs. What the outside drives, for example a button, stays."""
         self.level = [0] * PIN_COUNT
         self.mode = [0] * PIN_COUNT
-        self.log: list[PinChange] = []
 
     def drive(self, pin: int, level: int | None) -> None:
         """Hold a pin at 0 or 1 from outside, or let go of it with None."""
@@ -218,10 +200,6 @@ class Imu:
             return -1
         newest = int((now_us - self._start) * self.rate // 1_000_000)
         return newest if self.loop else min(newest, len(self.recording) - 1)
-
-    def finished(self, now_us: int) -> bool:
-        """Whether the last sample has been played at least once."""
-        return self.index(now_us) >= len(self.recording) - 1
 
     def has_new(self, kind: str, now_us: int) -> bool:
         """Whether there is a sample that the sketch has not read."""

@@ -25,7 +25,7 @@ from tinyreptile_lite.nano.counter import Block, make_counter
 from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
-from tinyreptile_lite.nano.peripherals import Imu, PinChange, Pins, SerialPort, float_bits
+from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort, float_bits
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 CLOCK_HZ = 64_000_000
@@ -100,8 +100,7 @@ class VirtualNano:
         self.firmware = sketch if isinstance(sketch, Firmware) else build(sketch, **options)
         self._seed = seed
         self._machine = Machine(self.firmware.elf, self._read, self._write)
-        self._counter = make_counter(self._machine.uc, self._machine.flash, self._on_watch, native)
-        self._watches: dict[int, list[Callable[[], None]]] = {}
+        self._counter = make_counter(self._machine.uc, self._machine.flash, native)
         self._random = random.Random(seed)  # noqa: S311 - a game's dice, not a key
         self.reset()
 
@@ -110,7 +109,7 @@ class VirtualNano:
     def reset(self) -> None:
         """Press the reset button: memory, clock, counts and serial port start afresh."""
         self._machine.reset()
-        self._counter.instructions = self._counter.before = 0
+        self._counter.instructions = 0
         self.serial.reset()
         self.pins.reset()
         self.imu.reset()
@@ -251,35 +250,6 @@ class VirtualNano:
         """Which of the LEDs "builtin", "red", "green" and "blue" are lit."""
         return self.pins.leds
 
-    def count_calls(self, function: str) -> list[int]:
-        """Count the instructions of each call of a function from now on.
-
-        Parameters
-        ----------
-        function : str
-            Its name in the source. Inlined calls cannot be seen.
-
-        Returns
-        -------
-        list of int
-            Empty now; each call that returns appends its instructions, inner calls included.
-        """
-        counts: list[int] = []
-
-        def entered() -> None:
-            begin, back = self._counter.before, self._machine.link_register & ~1
-            stack = self._machine.stack_pointer
-
-            def returned() -> None:
-                if self._machine.stack_pointer == stack:
-                    counts.append(self._counter.before - begin)
-                    self._unwatch(back, returned)
-
-            self._watch(back, returned)
-
-        self._watch(self.firmware.elf.find(function).address, entered)
-        return counts
-
     def profile(self, on: bool = True) -> None:
         """Start or stop noting how often each block of code runs; starting forgets the past."""
         self._counter.profile(on)
@@ -288,32 +258,12 @@ class VirtualNano:
         """Return the blocks of code executed while profiling."""
         return self._counter.blocks()
 
-    def _watch(self, address: int, action: Callable[[], None]) -> None:
-        self._watches.setdefault(address, []).append(action)
-        self._counter.watch(address, True)
-
-    def _unwatch(self, address: int, action: Callable[[], None]) -> None:
-        self._watches[address].remove(action)
-        self._counter.watch(address, bool(self._watches[address]))
-
-    def _on_watch(self, address: int) -> None:
-        for action in list(self._watches[address]):
-            action()
-
     # ---- Memory ----------------------------------------------------------------------------------
 
     def read_variable(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return a copy of a global or static variable as a one-dimensional array."""
         symbol = self.firmware.elf.find(name)
         return np.frombuffer(self.read_memory(symbol.address, symbol.size), dtype=dtype).copy()
-
-    def write_variable(self, name: str, values: ArrayLike, dtype: DTypeLike = np.float32) -> None:
-        """Overwrite a global or static variable in RAM; `values` must fill it exactly."""
-        symbol = self.firmware.elf.find(name)
-        data = np.ascontiguousarray(values, dtype=dtype).tobytes()
-        if len(data) != symbol.size:
-            raise KitError(f"{name} has {symbol.size:,} bytes, but {len(data):,} were given")
-        self.write_memory(symbol.address, data)
 
     def read_memory(self, address: int, size: int) -> bytes:
         """Return bytes from flash or RAM."""
@@ -379,7 +329,6 @@ class VirtualNano:
             return
         self._polls = 0
         self.pins.level[pin] = level
-        self.pins.log.append(PinChange(self.time_us, self.instructions, pin, level))
 
     def _get_level(self, pin: int) -> int:
         self._poll()
