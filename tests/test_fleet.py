@@ -11,6 +11,7 @@ import pytest
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano
+from tinyreptile_lite.nano.image import FLASH_BYTES
 from tinyreptile_lite.serve.fleet import Fleet, firmware_for, recording
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
@@ -152,16 +153,36 @@ def test_each_board_plays_its_own_wearers_recordings(wrist):
         assert [client.name for client in roster.clients] == [f"virtual:{name}" for name in names]
         updates = [client.visit(phi, Order(0, RATE, 3, 5)) for client in roster.clients]
     for update, wearer in zip(updates, wearers, strict=False):
-        board = BoardClient(LocalLink(LocalBoard(net, Replay(wearer))), net)
+        board = BoardClient(LocalLink(LocalBoard(net, Replay(net, wearer))), net)
         expected = board.visit(phi, Order(0, RATE, 3, 5))
         np.testing.assert_allclose(update.params, expected.params, rtol=1e-3, atol=1e-6)
+
+
+def test_boards_learn_from_training_streams_and_from_nothing_else(wrist):
+    """A window of the tests, cut at its place and not augmented, is on no board."""
+    net, wearers = wrist
+    held_out = {
+        device.name for device in find_family("wrist").split(0, np.random.default_rng(0))[1]
+    }
+    assert held_out and not held_out & {wearer.name for wearer in wearers}
+    played = [recording(net, wearer) for wearer in wearers[:2]]
+    for wearer, samples in zip(wearers, played, strict=False):
+        again = recording(net, wearer)
+        assert all(np.array_equal(*pair) for pair in zip(samples, again, strict=True))
+        assert np.bincount(samples.y).min() > 50  # as many as fit, all exercises
+        task = wearer.task(np.random.default_rng(0))
+        tested = {x.tobytes() for part in (task.support, task.query) for x in part.x}
+        assert not tested & {x.tobytes() for x in samples.x}
+    assert not np.array_equal(played[0].x, played[1].x)
+    memory = firmware_for(net, wearers[0]).memory
+    assert 0.9 < memory.flash / FLASH_BYTES < 1
 
 
 class Replay:
     """Draws windows as source.h does."""
 
-    def __init__(self, wearer):
-        self.name, self.windows = wearer.name, recording(wearer)
+    def __init__(self, net, wearer):
+        self.name, self.windows = wearer.name, recording(net, wearer)
 
     def stream(self, count, rng):
         rows = np.array([next(self.dice) % len(self.windows.y) for _ in range(count)])

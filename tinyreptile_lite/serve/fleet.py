@@ -1,8 +1,8 @@
 """A fleet of virtual boards: emulated machines, several in a process, processes on all cores.
 
 Each board is a Nano 33 BLE of its own (`VirtualNano`) that runs the sketch FederatedClient. The
-server reaches it over a link that carries bytes, like any board. Each plays its own wearer, whose
-recorded windows are in its flash, or with one input a sine wave of its own.
+server reaches it over a link that carries bytes, like any board. Each plays its own wearer: windows
+of the stream that he trains with are in its flash. With one input it has a sine wave of its own.
 
 A worker process gets its orders from its standard input and ends when that is closed, so nothing
 is left over when the server is killed.
@@ -27,8 +27,10 @@ from typing import IO, Self
 import numpy as np
 
 from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.costs import sample_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.firmware import Firmware, build
+from tinyreptile_lite.nano.image import FLASH_BYTES
 from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.nano.virtual import VirtualNano
 from tinyreptile_lite.network import Network
@@ -38,7 +40,7 @@ from tinyreptile_lite.wire.links import USB_FRAME, LinkLost, VirtualLink
 from tinyreptile_lite.wire.local import board_id
 
 SKETCH = CORE.parents[2] / "FederatedClient"
-_RECORDING_SEED = 0  # of the windows chosen for a board's flash
+_PROGRAM_BYTES = 65_536  # of flash kept free for the sketch, which takes about 26,000
 _SIZE = struct.Struct("<I")
 _ORDER = struct.Struct("<BHd")  # what, board, seconds
 _SEND, _RECEIVE, _REOPEN, _RESET = range(4)
@@ -49,34 +51,35 @@ _OK, _TROUBLE = b"\0", b"\1"
 
 
 def firmware_for(net: Network, device: Device) -> Firmware:
-    """Build the sketch FederatedClient for a network, with a device's recordings in its flash.
+    """Build the sketch FederatedClient for a network, with a device's windows in its flash.
 
     Parameters
     ----------
     net : Network
         With one input the sketch computes a sine wave, and nothing is recorded.
     device : Device
-        Its whole task, support and query, is what the board can replay.
+        Its stream is what the board replays, see `recording`.
 
     Raises
     ------
     BuildError
-        If there is no compiler, or the recordings do not fit the flash.
+        If there is no compiler.
     """
     with tempfile.TemporaryDirectory() as scratch:
         sketch = Path(scratch) / SKETCH.name
         shutil.copytree(SKETCH, sketch)
         (sketch / "network.h").write_text(network_header(net, "NAME"), encoding="utf-8")
         if prod(net.input_shape) > 1:
-            header = recording_header(recording(device))
+            header = recording_header(recording(net, device))
             (sketch / "recording.h").write_text(header, encoding="utf-8")
         return build(sketch, libraries=CORE.parents[1])
 
 
-def recording(device: Device) -> Samples:
-    """All labelled windows of a device's task."""
-    task = device.task(np.random.default_rng(_RECORDING_SEED))
-    return Samples(*(np.concatenate(pair) for pair in zip(task.support, task.query, strict=True)))
+def recording(net: Network, device: Device) -> Samples:
+    """Windows of a device's training stream, as many as fit the flash; its name is the seed."""
+    count = (FLASH_BYTES - _PROGRAM_BYTES) // sample_bytes(net)
+    seed = int.from_bytes(board_id(device.name), "little")
+    return device.stream(count, np.random.default_rng(seed))
 
 
 # ---- The server's side ---------------------------------------------------------------------------
