@@ -18,7 +18,7 @@ from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source, State
 from tinyreptile_lite.wire.header import network_header, recording_header
 from tinyreptile_lite.wire.links import VirtualLink
-from tinyreptile_lite.wire.session import BoardClient
+from tinyreptile_lite.wire.session import BoardClient, Transfer
 
 SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"
 SINE = Sine().network()
@@ -92,6 +92,19 @@ def test_a_virtual_board_learns_its_own_sine(firmware):
     np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-5)
     assert update.loss == pytest.approx(float(expected.loss), rel=1e-4)
     assert not nano.leds["builtin"]
+
+
+def test_a_virtual_board_scores_its_weights_before_and_after_it_learns(firmware):
+    client, _ = client_of(firmware)
+    session, phi = client.session, start(SINE)
+    visit = Transfer(0, 0, 7, phi.tobytes())
+    before = session.evaluate(visit, 50, 9)
+    params = session.train(visit, 0.02, 32, 5).params
+    after = session.evaluate(visit, 50, 9)
+    samples = sine_samples(session.board.device, 9, 50)
+    assert before.loss == pytest.approx(float(SINE.loss(phi, *samples)), rel=1e-4)
+    assert after.loss == pytest.approx(float(SINE.loss(params, *samples)), rel=1e-4)
+    assert after.loss < before.loss
 
 
 def test_boards_have_ids_of_their_own(firmware):

@@ -326,6 +326,20 @@ def test_a_repeated_train_does_not_train_again():
     assert raw.board.steps == 8
 
 
+def test_an_evaluation_after_training_scores_the_trained_weights():
+    raw = Raw()
+    raw.push(start())
+    question = frames.Evaluate(77, 5, 50, 1)
+    (before,) = raw.ask(question)
+    raw.ask(TRAIN)
+    (chunk,) = raw.ask(frames.Pull(77, 0, 1))
+    (after,) = raw.ask(question)
+    samples = sine_device().stream(50, np.random.default_rng(5))
+    for score, params in ((before, start()), (after, np.frombuffer(chunk.data, np.float32))):
+        assert score.loss == pytest.approx(float(SMALL.loss(params, *samples)), rel=1e-5)
+    assert raw.ask(question) == [after]  # from memory, as long as the weights are the same
+
+
 def test_late_frames_of_the_same_visit_do_not_touch_trained_weights():
     raw = Raw()
     raw.push(start())

@@ -404,6 +404,7 @@ static void on_train(tr_client *client, const uint8_t *fields)
         enter(client, TR_FAILED, client->error);
     } else {
         client->rate = rate;
+        client->scored = 0; /* what was scored are no longer the weights */
         client->state = TR_TRAINING;
         return; /* answered when it is done */
     }
