@@ -87,7 +87,7 @@ def test_a_virtual_board_learns_its_own_sine(firmware):
     client, nano = client_of(firmware, seed=7)
     phi = start(SINE)
     update = client.visit(phi, Order(0, RATE, 32, 5))
-    samples = sine_samples(client.session.board.device, 5, 32)
+    samples = sine_samples(client.session.board.board_id, 5, 32)
     expected = RATE.learn(SINE, phi, samples, np.random.default_rng(0))
     np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-5)
     assert update.loss == pytest.approx(float(expected.loss), rel=1e-4)
@@ -101,14 +101,14 @@ def test_a_virtual_board_scores_its_weights_before_and_after_it_learns(firmware)
     before = session.evaluate(visit, 50, 9)
     params = session.train(visit, 0.02, 32, 5).params
     after = session.evaluate(visit, 50, 9)
-    samples = sine_samples(session.board.device, 9, 50)
+    samples = sine_samples(session.board.board_id, 9, 50)
     assert before.loss == pytest.approx(float(SINE.loss(phi, *samples)), rel=1e-4)
     assert after.loss == pytest.approx(float(SINE.loss(params, *samples)), rel=1e-4)
     assert after.loss < before.loss
 
 
 def test_boards_have_ids_of_their_own(firmware):
-    ids = {client_of(firmware, seed=seed)[0].session.hello().device for seed in range(4)}
+    ids = {client_of(firmware, seed=seed)[0].session.hello().board_id for seed in range(4)}
     assert len(ids) == 4
 
 

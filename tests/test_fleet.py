@@ -53,7 +53,7 @@ def test_boards_in_processes_learn_what_boards_here_learn(fleet):
             alone = BoardClient(VirtualLink(nano, "alone"), NET).visit(phi, order(1)).params
             np.testing.assert_array_equal(learned[board.name], alone)
     assert len({params.tobytes() for params in learned.values()}) == 3  # three waves
-    assert len({client.session.board.device for client in clients}) == 3
+    assert len({client.session.board.board_id for client in clients}) == 3
 
 
 def test_they_sit_on_all_workers(fleet):

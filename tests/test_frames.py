@@ -22,7 +22,7 @@ DECODERS = [frames.Decoder, NativeDecoder]
 def message_of(vector: dict) -> frames.Message:
     kind = getattr(frames, vector["name"])
     fields = vector["fields"]
-    raw = {"data", "device", "network"}
+    raw = {"data", "board_id", "network"}
     return kind(**{k: bytes.fromhex(v) if k in raw else v for k, v in fields.items()})
 
 

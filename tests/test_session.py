@@ -295,7 +295,7 @@ class Raw:
         return self.ask(frames.Push(round_index, attempt, nonce, crc), chunk)
 
 
-TRAIN = frames.Train(nonce=77, rate=0.02, samples=8, seed=1, source=1)
+TRAIN = frames.Train(nonce=77, rate=0.02, sample_count=8, seed=1, source=1)
 
 
 def test_the_states_of_a_visit():
@@ -383,7 +383,7 @@ def test_a_board_refuses_weights_that_are_not_sound(value):
 
 @pytest.mark.parametrize(
     ("change", "error"),
-    [({"rate": np.nan}, 6), ({"samples": 0}, 34), ({"source": 0}, 33), ({"source": 200}, 33)],
+    [({"rate": np.nan}, 6), ({"sample_count": 0}, 34), ({"source": 0}, 33), ({"source": 200}, 33)],
 )
 def test_a_train_that_cannot_be_is_refused(change, error):
     raw = Raw()
@@ -457,7 +457,7 @@ class Scripted:
 
 def welcome(hello, **changes):
     fields = {
-        "session": hello.session, "device": bytes(8), "network": network_id(SMALL),
+        "session": hello.session, "board_id": bytes(8), "network": network_id(SMALL),
         "weights": SMALL.size, "chunk_floats": 256, "window": 8, "sources": 2,
     }  # fmt: skip
     return frames.encode(frames.Welcome(**(fields | changes)))

@@ -35,15 +35,15 @@ static tr_client client;
 
 void setup() {
   pinMode(LED_BUILTIN, OUTPUT);
-  readId(about.device);
-  about.sources = sourceSetup(about.device);
+  readId(about.board_id);
+  about.sources = sourceSetup(about.board_id);
   tr_status status =
       tr_init(&model, &network, weights, NETWORK_WEIGHTS, workspace, NETWORK_WORKSPACE);
   if (status == TR_OK) {
     status = tr_client_init(&client, &model, &about, &io, received, sizeof received, transmitted,
                             sizeof transmitted, x, target);
   }
-  if (status != TR_OK || !transportBegin(about.device)) blinkForEver();
+  if (status != TR_OK || !transportBegin(about.board_id)) blinkForEver();
 }
 
 void loop() {

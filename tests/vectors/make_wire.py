@@ -21,14 +21,14 @@ MESSAGES = [
     frames.Chunk(tag=0, index=2047, data=bytes(range(1, 189))),
     frames.Chunk(tag=255, index=1, data=b"\xff" * 1024),
     frames.Chunk(tag=1, index=256, data=bytes(1024)),
-    frames.Train(nonce=0xA1B2C3D4, rate=0.5, samples=32, seed=2**32 - 1, source=1),
+    frames.Train(nonce=0xA1B2C3D4, rate=0.5, sample_count=32, seed=2**32 - 1, source=1),
     frames.Pull(nonce=0xA1B2C3D4, first=0, mask=0b11111),
-    frames.Evaluate(nonce=0xA1B2C3D4, seed=5, samples=65535, source=0),
+    frames.Evaluate(nonce=0xA1B2C3D4, seed=5, sample_count=65535, source=0),
     frames.Status(),
     frames.Abort(nonce=1),
     frames.Welcome(
         session=0x01020304,
-        device=b"\0\1\2\3\4\5\6\7",
+        board_id=b"\0\1\2\3\4\5\6\7",
         network=b"\xff" * 8,
         weights=1153,
         chunk_floats=47,
@@ -36,7 +36,7 @@ MESSAGES = [
         sources=2,
     ),
     frames.Report(state=4, error=0, nonce=0xA1B2C3D4, count=32, detail=0xCAFE, loss=0.25),
-    frames.Score(nonce=0xA1B2C3D4, seed=5, samples=50, correct=49, loss=0.125),
+    frames.Score(nonce=0xA1B2C3D4, seed=5, sample_count=50, correct=49, loss=0.125),
 ]
 
 

@@ -115,7 +115,7 @@ def _boards(ports: list[str], net: Network, reasons: list[str]) -> Iterator[Boar
                 board = Session(link, net, PATIENCE).hello()
                 data = board.sources & 1 << Source.DATA  # the same order, the same samples
                 source = Source.DATA if data else Source.SENSOR
-                yield BoardClient(link, net, source, name=f"board-{board.device.hex()}")
+                yield BoardClient(link, net, source, name=f"board-{board.board_id.hex()}")
         except KitError as error:
             reasons.append(str(error))
 

@@ -80,15 +80,15 @@ class Seat:
         Without a success in between.
     next_try : int
         The round in which it is tried again.
-    device : bytes
-        The id of the board that sits there, if it is a board.
+    board_id : bytes
+        Of the board that sits there, if it is a board.
     """
 
     client: Client
     reason: str = ""
     failures: int = 0
     next_try: int = 0
-    device: bytes = b""
+    board_id: bytes = b""
 
     @property
     def name(self) -> str:
@@ -291,14 +291,14 @@ class Server(Federation):
         if not isinstance(client, BoardClient) or client.session.board is None:
             return
         with self._ids:
-            device = client.session.board.device
+            board_id = client.session.board.board_id
             for seat in self.seats:
-                if seat.device == device and seat.client is not client and not seat.reason:
+                if seat.board_id == board_id and seat.client is not client and not seat.reason:
                     raise SameId(
-                        f"{client.name} and {seat.name} have one id, {device.hex()}; "
+                        f"{client.name} and {seat.name} have one id, {board_id.hex()}; "
                         "name each board once, and give each board an id of its own"
                     )
-            self.seats[place].device = device
+            self.seats[place].board_id = board_id
 
     def visit_all(
         self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
@@ -396,7 +396,7 @@ class Server(Federation):
     def _skip(self, seat: Seat, error: Exception) -> None:
         """Note why a board does not take part, and when to try it again."""
         news = seat.reason != str(error)
-        seat.reason, seat.device = str(error), b""
+        seat.reason, seat.board_id = str(error), b""
         seat.failures += 1
         seat.next_try = self.round + min(2**seat.failures, _LONGEST_PAUSE)
         if isinstance(seat.client, BoardClient):

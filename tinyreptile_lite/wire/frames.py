@@ -122,7 +122,7 @@ class Train:
     LAYOUT: ClassVar[str] = "<IfHIB"
     nonce: int
     rate: float
-    samples: int
+    sample_count: int
     seed: int
     source: int
 
@@ -146,7 +146,7 @@ class Evaluate:
     LAYOUT: ClassVar[str] = "<IIHB"
     nonce: int
     seed: int
-    samples: int
+    sample_count: int
     source: int
 
 
@@ -174,7 +174,7 @@ class Welcome:
     KIND: ClassVar[int] = 9
     LAYOUT: ClassVar[str] = "<I8s8sIHBB"
     session: int
-    device: bytes
+    board_id: bytes  # 8 bytes that no other board has
     network: bytes  # first 8 bytes of the network's fingerprint
     weights: int
     chunk_floats: int
@@ -208,7 +208,7 @@ class Score:
     LAYOUT: ClassVar[str] = "<IIHHf"
     nonce: int
     seed: int
-    samples: int
+    sample_count: int
     correct: int
     loss: float
 

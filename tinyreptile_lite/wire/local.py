@@ -39,7 +39,7 @@ class _About(ctypes.Structure):
     """tr_client_about of tr_wire.h."""
 
     _fields_ = (
-        ("device", ctypes.c_uint8 * 8),
+        ("board_id", ctypes.c_uint8 * 8),
         ("network", ctypes.c_uint8 * 8),
         ("sources", ctypes.c_uint8),
         ("window", ctypes.c_uint8),
@@ -52,7 +52,7 @@ def network_id(net: Network) -> bytes:
 
 
 def board_id(name: str) -> bytes:
-    """Make up a device id, 8 bytes, from a name."""
+    """Make up a board id, 8 bytes, from a name."""
     return hashlib.sha256(name.encode()).digest()[:8]
 
 

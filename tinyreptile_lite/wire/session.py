@@ -499,8 +499,8 @@ def _knows(report: frames.Report, visit: Transfer) -> bool:
 
 
 def _answers(score: frames.Score, request: frames.Evaluate) -> bool:
-    wanted = (request.nonce, request.seed, request.samples)
-    return (score.nonce, score.seed, score.samples) == wanted
+    wanted = (request.nonce, request.seed, request.sample_count)
+    return (score.nonce, score.seed, score.sample_count) == wanted
 
 
 def _missing(report: frames.Report, chunks: int) -> list[int]:

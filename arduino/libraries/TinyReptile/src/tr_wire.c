@@ -206,7 +206,7 @@ static void send_welcome(tr_client *client)
     const tr_client_about *about = client->about;
     uint8_t *to = begin_answer(client, TR_WIRE_WELCOME, 28);
     to = put32(to, client->session);
-    memcpy(to, about->device, 8);
+    memcpy(to, about->board_id, 8);
     memcpy(to + 8, about->network, 8);
     to = put32(to + 16, client->model->weight_count);
     to = put16(to, client->chunk_floats);

@@ -90,10 +90,10 @@ enum { TR_WIRE_ERR_CRC = 32, TR_WIRE_ERR_SOURCE, TR_WIRE_ERR_SAMPLES, TR_WIRE_ER
 
 /* What the board says of itself. */
 typedef struct {
-    uint8_t device[8];  /* its id: no two boards have the same */
-    uint8_t network[8]; /* first bytes of the network's fingerprint */
-    uint8_t sources;    /* bit 1 << tr_source for each that it has */
-    uint8_t window;     /* chunks it can take without having confirmed one */
+    uint8_t board_id[8]; /* no two boards have the same */
+    uint8_t network[8];  /* first bytes of the network's fingerprint */
+    uint8_t sources;     /* bit 1 << tr_source for each that it has */
+    uint8_t window;      /* chunks it can take without having confirmed one */
 } tr_client_about;
 
 /* What the board can do; every function gets `context`. */
