@@ -12,12 +12,12 @@ from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano, build
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source, State
 from tinyreptile_lite.wire.header import network_header, recording_header
-from tinyreptile_lite.wire.links import VirtualLink
 from tinyreptile_lite.wire.session import BoardClient, Transfer
 
 SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"

@@ -12,14 +12,14 @@ from tinyreptile_lite.clients import Order
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano
 from tinyreptile_lite.nano.image import FLASH_BYTES
-from tinyreptile_lite.serve.fleet import Fleet, firmware_for, recording
+from tinyreptile_lite.serve.fleet import Fleet, VirtualLink, firmware_for, recording
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import fed_avg
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.wire.frames import Source
-from tinyreptile_lite.wire.links import LinkLost, LocalLink, VirtualLink
+from tinyreptile_lite.wire.links import LinkLost, LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
 from tinyreptile_lite.wire.session import BoardClient
 

@@ -27,7 +27,7 @@ def by_the_page(devices, seed):
 @pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.parametrize(("runs", "tolerance"), [(as_it_is, 1e-6), (native, 1e-5)])
 def test_the_page_gives_the_librarys_phi(seed, runs, tolerance):
-    """C adds up in another order; 1,600 steps make a difference of the last bit some bits larger."""
+    """C adds up in another order; 1,600 steps make such a difference some bits larger."""
     family = Sine()
     devices, net = family.devices(20, np.random.default_rng(100 + seed)), family.network()
     clients = InTurn([SimulatedClient(net, device, runs) for device in devices])

@@ -36,7 +36,7 @@ from tinyreptile_lite.nano.virtual import VirtualNano
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples
 from tinyreptile_lite.wire.header import network_header, recording_header
-from tinyreptile_lite.wire.links import USB_FRAME, LinkLost, VirtualLink
+from tinyreptile_lite.wire.links import USB_FRAME, LinkLost
 from tinyreptile_lite.wire.local import board_id
 
 SKETCH = CORE.parents[2] / "FederatedClient"
@@ -290,6 +290,47 @@ class FleetLink:
 
 
 # ---- The worker ----------------------------------------------------------------------------------
+
+
+class VirtualLink:
+    """The serial port of a virtual board, in virtual time.
+
+    Parameters
+    ----------
+    board : VirtualNano
+    name : str
+    frame_bytes : int
+    """
+
+    def __init__(self, board: VirtualNano, name: str, frame_bytes: int = USB_FRAME) -> None:
+        self.name, self.frame_bytes, self.timeout = name, frame_bytes, 0.25
+        self.board = board
+
+    def send(self, data: bytes) -> None:
+        """Put bytes into the board's serial port."""
+        self.board.serial.write(data)
+
+    def receive(self, seconds: float) -> bytes:
+        """Let the board run until it sends something, at most so long in virtual time."""
+        serial = self.board.serial
+        data = serial.read()
+        if not data and seconds > 0:
+            before = len(serial.sent)
+            try:
+                self.board.run_until(lambda _: len(serial.sent) > before, seconds * 1000)
+            except BoardFault:
+                raise
+            except KitError:  # nothing came in time
+                return b""
+            data = serial.read()
+        return data
+
+    def reopen(self) -> None:
+        """Forget what was on its way to the server."""
+        self.board.serial.read()
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ import time
 from typing import Any, Protocol
 
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano.machine import BoardFault
-from tinyreptile_lite.nano.virtual import VirtualNano
 from tinyreptile_lite.wire.local import LocalBoard
 
 USB_FRAME = 1039  # longest frame on USB: a chunk of 256 floats
@@ -139,47 +137,6 @@ class TimedLink(LocalLink):
             return frame
         self.now += seconds
         return b""
-
-
-class VirtualLink:
-    """The serial port of a virtual board, in virtual time.
-
-    Parameters
-    ----------
-    board : VirtualNano
-    name : str
-    frame_bytes : int
-    """
-
-    def __init__(self, board: VirtualNano, name: str, frame_bytes: int = USB_FRAME) -> None:
-        self.name, self.frame_bytes, self.timeout = name, frame_bytes, 0.25
-        self.board = board
-
-    def send(self, data: bytes) -> None:
-        """Put bytes into the board's serial port."""
-        self.board.serial.write(data)
-
-    def receive(self, seconds: float) -> bytes:
-        """Let the board run until it sends something, at most so long in virtual time."""
-        serial = self.board.serial
-        data = serial.read()
-        if not data and seconds > 0:
-            before = len(serial.sent)
-            try:
-                self.board.run_until(lambda _: len(serial.sent) > before, seconds * 1000)
-            except BoardFault:
-                raise
-            except KitError:  # nothing came in time
-                return b""
-            data = serial.read()
-        return data
-
-    def reopen(self) -> None:
-        """Forget what was on its way to the server."""
-        self.board.serial.read()
-
-    def close(self) -> None:
-        """Nothing to close."""
 
 
 class SerialLink:
