@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_frames import NativeDecoder, library, native_wrap
 from vectors import make_wire
 
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.local import NativeDecoder, load_library, native_wrap
 
 VECTORS = json.loads(make_wire.TARGET.read_text(encoding="utf-8"))
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
@@ -81,7 +81,7 @@ def test_c_stuffs_the_same_bytes(payload):
 
 @given(st.binary(max_size=100), st.integers(0, 2**32 - 1))
 def test_c_crc_is_zlibs(data, start):
-    assert load_library().tr_crc32(start, data, len(data)) == zlib.crc32(data, start)
+    assert library().tr_crc32(start, data, len(data)) == zlib.crc32(data, start)
 
 
 streams = st.lists(

@@ -156,8 +156,3 @@ EXPORT uint32_t host_board_steps(const host_board *board)
 {
     return board->model.steps;
 }
-
-EXPORT uint8_t host_board_state(const host_board *board)
-{
-    return board->client.state;
-}
