@@ -5,6 +5,8 @@ import threading
 import time
 import tty
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.sine import SineDevice
 from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.ble import BleLink
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import LinkLost, LocalLink, SerialLink, TimedLink
 from tinyreptile_lite.wire.local import LocalBoard
@@ -216,6 +219,7 @@ def test_silence_on_a_serial_port_ends():
     master, slave = os.openpty()
     tty.setraw(slave)
     link = SerialLink(os.ttyname(slave))
+    link.reopen()
     assert link.receive(0.01) == b""
     os.write(master, b"\1\2\0")
     assert link.receive(5.0)
@@ -228,6 +232,7 @@ def test_an_unplugged_serial_port_is_a_lost_link():
     master, slave = os.openpty()
     tty.setraw(slave)
     link = SerialLink(os.ttyname(slave), patience=0.0)
+    link.reopen()
     os.close(slave)
     os.close(master)
     with pytest.raises(LinkLost, match="gone"):
@@ -241,7 +246,7 @@ def test_an_unplugged_serial_port_is_a_lost_link():
 
 def test_a_port_that_does_not_exist_is_named(refuses):
     with refuses("/dev/ttyACM99", "list_ports", error=LinkLost):
-        SerialLink("/dev/ttyACM99")
+        SerialLink("/dev/ttyACM99").reopen()
 
 
 @pytest.mark.parametrize(
@@ -262,8 +267,60 @@ def test_each_trouble_with_a_port_has_its_remedy(reason, remedy):
 
 
 def test_no_bluetooth_is_one_sentence(refuses, monkeypatch):
-    from tinyreptile_lite.wire.ble import BleLink
-
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent")
     with refuses("Bluetooth"):
-        BleLink("TinyReptile-0000", patience=0.1)
+        BleLink("TinyReptile-0000", patience=0.1).reopen()
+
+
+class Peripheral:
+    """What `bleak` makes of a board in reach, as far as it takes to be connected or not."""
+
+    def __init__(self, connected):
+        self.connected = connected
+
+    async def disconnect(self):
+        self.connected.discard(self)
+
+
+def test_one_board_is_connected_at_a_time(monkeypatch):
+    connected = set()
+
+    async def connect(link):
+        link._client = Peripheral(connected)
+        connected.add(link._client)
+
+    monkeypatch.setattr(BleLink, "_connect", connect)
+    links = [BleLink(f"TinyReptile-{number}") for number in range(3)]
+
+    def use(link):
+        for _ in range(20):
+            with link.turn(), link.turn():  # a visit says hello
+                if link._client not in connected:
+                    link.reopen()
+                assert connected == {link._client}
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(use, links))
+    links[0].reopen()
+    links[0].close()
+    assert links[0]._client is None
+
+
+def test_a_session_has_its_turn_for_a_whole_visit():
+    turns = []
+
+    @contextmanager
+    def turn():
+        turns.append("begins")
+        yield
+        turns.append("ends")
+
+    class Watched(LocalLink):
+        def send(self, data):
+            assert turns.count("begins") > turns.count("ends")
+            super().send(data)
+
+    client = BoardClient(Watched(local_board()), NET, turn=turn)
+    client.visit(PHI, ORDER)
+    client.session.status()
+    assert turns.count("begins") == turns.count("ends")

@@ -22,13 +22,13 @@ from tinyreptile_lite.serve import roster
 from tinyreptile_lite.serve.command import find_boards
 from tinyreptile_lite.serve.journal import Journal, read_journal
 from tinyreptile_lite.serve.live import Live
-from tinyreptile_lite.serve.roster import LateLink, RadioSession, Roster, seated_devices
+from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server, Watch
 from tinyreptile_lite.strategies import fed_avg, reptile, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
-from tinyreptile_lite.wire.links import LinkLost, LocalLink
+from tinyreptile_lite.wire.links import LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
 from tinyreptile_lite.wire.session import BoardClient
 
@@ -236,21 +236,17 @@ def tmp_path_of(folder: Path, name: str) -> Path:
     return folder / name
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are Unix")
 def test_a_board_that_is_late_takes_part_from_then_on(tmp_path):
-    there = []
-
-    def open_link():
-        if not there:
-            raise LinkLost("there is no board on /dev/late; plug it in")
-        return plug(1)
-
-    late = LateLink("/dev/late", open_link, 1039, 0.01)
-    server = serve(tmp_path, [seat(plug(0)), seat(late)], rounds=40)
-    for number in range(40):
-        if number == 10:
-            there.append(True)
-        server.step()
-    server.close()
+    with ports("local:1") as (name,):
+        late = SerialLink(str(tmp_path / "late"))
+        server = serve(tmp_path, [seat(plug(1)), seat(late)], rounds=40)
+        for number in range(40):
+            if number == 10:
+                Path(late.name).symlink_to(name)
+            server.step()
+        server.close()
+        late.close()
     by_board = [clients[0] for clients in server.history.visited]
     assert 1 not in by_board[:10]
     assert 1 in by_board[20:]
@@ -432,7 +428,7 @@ def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
     assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
 
 
-# ---- Found boards, the live view, Bluetooth ------------------------------------------------------
+# ---- Found boards, the live view ----------------------------------------------------------------
 
 
 def test_a_run_with_found_boards_keeps_them(tmp_path, monkeypatch, capsys):
@@ -479,24 +475,6 @@ def test_on_a_terminal_the_table_stays_in_place(tmp_path):
     assert b"\x1b[3A\x1b[J" in shown  # two boards and a line of sums
     assert b"round 12 of 12" in shown
     assert b"away" in shown
-
-
-def test_over_bluetooth_one_board_is_connected_at_a_time():
-    connected = set()
-
-    class Air(LocalLink):
-        def send(self, data):
-            connected.add(self)
-            assert connected == {self}
-            super().send(data)
-
-        def close(self):
-            connected.discard(self)
-
-    clients = [seat(Air(LocalBoard(NET, device))) for device in DEVICES[:3]]
-    for client in clients:
-        client.session = RadioSession(client.session.link, NET)
-    Federation(NET, fed_avg(0.02, 4, 3), clients, 3, np.random.default_rng(0)).run()
 
 
 def test_an_older_wire_version_is_one_sentence(tmp_path, refuses):

@@ -12,11 +12,9 @@ The devices of the task family (its sine waves, its wearers) are dealt out in or
 boards play the same one. Virtual boards with the sine network make up a wave of their own.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,17 +24,16 @@ from tinyreptile_lite.clients import Client, SimulatedClient
 from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import POPULATION_SEED
-from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.nano.arduino_cli import is_port
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import Fleet
 from tinyreptile_lite.tasks.base import Device, Family
-from tinyreptile_lite.wire.ble import BLE_FRAME, SERVICE, BleLink
+from tinyreptile_lite.wire.ble import SERVICE, BleLink
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
-from tinyreptile_lite.wire.frames import Source, Welcome
-from tinyreptile_lite.wire.links import USB_FRAME, Link, LinkLost, LocalLink, SerialLink
+from tinyreptile_lite.wire.frames import Source
+from tinyreptile_lite.wire.links import Link, LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient, Session, Transfer
+from tinyreptile_lite.wire.session import BoardClient
 
 COUNTED = ("numpy", "native", "local", "virtual")
 _SCAN_SECONDS = 6.0
@@ -118,13 +115,10 @@ class Roster:
         if kind in COUNTED:
             getattr(self, f"_add_{kind}")(_count(name, rest))
         elif kind == "ble" and rest:
-            link = LateLink(name, lambda: BleLink(rest), BLE_FRAME, BleLink.timeout)
-            client = self._board(link, self.source)
-            client.session = RadioSession(client.session.link, self.net, self.patience)
+            radio = BleLink(rest)
+            self._board(radio, self.source, name=name, turn=radio.turn)
         elif is_port(name):
-            open_port = partial(SerialLink, name, patience=_REOPEN_SECONDS)
-            link = LateLink(name, open_port, USB_FRAME, SerialLink.timeout)
-            self._board(link, self.source)
+            self._board(SerialLink(name, patience=_REOPEN_SECONDS), self.source)
         else:
             raise KitError(
                 f"unknown board {name!r}; name for example virtual:8, numpy:4, native:4, local:4, "
@@ -151,14 +145,12 @@ class Roster:
         for link in fleet.links:
             self._board(link)
 
-    def _board(self, link: Link, source: Source = Source.DATA) -> BoardClient:
+    def _board(self, link: Link, source: Source = Source.DATA, **options: Any) -> None:
         if self.faults is not None:
             link = FaultyLink(link, self.faults, seed=len(self.links))
         self.links.append(link)
         self._opened.callback(link.close)
-        client = BoardClient(link, self.net, source, self.patience)
-        self.clients.append(client)
-        return client
+        self.clients.append(BoardClient(link, self.net, source, self.patience, **options))
 
 
 def _count(name: str, text: str) -> int:
@@ -196,89 +188,6 @@ class _Named:
 
     def task(self, rng: np.random.Generator) -> Any:
         return self.device.task(rng)
-
-
-# ---- Clients -------------------------------------------------------------------------------------
-
-
-class RadioSession(Session):
-    """A session over Bluetooth. One board is connected at a time: more are reported unstable."""
-
-    _turn = threading.RLock()
-    _connected: "RadioSession | None" = None
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Wait for the turn, and disconnect the board that had it before."""
-        with self._turn:
-            before = RadioSession._connected
-            if before is not None and before is not self:
-                before.link.close()
-            RadioSession._connected = self
-            yield
-
-    def hello(self) -> Welcome:
-        """As `Session.hello`, in its turn."""
-        with self._alone():
-            return super().hello()
-
-    def train(
-        self, visit: Transfer, rate: float, samples: int, seed: int, source: Source = Source.DATA
-    ) -> Learned:
-        """As `Session.train`, in its turn."""
-        with self._alone():
-            return super().train(visit, rate, samples, seed, source)
-
-
-class LateLink:
-    """A link that is opened when it is needed, so that a board may come later, or come back.
-
-    Parameters
-    ----------
-    name : str
-    open_link : callable
-        Opens the link, or raises `LinkLost`.
-    frame_bytes : int
-    timeout : float
-        Seconds.
-    """
-
-    def __init__(
-        self, name: str, open_link: Callable[[], Link], frame_bytes: int, timeout: float
-    ) -> None:
-        self.name, self.frame_bytes, self.timeout = name, frame_bytes, timeout
-        self._open_link = open_link
-        self._link: Link | None = None
-
-    def _opened(self) -> Link:
-        if self._link is None:
-            raise LinkLost(f"{self.name} is not connected; plug it in or switch it on")
-        return self._link
-
-    def send(self, data: bytes) -> None:
-        """Send. Raises `LinkLost`."""
-        self._opened().send(data)
-
-    def receive(self, seconds: float) -> bytes:
-        """Receive. Raises `LinkLost`."""
-        return self._opened().receive(seconds)
-
-    def reopen(self) -> None:
-        """Open the link if it is closed, else open it again. Raises `LinkLost`."""
-        try:
-            if self._link is None:
-                self._link = self._open_link()
-            else:
-                self._link.reopen()
-        except LinkLost:
-            self.close()  # so that the next try fails at once if nothing is there
-            raise
-
-    def close(self) -> None:
-        """Close the link; it can be opened again."""
-        if self._link is not None:
-            self._link.close()
-        self._link = None
 
 
 # ---- What is there -------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from functools import cache
 from typing import Any
 
 from tinyreptile_lite.errors import KitError
@@ -22,43 +23,44 @@ _CALL_SECONDS = 30.0
 
 
 class BleLink:
-    """A board that advertises itself by Bluetooth.
+    """A board that advertises itself by Bluetooth; `reopen` looks for it and connects.
 
     Parameters
     ----------
     board : str
         Its local name, for example "TinyReptile-3F2A", or its address.
     patience : float
-        Seconds to look for it, at first and after a loss.
+        Seconds to look for it.
 
     Raises
     ------
     KitError
-        If bleak is not installed, or this computer has no Bluetooth that can be used.
-    LinkLost
-        If the board is not in reach.
+        If bleak is not installed.
     """
 
     frame_bytes = BLE_FRAME
     timeout = 1.0
+    _radio = threading.RLock()
+    _connected: "BleLink | None" = None
 
     def __init__(self, board: str, patience: float = 20.0) -> None:
         self.name, self._patience = board, patience
         self._bleak = _import_bleak()
         self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._client: Any = None
-        # bleak is asynchronous: its loop runs in a thread of its own.
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        try:
-            self._call(self._connect())
-        except KitError:
-            self.close()
-            raise
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the radio for a while: wait for it, and disconnect the board that had it before."""
+        with BleLink._radio:
+            before, BleLink._connected = BleLink._connected, self
+            if before not in (None, self):
+                before.close()
+            yield
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something in the loop's thread and wait for it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        future = asyncio.run_coroutine_threadsafe(work, _loop())
         try:
             future.result(_CALL_SECONDS + self._patience)
         except KitError:
@@ -116,22 +118,34 @@ class BleLink:
             return b""
 
     def reopen(self) -> None:
-        """Look for the board again and connect."""
-        self._disconnect()
+        """Look for the board and connect.
+
+        Raises
+        ------
+        KitError
+            If this computer has no Bluetooth that can be used.
+        LinkLost
+            If the board is not in reach.
+        """
+        self.close()
         while not self._received.empty():
             self._received.get()
         self._call(self._connect())
 
     def close(self) -> None:
         """Disconnect, so that another computer may connect."""
-        self._disconnect()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def _disconnect(self) -> None:
         if self._client is not None:
             with contextlib.suppress(LinkLost):
                 self._call(self._client.disconnect())
         self._client = None
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """bleak is asynchronous: all links share a loop in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 def _import_bleak() -> Any:

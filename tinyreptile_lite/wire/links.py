@@ -1,19 +1,21 @@
 """Links: how bytes reach a board and come back. All have the same few methods.
 
 A link may lose, repeat or damage bytes; the wire format lives with that. It raises `LinkLost` when
-it is gone altogether, and `reopen` tries to get it back. Bluetooth is in `ble`, faults on purpose
-are in `faults`.
+it is gone altogether or not open yet, and `reopen` tries to get it (back). So a board may come
+later than its link is made. Bluetooth is in `ble`, faults on purpose are in `faults`.
 """
 
 import heapq
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.wire.local import LocalBoard
 
 USB_FRAME = 1039  # longest frame on USB: a chunk of 256 floats
 BITS_PER_BYTE = 10  # on a serial line: start bit, 8 bits, stop bit
+Result = TypeVar("Result")
 
 
 class LinkLost(KitError):
@@ -44,10 +46,10 @@ class Link(Protocol):
         """Return what has come, waiting at most so long; b"" if nothing came. Raises `LinkLost`."""
 
     def reopen(self) -> None:
-        """Get a lost link back; bytes on their way are lost. Raises `LinkLost` if it stays away."""
+        """Open the link, or open it again; bytes on their way are lost. Raises `LinkLost`."""
 
     def close(self) -> None:
-        """Give the link up."""
+        """Give the link up for now; `reopen` gets it back."""
 
 
 class LocalLink:
@@ -140,7 +142,7 @@ class TimedLink(LocalLink):
 
 
 class SerialLink:
-    """A board on a USB or serial port.
+    """A board on a USB or serial port, which `reopen` opens.
 
     Parameters
     ----------
@@ -149,14 +151,7 @@ class SerialLink:
     baud : int
         Means nothing on USB.
     patience : float
-        Seconds that `reopen` waits for a board that was unplugged or reset.
-
-    Raises
-    ------
-    KitError
-        If pyserial is not installed.
-    LinkLost
-        If there is no such port, or it may not be opened.
+        Seconds that `reopen` waits for a board that was there and was unplugged or reset.
     """
 
     frame_bytes = USB_FRAME
@@ -165,64 +160,69 @@ class SerialLink:
     def __init__(self, port: str, baud: int = 115_200, patience: float = 10.0) -> None:
         self.name, self._baud, self._patience = port, baud, patience
         self._port: Any = None
-        self._open()
+        self._wait = 0.0  # seconds: a board that was never there is not waited for
 
-    def _open(self) -> None:
+    def reopen(self) -> None:
+        """Open the port.
+
+        Raises
+        ------
+        KitError
+            If pyserial is not installed.
+        LinkLost
+            If there is no such port, or it may not be opened.
+        """
+        self._drop()
+        end = time.monotonic() + self._wait
+        while True:
+            try:
+                self._port, self._wait = self._open(), self._patience
+                return
+            except LinkLost:
+                if time.monotonic() >= end:
+                    self._wait = 0.0
+                    raise
+                time.sleep(0.2)
+
+    def _open(self) -> Any:
         try:
             import serial
         except ImportError:
             raise KitError("pyserial is not installed; pip install pyserial") from None
         try:
-            self._port = serial.Serial(self.name, self._baud, timeout=0, write_timeout=5)
+            return serial.Serial(self.name, self._baud, timeout=0, write_timeout=5)
         except (OSError, ValueError) as error:
             raise LinkLost(_port_trouble(self.name, error)) from None
 
     def send(self, data: bytes) -> None:
         """Write to the port."""
-        self._guarded("write", data)
+        self._guarded(lambda port: port.write(data))
 
     def receive(self, seconds: float) -> bytes:
         """Return what is there, or wait for the first byte."""
-        self._port_or_lost().timeout = seconds
-        first: bytes = self._guarded("read", 1)
-        return first + self._guarded("read", self._waiting()) if first else b""
 
-    def _waiting(self) -> int:
-        try:
-            return int(self._port_or_lost().in_waiting)
-        except OSError as error:
-            raise self._lost(error) from None
+        def read(port: Any) -> bytes:
+            port.timeout = seconds
+            first: bytes = port.read(1)
+            return first + port.read(port.in_waiting) if first else b""
 
-    def _guarded(self, method: str, argument: Any) -> Any:
-        try:
-            return getattr(self._port_or_lost(), method)(argument)
-        except OSError as error:  # serial.SerialException is one
-            raise self._lost(error) from None
+        return self._guarded(read)
 
-    def _port_or_lost(self) -> Any:
+    def _guarded(self, use: Callable[[Any], Result]) -> Result:
         if self._port is None:
-            raise LinkLost(f"{self.name} is closed; plug the board in again")
-        return self._port
-
-    def _lost(self, error: Exception) -> LinkLost:
-        self.close()
-        return LinkLost(f"{self.name} is gone ({error}); plug the board in again")
-
-    def reopen(self) -> None:
-        """Open the port again, waiting for it to come back."""
-        self.close()
-        end = time.monotonic() + self._patience
-        while True:
-            try:
-                self._open()
-                return
-            except LinkLost:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.2)
+            raise LinkLost(f"{self.name} is not open; plug the board in")
+        try:
+            return use(self._port)
+        except OSError as error:  # serial.SerialException is one
+            self._drop()
+            raise LinkLost(f"{self.name} is gone ({error}); plug the board in again") from None
 
     def close(self) -> None:
         """Close the port."""
+        self._drop()
+        self._wait = 0.0
+
+    def _drop(self) -> None:
         if self._port is not None:
             self._port.close()
         self._port = None

@@ -10,6 +10,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ _WRONG_CRC_LIMIT = 3
 _SLOW = 4  # times the patience: one sample of a sensor may take seconds
 _NOISE_BYTES, _NOISE_TIMEOUTS = 16_384, 8  # without a good frame: no board
 Result = TypeVar("Result")
+Turn = Callable[[], AbstractContextManager[None]]
 
 
 class BoardError(KitError):
@@ -107,6 +109,8 @@ class Session:
         What the board must hold.
     patience : int
         Silences in a row, or reconnects without a result, after which the board is given up.
+    turn : callable, optional
+        Makes a context in which the link may be used: see `BleLink.turn`.
 
     Attributes
     ----------
@@ -115,8 +119,10 @@ class Session:
     traffic : Traffic
     """
 
-    def __init__(self, link: Link, net: Network, patience: int = 30) -> None:
-        self.link, self.net, self.patience = link, net, patience
+    def __init__(
+        self, link: Link, net: Network, patience: int = 30, turn: Turn = nullcontext
+    ) -> None:
+        self.link, self.net, self.patience, self._turn = link, net, patience, turn
         self.board: frames.Welcome | None = None
         self.traffic = Traffic()
         self._session = _new_session()
@@ -137,6 +143,10 @@ class Session:
         WrongBoard
             If it holds another network or speaks another version of the wire format.
         """
+        with self._turn():
+            return self._greet()
+
+    def _greet(self) -> frames.Welcome:
         for _ in range(self.patience + 1):
             try:
                 welcome = self._ask_hello()
@@ -431,6 +441,10 @@ class Session:
 
     def _steadily(self, action: Callable[[], Result]) -> Result:
         """Repeat an action over lost links and resets; it goes on where the board is."""
+        with self._turn():
+            return self._persistently(action)
+
+    def _persistently(self, action: Callable[[], Result]) -> Result:
         for _ in range(self.patience + 1):
             try:
                 return action()
@@ -442,7 +456,7 @@ class Session:
         raise BoardSilent(f"{self.link.name} is lost again and again; check its cable or battery")
 
     def _reopen(self) -> None:
-        self.traffic.reconnects += 1
+        self.traffic.reconnects += self.board is not None  # else it was not open yet
         self._decoder = frames.Decoder()
         self._inbox.clear()
         try:
@@ -533,6 +547,8 @@ class BoardClient:
         See `Session`.
     name : str, optional
         By default the link's.
+    turn : callable, optional
+        See `Session`.
 
     Attributes
     ----------
@@ -551,8 +567,9 @@ class BoardClient:
         source: Source = Source.DATA,
         patience: int = 30,
         name: str | None = None,
+        turn: Turn = nullcontext,
     ) -> None:
-        self.session = Session(link, net, patience)
+        self.session = Session(link, net, patience, turn)
         self.source = source
         self._name = name or link.name
         self._last = (-1, 0, b"")  # round, attempt, what was ordered
