@@ -621,6 +621,64 @@ def test_a_source_that_the_board_does_not_have(refuses):
         client.visit(start(), Order(0, RATE, 8, 1))
 
 
+class Broken:
+    """A student's device, not finished yet."""
+
+    name = "my device"
+
+    def __init__(self, stream):
+        self.stream = stream
+
+
+def sample(count, rng, **changes):
+    x = rng.normal(size=(count, 1)).astype(np.float32)
+    return Samples(**({"x": x, "y": x} | changes))
+
+
+def raises(count, rng):
+    return {}["accelerometer"]
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        (raises, ["stream(8, rng) raised KeyError('accelerometer')"]),
+        (lambda count: None, ["TypeError", "positional argument"]),
+        (lambda count, rng: None, ["NoneType"]),
+        (lambda count, rng: sample(count, rng)[0], ["Samples", "9"]),
+        (lambda count, rng: sample(count - 1, rng), ["7 samples; return 8"]),
+        (lambda count, rng: sample(count, rng, x=np.zeros((count, 2))), ["(8, 2)", "(N, 1)"]),
+        (lambda count, rng: sample(count, rng, y=np.zeros(count)), ["(8,)", "(8, 1)"]),
+        (lambda count, rng: sample(count, rng, x=np.full((count, 1), "one")), ["'one'"]),
+        (lambda count, rng: sample(count, rng, x=np.full((count, 1), np.nan)), ["input", "NaN"]),
+        (lambda count, rng: sample(count, rng, y=np.full((count, 1), np.inf)), ["targets", "inf"]),
+    ],
+)
+def test_an_error_of_the_device_is_the_devices_own(stream, words, refuses):
+    client, board = client_of(device=Broken(stream))
+    with refuses("my device", *words):
+        client.visit(start(), Order(0, RATE, 8, 1))
+    board.device.stream = sample  # the student mends it, and the same order works
+    client.visit(start(), Order(0, RATE, 8, 1))
+
+
+def test_the_devices_exception_is_chained():
+    with pytest.raises(KitError) as caught:
+        client_of(device=Broken(raises))[0].visit(start(), Order(0, RATE, 8, 1))
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [([0, 1, 2, 4], ["label 4", "0 to 3"]), ([0, -1, 1, 2], ["label -1"]), ([0.5] * 4, ["float"])],
+)
+def test_labels_of_a_device_that_do_not_fit(labels, words, refuses):
+    x = np.zeros((4, 16, 3), np.float32)
+    device = Broken(lambda count, rng: Samples(x, np.array(labels)))
+    with refuses("my device", *words):
+        client_of(Gestures.net, device)[0].visit(start(Gestures.net), Order(0, RATE, 4, 1))
+
+
 def test_divergence_on_the_board_is_divergence(refuses):
     client, _ = client_of()
     with refuses("inner rate", error=DivergenceError):

@@ -22,6 +22,7 @@ from tinyreptile_lite.wire.frames import Source
 
 WINDOW = 32
 USB_FLOATS = 256  # 1 KB of weights in one chunk
+_NO_TASKS = np.empty(0)  # samples have no task axis
 _HARNESS = Path(__file__).parent / "host_board.c"
 
 _Draw = ctypes.CFUNCTYPE(
@@ -85,6 +86,7 @@ class LocalBoard:
         self._library = load_library()
         self._network = c_network(net)
         self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
+        self._trouble: KitError | None = None  # of the device, on its way past the C code
         self._board: int | None = None
         self.reset()
 
@@ -104,10 +106,21 @@ class LocalBoard:
             raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
 
     def feed(self, data: bytes) -> bytes:
-        """Send bytes to the board and return what it answers."""
+        """Send bytes to the board and return what it answers.
+
+        Raises
+        ------
+        KitError
+            If the device's ``stream`` fails or returns what the network cannot learn from; it is
+            chained to what ``stream`` raised. The board is reset.
+        """
         size = self._library.host_board_feed(self._board, data, len(data))
         out = ctypes.create_string_buffer(size)
         self._library.host_board_take(self._board, out)
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            self.reset()
+            raise trouble
         return out.raw
 
     @property
@@ -128,15 +141,31 @@ class LocalBoard:
     def _draw_samples(self, source: int, seed: int, count: int, x: Any, y: Any, label: Any) -> int:
         """Fill the arrays of the C side; called by it when a training begins."""
         try:
-            samples: Samples = self.device.stream(count, np.random.default_rng(seed))
-            _fill(x, samples.x, np.float32)
-            if self.net.loss_function.name == "mse":
-                _fill(y, samples.y, np.float32)
-            else:
-                _fill(label, samples.y, np.int32)
-        except Exception:  # must not travel through C: the board reports a missing source
+            samples = self._stream(seed, count)
+        except KitError as error:  # must not travel through C: `feed` raises it
+            self._trouble = error
             return 0
+        _fill(x, samples.x, np.float32)
+        if self.net.loss_function.name == "mse":
+            _fill(y, samples.y, np.float32)
+        else:
+            _fill(label, samples.y, np.int32)
         return 1
+
+    def _stream(self, seed: int, count: int) -> Samples:
+        """Draw samples from the device; raises `KitError` if they are not what was asked for."""
+        call = f"{self.device.name}: stream({count}, rng)"
+        try:
+            drawn = self.device.stream(count, np.random.default_rng(seed))
+        except Exception as error:
+            raise KitError(" ".join(f"{call} raised {error!r}".split())) from error
+        try:
+            samples = Samples(*self.net.check_samples(_NO_TASKS, *Samples(*drawn)))
+        except (TypeError, ValueError) as error:  # a KitError is one
+            raise KitError(f"{call} returned what does not fit: {error}") from error
+        if len(samples.x) != count:
+            raise KitError(f"{call} returned {len(samples.x)} samples; return {count}")
+        return samples
 
 
 def _fill(pointer: Any, values: np.ndarray, dtype: Any) -> None:
