@@ -17,6 +17,7 @@ from tinyreptile_lite.costs import device_ram, round_bytes
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.lifetime import end_with_parent
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family, Task
@@ -158,7 +159,8 @@ def _run_all(trials: list[Trial], jobs: int, progress: bool) -> list[Array]:
             # Each process has a core of its own; more threads inside it would only get in the way.
             os.environ.setdefault("OMP_NUM_THREADS", "1")
             spawn = multiprocessing.get_context("spawn")
-            run = stack.enter_context(ProcessPoolExecutor(jobs, mp_context=spawn)).map
+            pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent)
+            run = stack.enter_context(pool).map
         results = []
         for result in run(Trial.run, trials):
             results.append(result)
