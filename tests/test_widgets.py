@@ -9,7 +9,6 @@ from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.lab import widgets
 from tinyreptile_lite.learners import OnlineSGD
-from tinyreptile_lite.strategies import ANNEALED, CONSTANT, Schedule, interpolate
 from tinyreptile_lite.tasks.sine import Sine
 
 PNG = b"\x89PNG"
@@ -36,36 +35,6 @@ def test_adaptation_curve_refuses_to_go_on_without_finite_weights(sine, rng):
     net, _, tasks = sine
     with pytest.raises(DivergenceError):
         widgets.adaptation_curve(net, net.init(rng), tasks, rate=10.0, samples=32)
-
-
-def test_runs_side_by_side_are_the_same_as_alone(sine):
-    net, devices, _ = sine
-    outers = [ANNEALED, CONSTANT, Schedule(0.3, 0.1)]
-    common = net, OnlineSGD(0.02), 8, 5, 3
-
-    def train(outers):
-        net, learner, samples, rounds, seed = common
-        groups = [devices] * len(outers)
-        *_, phis = widgets.train_side_by_side(net, groups, outers, learner, samples, rounds, seed)
-        return phis
-
-    together = train(outers)
-    alone = [train([outer])[0] for outer in outers]
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    assert not np.allclose(together[0], together[1])
-
-
-def test_a_run_is_tiny_reptile(sine):
-    net, devices, _ = sine
-    runs = widgets.train_side_by_side(net, [devices], [ANNEALED], OnlineSGD(0.02), 8, 2, 3)
-    start, first, _ = (phis[0] for phis in runs)
-    rng = np.random.default_rng(3)
-    phi = net.init(rng)
-    np.testing.assert_array_equal(start, phi)
-    position, visit = rng.integers(len(devices)), int(rng.integers(2**32))
-    samples = devices[position].stream(8, np.random.default_rng(visit))
-    phi_hat = OnlineSGD(0.02).learn(net, phi, samples, rng).params
-    np.testing.assert_allclose(first, interpolate(phi, phi_hat, 1.0), atol=1e-6)
 
 
 def test_outer_rate_runs_cover_every_setting():

@@ -4,8 +4,9 @@ The functions return numbers and know nothing of widgets; the widgets only draw 
 slider chooses between are trained together when its widget is made, so moving it answers at once.
 """
 
+import itertools
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from html import escape
 from io import BytesIO
@@ -17,13 +18,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from tinyreptile_lite.clients import simulate
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import adapt, evaluate
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.lab.plots import BLACK, GREY, ORANGE, VERMILION, plot_sine_adaptation
-from tinyreptile_lite.learners import Learner, OnlineSGD
+from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
-from tinyreptile_lite.strategies import Schedule, interpolate
-from tinyreptile_lite.tasks.base import Device, Samples, Task
+from tinyreptile_lite.strategies import ANNEALED, Schedule, Strategy
+from tinyreptile_lite.tasks.base import Device, Task
 from tinyreptile_lite.tasks.sine import X_LIMIT, Sine, SineDevice
 
 Array = np.ndarray
@@ -137,19 +141,15 @@ def outer_rate_runs(
     family, rng = Sine(), np.random.default_rng(seed)
     net, group = family.network(), family.devices(1000, rng)
     tasks = [device.task(rng) for device in family.devices(100, rng)]
-    settings = [(rate, annealed) for annealed in (False, True) for rate in OUTER_RATES]
-    outers = [Schedule(rate, 0.0 if annealed else rate) for rate, annealed in settings]
-    done, errors = [], []
-    for done_rounds, phis in enumerate(
-        train_side_by_side(net, [group] * len(outers), outers, LEARNER, SAMPLES, rounds, seed)
-    ):
-        if done_rounds % every == 0:
-            done.append(done_rounds)
-            errors.append([_error_after(net, phi, tasks, 8) for phi in phis])
-    return {
-        setting: OuterRun(np.array(done), error)
-        for setting, error in zip(settings, np.array(errors).T, strict=True)
-    }
+    runs = {}
+    for rate, annealed in itertools.product(OUTER_RATES, (False, True)):
+        run = _federation(net, group, Schedule(rate, 0.0 if annealed else rate), rounds, seed)
+        run.run(probe=lambda phi: _error_after(net, phi, tasks, 8), probe_every=every)
+        history = run.history
+        runs[rate, annealed] = OuterRun(
+            np.array(history.probe_round), np.array(history.probe_value)
+        )
+    return runs
 
 
 def outer_rate_widget() -> "Explorer":
@@ -207,11 +207,10 @@ def difference_runs(rounds: int = 400, seed: int = 0) -> dict[float, Difference]
         From the phase limit in radians to the `Difference`.
     """
     net = Sine().network()
-    groups = [_group(limit, 1000, seed) for limit in PHASE_LIMITS]
-    outers = [Schedule(1.0, 0.0)] * len(groups)
-    *_, phis = train_side_by_side(net, groups, outers, LEARNER, SAMPLES, rounds, seed)
     result = {}
-    for limit, group, phi in zip(PHASE_LIMITS, groups, phis, strict=True):
+    for limit in PHASE_LIMITS:
+        group = _group(limit, 1000, seed)
+        phi = _federation(net, group, ANNEALED, rounds, seed).run()
         rng = np.random.default_rng(seed)
         tasks = [device.task(rng) for device in _group(limit, 100, seed + 1)]
         scores = evaluate(net, phi, tasks, LEARNER, (0, 8, 32), rng).mean(axis=0)
@@ -270,49 +269,12 @@ def _in_pi(radians: Any) -> Any:
 # Shared by the functions
 
 
-def train_side_by_side(
-    net: Network,
-    groups: Sequence[Sequence[Device]],
-    outers: Sequence[Schedule],
-    learner: Learner,
-    samples: int,
-    rounds: int,
-    seed: int,
-) -> Iterator[Array]:
-    """Train several runs at once along the task axis, one device a round in each.
-
-    All start from the same parameters. In each round they visit the device at the same position
-    of their groups with the same seed, so they differ by ``groups`` and ``outers`` alone.
-
-    Parameters
-    ----------
-    net : Network
-    groups : sequence of sequence of Device
-        One group for each run, all of the same length.
-    outers : sequence of Schedule
-        One for each run.
-    learner : Learner
-    samples : int
-        Samples a visit.
-    rounds, seed : int
-
-    Yields
-    ------
-    ndarray of float32, shape (T, P)
-        The parameters of all runs: first the initial ones, then those after each round.
-    """
-    rng = np.random.default_rng(seed)
-    phis = np.repeat(net.init(rng)[None], len(outers), axis=0)
-    yield phis
-    for round_index in range(rounds):
-        position, visit = int(rng.integers(len(groups[0]))), int(rng.integers(2**32))
-        visited = [group[position] for group in groups]
-        streams = [device.stream(samples, np.random.default_rng(visit)) for device in visited]
-        stacked = Samples(*(np.stack(part) for part in zip(*streams, strict=True)))
-        learned = learner.learn(net, phis, stacked, rng).params
-        rates = [outer.rate(round_index, rounds) for outer in outers]
-        phis = np.stack([interpolate(*row) for row in zip(phis, learned, rates, strict=True)])
-        yield phis
+def _federation(
+    net: Network, devices: Sequence[Device], outer: Schedule, rounds: int, seed: int
+) -> Federation:
+    """TinyReptile on these devices; with one seed, runs differ by devices and outer rate alone."""
+    strategy = Strategy("tinyreptile", native(LEARNER, strict=False), SAMPLES, outer=outer)
+    return Federation(net, strategy, simulate(net, devices), rounds, np.random.default_rng(seed))
 
 
 def _error_after(net: Network, phi: Array, tasks: Sequence[Task], samples: int) -> float:
