@@ -248,8 +248,3 @@ class Scale(Layer):
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, y: Array, dy: Array
     ) -> Array:
         return self.factor * dy
-
-
-LAYERS: dict[str, type[Layer]] = {
-    kind.__name__: kind for kind in (Dense, Conv1D, GlobalAveragePool, Tanh, ReLU, Scale)
-}

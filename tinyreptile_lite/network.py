@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError, unknown_name
-from tinyreptile_lite.layers import LAYERS, Layer, Shape
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.layers import Layer, Shape
 from tinyreptile_lite.losses import find_loss
 
 Array = np.ndarray
@@ -229,24 +229,12 @@ class Network:
     # Identity
 
     def config(self) -> dict[str, Any]:
-        """Describe the network in plain JSON types; `from_config` builds it again."""
+        """Describe the network in plain JSON types."""
         return {
             "input_shape": [int(size) for size in self.input_shape],
             "layers": [{"kind": type(layer).__name__} | _plain(layer) for layer in self.layers],
             "loss": self.loss_function.name,
         }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Network":
-        """Build a network from what `config` returned; unknown layers raise `KitError`."""
-        layers = []
-        for entry in config["layers"]:
-            sizes = dict(entry)
-            kind = sizes.pop("kind")
-            if kind not in LAYERS:
-                raise unknown_name("layer", kind, LAYERS)
-            layers.append(LAYERS[kind](**sizes))
-        return cls(layers, config["loss"], tuple(config["input_shape"]))
 
     def fingerprint(self) -> str:
         """SHA-256 of the configuration, in hexadecimal: equal networks, equal fingerprints."""
