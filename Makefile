@@ -6,13 +6,14 @@ READY := $(VENV)/ready
 # The kit's matrices are small: more threads only get in each other's way.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help lab test lint fuzz demo bench student clean
+.PHONY: help lab test lint fuzz demo bench figures student clean
 
 help:
 	@echo "make lab    set everything up and open the course in JupyterLab"
 	@echo "make test   set everything up and pass all tests"
 	@echo "make demo   the whole story in the terminal, in two minutes"
 	@echo "make bench  speed on this machine (installs PyTorch first)"
+	@echo "make figures  every figure of the documents again, an hour or two; goes on if interrupted"
 	@echo "make fuzz   ten million damaged frames into both wire decoders"
 	@echo "make student  the students' copies of the notebooks, without solutions"
 	@echo "make clean  delete what was built"
@@ -47,6 +48,10 @@ demo: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/tinyreptile bench host
+
+figures: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/tinyreptile figures
 
 student: $(READY)
 	$(BIN)/python -m tinyreptile_lite.lab.exercises notebooks build/student

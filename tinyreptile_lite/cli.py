@@ -24,7 +24,9 @@ from tinyreptile_lite.experiment import (
     population,
     summary,
 )
+from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.flower.command import add_flower_parser
+from tinyreptile_lite.lab.tables import table
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.recipes import find_recipe, recipes
@@ -74,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add_flower_parser(commands)
     _add_demo(commands)
     _add_bench(commands)
+    add_figures_parser(commands)
     return parser
 
 
@@ -216,7 +219,8 @@ def _export(options: argparse.Namespace) -> None:
     _check_network(options.phi, phi, state, net)
     identity = state["identity"]
     data, strategy = identity["data"], identity["strategy"]["name"]
-    origin = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
+    trained = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
+    origin = f"tinyreptile export {options.family}, from {trained}"
     files = export(net, phi, options.out, options.name, origin)
     result = {"header": str(files.header), "source": str(files.source), "weights": net.size}
     _report(options, result, "wrote {header} and {source}: {weights:,} weights".format(**result))
@@ -290,22 +294,6 @@ def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     save(figure, path)
 
 
-def table(rows: Sequence[dict[str, Any]], metric: str) -> str:
-    """Lay rows of scores out as text: one line a strategy, one column a number of samples."""
-    counts = list(rows[0]["adapted_samples"])
-    lines = [
-        f"{metric} after adapting to so many samples: mean +- 95 % interval; "
-        "the worst device after the last one"
-    ]
-    lines.append(f"{'':16}" + "".join(f"{count:>15}" for count in counts) + f"{'worst':>8}")
-    for row in rows:
-        scores = row["adapted_samples"]
-        cells = [f"{'{mean:.3f} +-{ci95:.3f}'.format(**scores[count]):>15}" for count in counts]
-        worst = f"{scores[counts[-1]]['worst']:8.3f}"
-        lines.append(f"{row['strategy']:16}" + "".join(cells) + worst)
-    return "\n".join(lines)
-
-
 # demo and bench
 
 
@@ -333,10 +321,16 @@ def _bench(options: argparse.Namespace) -> None:
 
     rows = find_bench(options.what)()
     lines = [
-        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} +-{row['spread']:.2g}"
+        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} {_spread(row)}"
         for row in rows
     ]
     _report(options, {"rows": rows}, "\n".join(lines))
+
+
+def _spread(row: dict[str, Any]) -> str:
+    if "quartiles" in row:
+        return "quartiles {:.4g} and {:.4g}".format(*row["quartiles"])
+    return f"+-{row['spread']:.2g}"
 
 
 def _report(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:

@@ -5,9 +5,9 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -88,6 +88,48 @@ class Trial:
         return scores.reshape(len(people.test), self.draws, -1).mean(axis=1)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Recipes side by side: each is trained with each seed, on each fold."""
+
+    family: str
+    recipes: tuple[Recipe, ...]
+    seeds: tuple[int, ...]
+    draws: int = 1
+
+    def in_c(self) -> "Comparison":
+        """Return the same comparison with the learners in the C core that have a twin there."""
+        twins = [recipe.with_learners(partial(native, strict=False)) for recipe in self.recipes]
+        return replace(self, recipes=tuple(twins))
+
+    def trials(self) -> list[Trial]:
+        """List all training runs."""
+        return [
+            Trial(self.family, recipe, seed, fold, self.draws)
+            for recipe in self.recipes
+            for seed in self.seeds
+            for fold in range(find_family(self.family).folds)
+        ]
+
+    def rows(self, results: Sequence[Array]) -> list[dict[str, Any]]:
+        """Sum up what the trials gave: one row a recipe, as `compare` returns them."""
+        family = find_family(self.family)
+        shape = len(self.recipes), len(self.seeds), -1, len(family.counts)
+        scores = np.array(results).reshape(shape)
+        return [
+            {
+                "strategy": recipe.name,
+                "adapted_samples": {
+                    str(count): summary(scores[i, :, :, c], family.metric)
+                    for c, count in enumerate(family.counts)
+                },
+                "seeds": list(self.seeds),
+            }
+            | costs_row(family, recipe)
+            for i, recipe in enumerate(self.recipes)
+        ]
+
+
 def compare(
     family_name: str,
     strategies: Sequence[str],
@@ -123,46 +165,38 @@ def compare(
     list of dict
         One row a strategy: name, scores by number of adapted samples, and costs.
     """
-    family = find_family(family_name)
     recipes = [find_recipe(family_name, name).with_rounds(rounds) for name in strategies]
+    comparison = Comparison(family_name, tuple(recipes), tuple(seeds), draws)
     if c_core:
-        recipes = [recipe.with_learners(partial(native, strict=False)) for recipe in recipes]
-    trials = [
-        Trial(family_name, recipe, seed, fold, draws)
-        for recipe in recipes
-        for seed in seeds
-        for fold in range(family.folds)
-    ]
-    scores = np.array(_run_all(trials, jobs, progress))
-    scores = scores.reshape(len(recipes), len(seeds), -1, len(family.counts))
-    return [
-        {
-            "strategy": recipe.name,
-            "adapted_samples": {
-                str(count): summary(scores[i, :, :, c], family.metric)
-                for c, count in enumerate(family.counts)
-            },
-            "seeds": list(seeds),
-        }
-        | costs_row(family, recipe)
-        for i, recipe in enumerate(recipes)
-    ]
+        comparison = comparison.in_c()
+    return comparison.rows(run_all(Trial.run, comparison.trials(), jobs, progress))
 
 
-def _run_all(trials: list[Trial], jobs: int, progress: bool) -> list[Array]:
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def run_all(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int = 1,
+    progress: bool = False,
+    title: str = "training runs",
+) -> list[Result]:
+    """Do the work on each item, in so many processes, and return the results in order."""
     from tqdm.auto import tqdm  # imported late: in Jupyter it loads the widgets
 
-    bar = tqdm(total=len(trials), desc="training runs", disable=not progress)
+    bar = tqdm(total=len(items), desc=title, disable=not progress)
     with bar, contextlib.ExitStack() as stack:
-        run: Callable[..., Iterator[Array]] = map
-        if jobs > 1:
+        run: Callable[..., Iterator[Result]] = map
+        if jobs > 1 and len(items) > 1:
             # Each process has a core of its own; more threads inside it would only get in the way.
             os.environ.setdefault("OMP_NUM_THREADS", "1")
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent)
             run = stack.enter_context(pool).map
         results = []
-        for result in run(Trial.run, trials):
+        for result in run(work, items):
             results.append(result)
             bar.update()
     return results

@@ -5,11 +5,9 @@ drifts treats them alike.
 """
 
 from collections.abc import Callable
-from typing import Any
 
+from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.errors import unknown_name
-
-Rows = list[dict[str, Any]]
 
 
 def find_bench(name: str) -> Callable[[], Rows]:

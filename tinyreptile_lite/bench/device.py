@@ -1,6 +1,6 @@
-"""What learning costs on the virtual Nano 33 BLE, and the native learner's speed on this machine.
+"""What learning costs on the virtual Nano 33 BLE.
 
-Instructions are counted on the emulated Cortex-M4. Cycles are modelled (`boards.cycles`), not
+Instructions are counted on the emulated Cortex-M4. Cycles are modelled (`nano.cycles`), not
 measured on a board. RAM is weights, workspace, the model's few fields and the high-water mark of
 the stack; flash is what learning adds to an empty sketch, without the weights' start values. All
 is built with Arduino's flags.
@@ -16,17 +16,16 @@ weights, and its ratio stays just below 2 whatever the code: with no stack at al
 """
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench import equal
-from tinyreptile_lite.bench.timing import interleaved, row
+from tinyreptile_lite.bench import equal, host
+from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.build import CORE
 from tinyreptile_lite.core.export import export
-from tinyreptile_lite.core.native import NativeOnlineSGD, load
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Dense, ReLU
 from tinyreptile_lite.learners import MinibatchSGD
@@ -35,15 +34,11 @@ from tinyreptile_lite.nano.compilers import find_compiler
 from tinyreptile_lite.nano.cycles import Executed, model
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks import find_family
-from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.tasks.wrist import Wrist
 
 LIBRARIES = CORE.parents[1]
 FLOAT_BYTES = 4
-VISIT = 32  # samples in one call of the native learner
-VISITS = 800  # take about as long as PyTorch takes for one
-REPEATS = 30
 
 _EMPTY = "#include <stdlib.h>\nvoid setup() { abort(); }\nvoid loop() {}\n"
 _SKETCH = """
@@ -175,27 +170,33 @@ def _reptile(family: str) -> tuple[int, MinibatchSGD]:
     return equal.strategy(family).sample_count, equal.SETTINGS[family]
 
 
-def rows(compiler: str | None = None) -> list[dict[str, Any]]:
-    """Measure all names.
-
-    Parameters
-    ----------
-    compiler : {"gcc", "zig"}, optional
-        As in `boards.build`.
+def rows() -> Rows:
+    """Measure all names: those of the board, then the native learner's speed if PyTorch is there.
 
     Returns
     -------
     list of dict
         As `bench host` gives them, with the board's "compiler" or this machine's in each row.
     """
-    found: list[dict[str, Any]] = []
-    for name, case in cases().items():
-        found += _device_rows(name, case, compiler)
+    found = board_rows()
+    try:
+        return found + host.native_rows() + _score_rows()
+    except KitError as error:
+        warnings.warn(f"no native_vs_torch: {error}", stacklevel=2)
+        return found + _score_rows()
+
+
+def board_rows(compiler: str | None = None) -> Rows:
+    """Measure what is counted on the virtual board; ``compiler`` is as in `nano.build`."""
     named = str(find_compiler(compiler))
-    return [entry | {"compiler": named} for entry in found] + _native_rows() + _score_rows()
+    return [
+        entry | {"compiler": named}
+        for name, case in cases().items()
+        for entry in _device_rows(name, case, compiler)
+    ]
 
 
-def _device_rows(name: str, case: Case, compiler: str | None) -> list[dict[str, Any]]:
+def _device_rows(name: str, case: Case, compiler: str | None) -> Rows:
     online = measure(case, False, compiler)
     reptile = measure(case, True, compiler)
     per_step = 1 / case.samples
@@ -276,34 +277,7 @@ def _empty(compiler: str | None) -> int:
         return build(sketch, compiler=compiler, libraries=LIBRARIES).memory.flash
 
 
-def _native_rows() -> list[dict[str, Any]]:
-    """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
-    from tinyreptile_lite.bench.host import RATE, network, one_thread, torch_loop
-    from tinyreptile_lite.core.build import find_compiler as host_compiler
-
-    load()
-    one_thread()
-    rng = np.random.default_rng(0)
-    net = network()
-    params = net.init(rng)
-    x = rng.uniform(-2, 2, (VISIT, 1)).astype(np.float32)
-    samples = Samples(x, np.sin(x))
-    learner = NativeOnlineSGD(RATE)
-
-    def native() -> None:
-        for _ in range(VISITS):
-            learner.learn(net, params, samples, rng)
-
-    times = interleaved(native, torch_loop(params, samples), repeats=REPEATS)
-    native_time, torch_time = times[:, 0] / VISITS, times[:, 1]
-    found = [
-        row("native_vs_torch", torch_time / native_time, "ratio"),
-        row("native_steps", VISIT / native_time, "steps/s"),
-    ]
-    return [entry | {"compiler": host_compiler()[0]} for entry in found]
-
-
-def _score_rows() -> list[dict[str, Any]]:
+def _score_rows() -> Rows:
     """Stored scores of TinyReptile and Reptile, after all samples of a new device."""
     return [
         {
@@ -311,7 +285,7 @@ def _score_rows() -> list[dict[str, Any]]:
             "value": score["mean"],
             "unit": f"{find_family(family).metric}, stored",
             "spread": score["ci95"],
-            "compiler": "this computer's, see equal.py",
+            "compiler": "this computer's",
         }
         for family in equal.SETTINGS
         for strategy, score in equal.scores(family).items()

@@ -27,17 +27,17 @@ RESET_RATE = 0.03  # per frame sent: more than 200 in all rounds
 ALL_FAULTS = Faults(drop=0.10, flip=0.01, duplicate=0.01, reorder=0.02, delay=0.02, cut=0.002)
 
 
-def rows() -> list[dict[str, Any]]:
+def rows(rounds: int = ROUNDS) -> list[dict[str, Any]]:
     """Run the rounds cleanly, with the three faults of the target, and with all six."""
-    clean, _ = run(Faults())
-    found = _reset_rows(clean)
+    clean, _ = run(Faults(), rounds)
+    found = _reset_rows(clean, rounds)
     for prefix, faults in (("links", FAULTS), ("links_all_faults", ALL_FAULTS)):
-        phi, steps = run(faults)
+        phi, steps = run(faults, rounds)
         visits, rest = divmod(steps, SAMPLES)
         values = {
-            "rounds": (ROUNDS, "rounds"),
-            "lost": (max(0, ROUNDS - visits), "rounds"),
-            "doubled": (max(0, visits - ROUNDS) + (rest > 0), "rounds"),
+            "rounds": (rounds, "rounds"),
+            "lost": (max(0, rounds - visits), "rounds"),
+            "doubled": (max(0, visits - rounds) + (rest > 0), "rounds"),
             "phi_equal": (int(np.array_equal(phi, clean)), "1 or 0"),
         }
         found += [
@@ -47,14 +47,14 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def _reset_rows(clean: np.ndarray) -> list[dict[str, Any]]:
+def _reset_rows(clean: np.ndarray, rounds: int) -> list[dict[str, Any]]:
     links: list[ResettingLink] = []
 
     def plug(board: LocalBoard, seed: int) -> ResettingLink:
         links.append(ResettingLink(board, seed))
         return links[-1]
 
-    phi, _ = run(Faults(), plug=plug)
+    phi, _ = run(Faults(), rounds, plug)
     values = {
         "resets": (sum(link.resets for link in links), "resets"),
         "phi_equal": (int(np.array_equal(phi, clean)), "1 or 0"),

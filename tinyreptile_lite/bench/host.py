@@ -1,11 +1,13 @@
-"""Speed of the NumPy library on this machine, against the usual PyTorch eager loop."""
+"""Speed of the NumPy library and of the C core here, against the usual PyTorch eager loop."""
 
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench.timing import interleaved, row
+from tinyreptile_lite.bench.timing import Rows, interleaved, row
+from tinyreptile_lite.core.build import find_compiler
+from tinyreptile_lite.core.native import NativeOnlineSGD, load
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.layers import Dense, Tanh
@@ -16,21 +18,24 @@ from tinyreptile_lite.tasks.sine import Sine
 
 RATE = 0.02
 STEPS = 320  # in one timed call
+VISIT = 32  # samples in one call of the native learner
+VISITS = 800  # take about as long as PyTorch takes for one
 REPEATS = 30
 TASKS = 1000
 TASK_STEPS = 32
 TORCH_TASKS = 20  # PyTorch's time for 1,000 tasks is its time for these times 50
 
 
-def rows() -> list[dict[str, Any]]:
+def rows(repeats: int = REPEATS) -> Rows:
     """Measure all names; one thread, medians over interleaved repeats.
 
     ``numpy_vs_torch`` compares online SGD steps per second on a 1-32-32-1 network with tanh.
+    ``native_vs_torch`` compares whole visits in C with it.
     ``tasks_together_vs_torch`` compares adapting and evaluating 1,000 sine tasks of 32 samples.
     """
     one_thread()
     rng = np.random.default_rng(0)
-    return _steps(rng) + _tasks(rng)
+    return _steps(rng, repeats) + native_rows(repeats) + _tasks(rng, -(-repeats // 3))
 
 
 def one_thread() -> None:
@@ -86,16 +91,21 @@ def torch_loop(params: np.ndarray, samples: Samples) -> Any:
     return run
 
 
-def _steps(rng: np.random.Generator) -> list[dict[str, Any]]:
+def lesson(count: int, rng: np.random.Generator) -> tuple[Network, np.ndarray, Samples]:
+    """Return what the timed learners get: network, parameters and points of a sine."""
     net = network()
     params = net.init(rng)
-    x = rng.uniform(-2, 2, (STEPS, 1)).astype(np.float32)
-    samples = Samples(x, np.sin(x))
+    x = rng.uniform(-2, 2, (count, 1)).astype(np.float32)
+    return net, params, Samples(x, np.sin(x))
+
+
+def _steps(rng: np.random.Generator, repeats: int) -> Rows:
+    net, params, samples = lesson(STEPS, rng)
     learner = OnlineSGD(RATE)
     times = interleaved(
         lambda: learner.learn(net, params, samples, rng),
         torch_loop(params, samples),
-        repeats=REPEATS,
+        repeats=repeats,
     )
     numpy_time, torch_time = times.T
     return [
@@ -105,7 +115,28 @@ def _steps(rng: np.random.Generator) -> list[dict[str, Any]]:
     ]
 
 
-def _tasks(rng: np.random.Generator) -> list[dict[str, Any]]:
+def native_rows(repeats: int = REPEATS) -> Rows:
+    """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
+    one_thread()
+    load()
+    rng = np.random.default_rng(0)
+    net, params, samples = lesson(VISIT, rng)
+    learner = NativeOnlineSGD(RATE)
+
+    def native() -> None:
+        for _ in range(VISITS):
+            learner.learn(net, params, samples, rng)
+
+    times = interleaved(native, torch_loop(params, samples), repeats=repeats)
+    native_time, torch_time = times[:, 0] / VISITS, times[:, 1]
+    found = [
+        row("native_vs_torch", torch_time / native_time, "ratio"),
+        row("native_steps", VISIT / native_time, "steps/s"),
+    ]
+    return [entry | {"compiler": find_compiler()[0]} for entry in found]
+
+
+def _tasks(rng: np.random.Generator, repeats: int) -> Rows:
     net = network()
     phi = net.init(rng)
     devices = Sine().devices(TASKS, rng)
@@ -129,7 +160,7 @@ def _tasks(rng: np.random.Generator) -> list[dict[str, Any]]:
                 )
 
     together, single, torch_time = interleaved(
-        lambda: adapt(tasks), one_by_one, in_torch, repeats=REPEATS // 3
+        lambda: adapt(tasks), one_by_one, in_torch, repeats=repeats
     ).T
     return [
         row("tasks_together_vs_torch", torch_time * (TASKS / TORCH_TASKS) / together, "ratio"),

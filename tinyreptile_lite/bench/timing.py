@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+Rows = list[dict[str, Any]]
+
 
 def seconds(work: Callable[[], object]) -> float:
     """Wall time of one call, in seconds."""
@@ -22,6 +24,7 @@ def interleaved(*alternatives: Callable[[], object], repeats: int) -> np.ndarray
 
 
 def row(name: str, values: np.ndarray, unit: str) -> dict[str, Any]:
-    """One result: the median, and half the distance between the quartiles as spread."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return {"name": name, "value": middle, "unit": unit, "spread": (high - low) / 2}
+    """One result: the median, the quartiles, and half their distance as spread."""
+    low, middle, high = map(float, np.percentile(values, [25, 50, 75]))
+    found = {"name": name, "value": middle, "unit": unit, "spread": (high - low) / 2}
+    return found | {"quartiles": [low, high]}

@@ -45,8 +45,8 @@ class _Noise:
         raise NotImplementedError
 
 
-def rows() -> list[dict[str, Any]]:
-    """Measure all names; medians over visits with different weights."""
+def rows(repeats: int = REPEATS) -> list[dict[str, Any]]:
+    """Measure all names; medians over so many visits with different weights."""
     small = Sine().network()
     large = Network([Dense(99, 160)], "mse", (99,))
     overheads = {
@@ -60,12 +60,12 @@ def rows() -> list[dict[str, Any]]:
         "line_share_1mbit_16000": (large, 0.0),
         "line_share_1mbit_usb_latency": (small, USB_LATENCY),
     }
-    found = [_row(name, partial(overhead, *setting)) for name, setting in overheads.items()]
-    return found + [_row(name, partial(line_share, *setting)) for name, setting in shares.items()]
-
-
-def _row(name: str, measure: Any) -> dict[str, Any]:
-    return row(name, np.array([measure(seed) for seed in range(REPEATS)]), "ratio")
+    measures = {name: partial(overhead, *setting) for name, setting in overheads.items()}
+    measures |= {name: partial(line_share, *setting) for name, setting in shares.items()}
+    return [
+        row(name, np.array([measure(seed) for seed in range(repeats)]), "ratio")
+        for name, measure in measures.items()
+    ]
 
 
 def overhead(net: Network, frame: int, per_frame: int, seed: int) -> float:

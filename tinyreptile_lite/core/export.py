@@ -118,7 +118,7 @@ def _check_ours(path: Path) -> None:
 
 def _header(net: Network, phi: Array, name: str, command: str) -> str:
     upper = name.upper()
-    made = [f" * Weights from: {_one_line(command)}"] if command else []
+    made = [f" * Made by: {_one_line(command)}"] if command else []
     about = [
         f"/* {MARK}; do not edit.",
         *made,

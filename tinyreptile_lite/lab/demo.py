@@ -19,7 +19,9 @@ FOLD = 2  # leaves out person 3
 DRAWS = 10  # orders of the support stream for each device
 
 
-def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[dict[str, Any], str]:
+def demo(
+    out: Path, rng: np.random.Generator, progress: bool = False, rounds: int | None = None
+) -> tuple[dict[str, Any], str]:
     """Train with TinyReptile on some wearers, and adapt to the others from it and from scratch.
 
     Parameters
@@ -29,6 +31,8 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
     rng : numpy.random.Generator
     progress : bool
         Show a progress bar.
+    rounds : int, optional
+        Instead of the recipe's own number.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def demo(out: Path, rng: np.random.Generator, progress: bool = False) -> tuple[d
     except OSError as error:
         raise KitError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
     family = find_family(FAMILY)
-    recipe = find_recipe(FAMILY, "tinyreptile")
+    recipe = find_recipe(FAMILY, "tinyreptile").with_rounds(rounds)
     people = population(family, FOLD, DRAWS)
     federation = build(family, recipe, people, rng)
     net = federation.net
