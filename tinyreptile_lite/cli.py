@@ -321,8 +321,7 @@ def _bench(options: argparse.Namespace) -> None:
 
     rows = find_bench(options.what)()
     lines = [
-        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} {_spread(row)}"
-        for row in rows
+        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} {_spread(row)}" for row in rows
     ]
     _report(options, {"rows": rows}, "\n".join(lines))
 

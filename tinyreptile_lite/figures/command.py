@@ -13,7 +13,9 @@ from tinyreptile_lite.errors import KitError, at_least_one
 
 def add_figures_parser(commands: Any) -> None:
     """Add the command `figures` to the command line."""
-    about = "Make the figures of the documents again, all or those named; an interrupted run goes on."
+    about = (
+        "Make the figures of the documents again, all or those named; an interrupted run goes on."
+    )
     parser = commands.add_parser("figures", help=about, description=about)
     parser.set_defaults(run=_run)
     parser.add_argument("names", nargs="*", metavar="NAME", help="as in tinyreptile_lite/results")

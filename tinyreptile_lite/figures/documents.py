@@ -192,32 +192,38 @@ def _early(read: Read) -> list[str]:
     return [score(_row(read(f"wrist-150-visits-{name}"), name), 21) for name in names]
 
 
+def _overhead(read: Read) -> list[str]:
+    rows = [_value(read, "wire", name) for name in ("overhead_1153", "overhead_ble")]
+    return [f"{100 * row['value']:.1f}" for row in rows]
+
+
 SENTENCES: dict[str, dict[str, Callable[[Read], list[str]]]] = {
     README: {
         "TinyReptile gets {} and {}.": lambda read: [
             score(_row(read("sine-20000-visits")), count) for count in (8, 32)
         ],
         "the same bytes, {} against {} with 21 windows": _early,
-        "it needs {} bytes instead of {}": _wrist_ram,
-        "takes {} instructions and {} bytes of RAM": lambda read: [
+        "random weights does best; it needs {} bytes instead of {}": _wrist_ram,
+        "on the virtual board, takes {} instructions and {} bytes of RAM": lambda read: [
             _device(read, "mlp_1_32_32_1", what, ",.0f") for what in ("instructions", "ram_bytes")
         ],
-        "Reptile needs {} times the RAM and {} times the instructions; for the wrists' network {} "
+        "At the same accuracy Reptile needs {} times the RAM and {} times the instructions; for the wrists' network {} "
         "and {} times.": lambda read: [
             _device(read, network, f"reptile_{what}_ratio", layout)
             for network in ("mlp_1_32_32_1", "wrist")
             for what, layout in (("ram", ".2f"), ("instructions", ".1f"))
         ],
-        "NumPy makes {} ({} to {}) times": lambda read: _spread(read, "numpy_vs_torch", ".0f"),
-        "makes {} ({} to {}) times as many.": lambda read: _spread(read, "native_vs_torch", ".0f"),
-        "together in {} ({} to {}) s": lambda read: _spread(read, "tasks_together", ".2f"),
+        "NumPy makes {} ({} to {}) times": lambda read: _spread(read, "numpy_vs_torch", ".1f"),
+        "each visit of 32 samples, makes {} ({} to {}) times as many.": lambda read: _spread(
+            read, "native_vs_torch", ".0f"
+        ),
+        "adapts 1,000 sine tasks together in {} ({} to {}) s": lambda read: _spread(
+            read, "tasks_together", ".2f"
+        ),
         "one after the other in {} ({} to {}) s": lambda read: _spread(
             read, "tasks_one_by_one", ".1f"
         ),
-        "adds {} % to a visit of 1,153 weights on a serial link and {} % on Bluetooth": lambda read: [
-            f"{100 * _value(read, 'wire', name)['value']:.1f}"
-            for name in ("overhead_1153", "overhead_ble")
-        ],
+        "the wire format adds {} % to a visit of 1,153 weights on a serial link and {} % on Bluetooth": _overhead,
     },
     LIBRARY: {
         "The stack needs at most {} bytes": lambda read: [

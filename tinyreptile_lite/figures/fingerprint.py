@@ -23,7 +23,7 @@ def fingerprint(*arrays: Array) -> str:
     for array in arrays:
         values = np.asarray(array, np.float64).ravel()
         directions = np.random.default_rng(2023).normal(size=(PROJECTIONS, values.size))
-        numbers += [np.linalg.norm(values), *directions @ values]
+        numbers += [float(np.linalg.norm(values)), *(directions @ values).tolist()]
     return as_text(numbers)
 
 

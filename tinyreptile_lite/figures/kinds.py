@@ -128,7 +128,7 @@ class Benched(Figure):
 
     def pieces(self, quick: bool) -> Pieces:
         """All in one piece."""
-        return {f"quick {quick}": partial(self.measure, quick)}
+        return {"rows": partial(self.measure, quick)}
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class Pictured(Trained):
 
     def pieces(self, quick: bool) -> Pieces:
         """Tell the story once."""
-        return {f"quick {quick}": partial(_draw, QUICK_ROUNDS if quick else None)}
+        return {"picture": partial(_draw, QUICK_ROUNDS if quick else None)}
 
     def assemble(self, results: list[Any], root: Path) -> dict[str, Any]:
         """Write the picture."""

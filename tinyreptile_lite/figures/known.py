@@ -80,7 +80,9 @@ _ALL = [
     Benched("wire", lambda quick: wire.rows(1 if quick else wire.REPEATS), _wire_trace),
     Benched(
         "faults",
-        lambda quick: faults.rows(20) + kills.rows(3, 30) if quick else faults.rows() + kills.rows(),
+        lambda quick: (
+            faults.rows(20) + kills.rows(3, 30) if quick else faults.rows() + kills.rows()
+        ),
         _faults_trace,
     ),
 ]

@@ -108,7 +108,7 @@ def _make(
     out: Path,
     kept: list[Path],
 ) -> Path:
-    stamp = stamped(figure)
+    stamp = stamped(figure) | ({"quick": True} if quick else {})
     pieces = []
     for name, work in figure.pieces(quick).items():
         key = hashlib.sha256(json.dumps([stamp, name]).encode()).hexdigest()[:24]

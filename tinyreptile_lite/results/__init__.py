@@ -39,6 +39,4 @@ def measured(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:
-        raise KitError(
-            f"cannot read {path}; make it again: tinyreptile figures {name}"
-        ) from error
+        raise KitError(f"cannot read {path}; make it again: tinyreptile figures {name}") from error

@@ -1,0 +1,327 @@
+"""Figures are those of today's code, and stand in the documents as they are stored.
+
+If a test here says that one is stale, it names the command that makes it again. Then run the
+notebooks that read the results.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyreptile_lite import results
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.experiment import Comparison, Trial, compare, costs_row
+from tinyreptile_lite.figures import known, make
+from tinyreptile_lite.figures.documents import SENTENCES, TABLES, written
+from tinyreptile_lite.figures.fingerprint import agree, fingerprint, first_rounds
+from tinyreptile_lite.figures.kinds import Compared, Figure, Sketched
+from tinyreptile_lite.recipes import find_recipe, recipes
+from tinyreptile_lite.results import measured
+from tinyreptile_lite.tasks import find_family
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {*TABLES, *SENTENCES}
+
+
+@pytest.mark.parametrize("name", known.FIGURES)
+def test_a_stored_figure_is_what_would_be_made_today(name):
+    assert make.stale(name) == ""
+
+
+def test_every_stored_file_is_a_known_figure():
+    assert {path.stem for path in results.FOLDER.glob("*.json")} == set(known.FIGURES)
+    assert [row["strategy"] for row in measured("sine")["rows"]] == list(recipes("sine"))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, figure in known.FIGURES.items() if isinstance(figure, Compared)]
+)
+def test_stored_rows_have_the_costs_of_their_recipes(name):
+    rows = measured(name)["rows"]
+    comparison = known.FIGURES[name].comparison
+    family = find_family(comparison.family)
+    for row, recipe in zip(rows, comparison.recipes, strict=True):
+        assert row == row | {"strategy": recipe.name} | costs_row(family, recipe)
+        assert list(row["adapted_samples"]) == [str(count) for count in family.counts]
+        assert row["seeds"] == [0, 1, 2]
+
+
+def test_links_that_fail_and_kills_lose_nothing():
+    """The README says so."""
+    rows = {row["name"]: row["value"] for row in measured("faults")["rows"]}
+    assert rows["kills.kills"] == 200 and rows["resets.resets"] > 200
+    for name, value in rows.items():
+        if name.endswith((".lost", ".doubled")):
+            assert value == 0
+        if name.endswith(".phi_equal"):
+            assert value == 1
+
+
+# Fingerprints
+
+
+@given(st.integers(0, 2**32), st.integers(1, 2000))
+def test_rounding_does_not_change_a_fingerprint_and_other_settings_do(seed, size):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=size).astype(np.float32)
+    rounded = values * (1 + 1e-6 * rng.uniform(-1, 1, size)).astype(np.float32)
+    assert agree(fingerprint(values), fingerprint(rounded))
+    assert not agree(fingerprint(values), fingerprint(values + 1e-3 * rng.normal(size=size)))
+    assert not agree(fingerprint(values), fingerprint(values, values))
+
+
+@pytest.mark.parametrize("name", ["tinyreptile", "reptile-adam", "fedavg", "fedsgd", "joint"])
+def test_one_percent_of_a_rate_shows(name):
+    recipe = find_recipe("sine", name)
+    learner = recipe.strategy.learner
+    other = replace(learner, rate=1.01 * learner.rate)
+    changed = replace(recipe, strategy=replace(recipe.strategy, learner=other))
+    adapted = replace(recipe, adaptation=replace(recipe.adaptation, rate=1.01 * learner.rate))
+    (twin,) = Comparison("sine", (recipe,), (0,)).in_c().recipes
+    same, *others = (
+        first_rounds(Trial("sine", one, seed, 0, 1))
+        for one, seed in ((recipe, 0), (changed, 0), (adapted, 0), (recipe, 1))
+    )
+    assert agree(same, first_rounds(Trial("sine", twin, 0, 0, 1)))
+    assert not any(agree(same, other) for other in others)
+
+
+def test_a_stale_figure_says_how_to_make_it_again(monkeypatch):
+    name = "sine-20000-visits"
+    figure = known.FIGURES[name]
+    (recipe,) = figure.comparison.recipes
+    changed = replace(recipe, adaptation=replace(recipe.adaptation, rate=0.03))
+    other = replace(figure.comparison, recipes=(changed,))
+    monkeypatch.setitem(known.FIGURES, name, replace(figure, comparison=other))
+    assert "recipes" in make.stale(name)
+    assert make.stale(name).endswith(f"make it again: tinyreptile figures {name}")
+    monkeypatch.setattr(Compared, "settings", lambda self: {})  # other code, not other recipes
+    assert "the first rounds of tinyreptile give other numbers" in make.stale(name)
+
+
+@pytest.mark.parametrize("name", ["HelloTinyReptile", "demo"])
+def test_a_file_that_was_changed_by_hand_is_found(name, tmp_path):
+    assert "is not the file that was made" in make.stale(name, root=tmp_path)
+
+
+# Documents
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_hold_the_stored_figures(name):
+    text = (ROOT / name).read_text()
+    assert written(name, text) == text, "tinyreptile figures writes them"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_number_that_is_typed_is_put_right(name):
+    text = (ROOT / name).read_text()
+    marked = [m.span() for m in re.finditer("<!-- figures.*?<!-- end", text, flags=re.DOTALL)]
+    for digit in re.finditer(r"\d(?= ([|±]|bytes))", text):
+        if any(start < digit.start() < end for start, end in marked):
+            typed = text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :]
+            assert written(name, typed) == text
+    for sentence in SENTENCES.get(name, {}):
+        opening = sentence.split("{}")[0].rstrip()
+        start = re.search(r"\s+".join(map(re.escape, opening.split())), text).end()
+        number = re.search(r"\d", text[start:]).start() + start
+        typed = text[:number] + "9" + text[number:]
+        assert written(name, typed) == text
+
+
+COUNTS = {"before adapting": "0", "after 8 samples": "8", "after 32 samples": "32"} | {
+    "14 windows": "14",
+    "21 windows": "21",
+}
+
+
+def table(name, figure):
+    """Cells of a table by column, one dictionary a row."""
+    text = (ROOT / name).read_text().split(f"<!-- figures: {figure} -->\n")[1]
+    head, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.split("<!-- end -->")[0].splitlines()
+    )
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("figure", ["sine", "wrist", "wrist-commands"])
+def test_every_score_in_the_readme_is_the_stored_one(figure):
+    stored = measured(figure)["rows"]
+    stored += measured("wrist-reptile-adam")["rows"] if figure == "wrist" else []
+    rows = {row["strategy"]: row for row in stored}
+    for cells in table("README.md", figure):
+        row = rows.pop(cells.pop("strategy"))
+        for column, cell in cells.items():
+            if column in COUNTS:
+                found = row["adapted_samples"][COUNTS[column]]
+                assert cell == f"{found['mean']:.3f} ± {found['ci95']:.3f}"
+            elif column == "worst wrist":
+                assert float(cell) == round(row["adapted_samples"]["21"]["worst"], 3)
+            else:
+                assert cell == f"{row['device_ram_bytes']:,} bytes"
+    assert not rows
+
+
+def test_every_cost_in_the_table_of_the_board_is_the_stored_one():
+    stored = measured("device")["rows"]
+    kinds = {"GCC 12.2": "gcc", "zig (clang)": "zig"}
+    columns = {
+        "instructions": ("instructions", 0),
+        "cycles": ("cycles_model", 0),
+        "RAM": ("ram_bytes", 0),
+        "Reptile's RAM": ("reptile_ram_ratio", 2),
+        "Reptile's instructions": ("reptile_instructions_ratio", 1),
+    }
+    names = [name for name in ("mlp_1_32_32_1", "mlp_64_32_10", "wrist") for _ in range(2)]
+    for name, cells in zip(names, table("arduino/README.md", "device"), strict=True):
+        rows = {
+            row["name"]: row["value"]
+            for row in stored
+            if kinds[cells["compiler"]] in row["compiler"]
+        }
+        for column, (what, digits) in columns.items():
+            value = rows[f"{name}.{what}"]
+            assert float(cells[column].replace(",", "")) == round(value, digits)
+
+
+def test_no_table_in_the_documents_holds_figures_that_are_typed():
+    for name in DOCUMENTS:
+        text = re.sub("<!-- figures.*?<!-- end", "", (ROOT / name).read_text(), flags=re.DOTALL)
+        for line in text.splitlines():
+            assert not re.search(r"^\|.*(\d\.\d|\d,\d{3}|±)", line), line
+
+
+def test_a_sentence_that_was_changed_is_named(refuses):
+    text = (ROOT / "README.md").read_text().replace("NumPy makes", "NumPy does")
+    with refuses("README.md has 'NumPy makes", "0 times"):
+        written("README.md", text)
+
+
+# Sketches
+
+
+@pytest.mark.parametrize("name", ["HelloTinyReptile", "WristAdapt"])
+def test_the_files_of_a_sketch_are_an_export_of_their_weights(name, tmp_path):
+    folder, figure = ROOT / "arduino" / name, known.FIGURES[name]
+    assert isinstance(figure, Sketched)
+    numbers = (folder / "phi.c").read_text().split("] = {")[-1]
+    phi = np.array(re.findall(r"-?\d[\d.e+-]*(?=f,)", numbers), np.float32)
+    for path in figure.export(phi, tmp_path):
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+    assert f"Made by: tinyreptile figures {name} (" in (folder / "phi.h").read_text()
+
+
+# Making
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with the documents, as a clone has them."""
+    for name in DOCUMENTS:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    return tmp_path
+
+
+def below(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_comparison_is_made_as_its_command_does_it(clone, monkeypatch):
+    fedavg, scratch = (find_recipe("sine", name).with_rounds(2) for name in ("fedavg", "scratch"))
+    figure = Compared("sine", Comparison("sine", (fedavg, scratch), (0,)), "sine --json")
+    monkeypatch.setitem(known.FIGURES, "sine", figure)
+    (path,) = make.make(["sine"], jobs=2, root=clone)
+    assert path == clone / "tinyreptile_lite" / "results" / "sine.json"
+    assert below(clone) == {*DOCUMENTS, str(path.relative_to(clone))}  # no part is left
+    made = measured("sine", path.parent)
+    assert made["rows"] == compare("sine", ["fedavg", "scratch"], [0], rounds=2, c_core=True)
+    assert made["command"] == "tinyreptile compare sine --json"
+    assert (
+        f"{made['rows'][0]['adapted_samples']['8']['mean']:.3f}"
+        in (clone / "README.md").read_text()
+    )
+
+
+class Steps(Figure):
+    """Three pieces; somebody presses Ctrl-C in the third of the first run."""
+
+    done: list[int] = []  # noqa: RUF012
+
+    def fingerprint(self):
+        return {"steps": "1 2 3"}
+
+    def pieces(self, quick):
+        return {f"step {i}": lambda i=i: self.step(i) for i in range(3)}
+
+    def step(self, i):
+        self.done.append(i)
+        if self.done == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return np.full(2, i, np.float32) if i else {"i": 0}
+
+    def assemble(self, results, root):
+        assert results[0] == {"i": 0} and results[2].dtype == np.float32
+        return {"rows": [float(result[0]) for result in results[1:]]}
+
+
+def test_an_interrupted_run_goes_on(clone, monkeypatch):
+    monkeypatch.setitem(known.FIGURES, "steps", Steps("steps"))
+    with pytest.raises(KeyboardInterrupt):
+        make.make(["steps"], root=clone)
+    (path,) = make.make(["steps"], root=clone)
+    assert Steps.done == [0, 1, 2, 2]
+    assert measured("steps", path.parent)["rows"] == [1, 2]
+    make.make(["steps"], root=clone)  # what was kept is gone: all is made again
+    assert Steps.done == [0, 1, 2, 2, 0, 1, 2]
+
+
+def test_a_quick_run_touches_no_stored_figure(clone):
+    before = {name: (clone / name).read_bytes() for name in below(clone)}
+    names = ["wrist-150-visits-fedavg", "WristAdapt"]
+    paths = make.make(names, quick=True, root=clone)
+    assert [path.parent for path in paths] == 2 * [
+        clone / "build" / "figures" / "quick" / "tinyreptile_lite" / "results"
+    ]
+    assert {name: (clone / name).read_bytes() for name in before} == before
+    quick = clone / "build" / "figures" / "quick"
+    made = {f"tinyreptile_lite/results/{name}.json" for name in names}
+    sketch = {"arduino/WristAdapt/phi.h", "arduino/WristAdapt/phi.c"}
+    assert below(quick) == made | sketch | DOCUMENTS
+    assert measured(names[0], paths[0].parent)["quick"] is True
+    assert (quick / "README.md").read_text() != (clone / "README.md").read_text()
+
+
+class Failing(Steps):
+    """A figure that cannot be made here."""
+
+    def pieces(self, quick):
+        raise KitError("it needs a compiler")
+
+
+def test_a_figure_that_cannot_be_made_leaves_the_others(clone, monkeypatch, refuses):
+    monkeypatch.setitem(known.FIGURES, "failing", Failing("failing"))
+    with refuses("not made: failing (it needs a compiler)"):
+        make.make(["failing", "wrist-150-visits-fedavg"], quick=True, root=clone)
+    assert len(list((clone / "build/figures/quick").rglob("*.json"))) == 1
+
+
+def test_figures_are_made_in_a_clone(tmp_path, refuses):
+    with refuses(tmp_path, "clone of the repository"):
+        make.make(["sine"], root=tmp_path)
+    with refuses("unknown figure 'omniglot'", "sine, sine-20000-visits"):
+        make.make(["omniglot"])
+
+
+def test_unknown_and_damaged_results_are_refused(tmp_path, refuses):
+    with refuses("unknown figure 'omniglot'", "sine, sine-20000-visits"):
+        measured("omniglot")
+    (tmp_path / "sine.json").write_text("{")
+    with refuses("sine.json", "tinyreptile figures sine"):
+        measured("sine", tmp_path)
