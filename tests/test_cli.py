@@ -1,16 +1,20 @@
 """The command line: what it prints, and one sentence for every slip."""
 
 import json
+import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tinyreptile_lite import checkpoint, cli
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.figures.known import FIGURES
 from tinyreptile_lite.recipes import recipes
+from tinyreptile_lite.results import measured
 
 
 @pytest.fixture(autouse=True)
@@ -236,6 +240,24 @@ def test_phi_that_has_seen_the_test_devices_is_refused(run, slip, tmp_path):
         *("train", "wrist", "--rounds", 1, "--fold", 1, "--out", out, "--resume"),
         words=[out, "another data"],
     )
+
+
+def test_a_benchmark_prints_median_and_quartiles(run):
+    lines = run("bench", "wire").splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        assert re.fullmatch(r"\S+ +0\.\d+ ratio +quartiles 0\.\d+ and 0\.\d+", line)
+
+
+def test_figures_are_checked_and_refused_by_name(run, slip, monkeypatch):
+    assert run("figures", "--check", "wire", "sine-20000-visits") == ""
+    slip("figures", "omniglot", words=["'omniglot'", "sine-20000-visits"])
+    slip("figures", "sine", "--jobs", 0, words=["jobs is 0"])
+    name = [row["name"] for row in measured("wire")["rows"]][0]
+    changed = replace(FIGURES["wire"], trace=lambda: {name: "0.5"})
+    monkeypatch.setitem(FIGURES, "wire", changed)
+    words = ["stale", f"{name} give other numbers", "again: tinyreptile figures wire"]
+    slip("figures", "--check", "wire", words=words)
 
 
 def test_the_installed_command_shows_no_traceback(tmp_path):

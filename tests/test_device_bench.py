@@ -1,9 +1,13 @@
 """What an online step costs on the virtual board; counted, so the same in every run."""
 
+import sys
+
+import numpy as np
 import pytest
 from compilers import BOARD
 
-from tinyreptile_lite.bench import device, equal
+from tinyreptile_lite.bench import device, equal, host
+from tinyreptile_lite.bench.timing import row
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.counter import Block
 from tinyreptile_lite.nano.cycles import cost, model
@@ -28,7 +32,6 @@ def test_an_online_step_reaches_its_goals(name, compiler):
 
 @pytest.mark.parametrize("family", equal.SETTINGS)
 def test_reptile_is_as_accurate_as_tinyreptile_with_the_stored_settings(family):
-    assert equal.stored()[family]["recipe"] == repr(equal.recipe(family))
     tiny, reptile = (equal.scores(family)[name] for name in ("tinyreptile", "reptile"))
     if family == "sine":
         assert reptile["mean"] <= tiny["mean"]
@@ -39,6 +42,22 @@ def test_reptile_is_as_accurate_as_tinyreptile_with_the_stored_settings(family):
 def test_there_is_no_such_comparison_for_other_families():
     with pytest.raises(KitError, match="choose sine or wrist"):
         equal.strategy("wrist-commands")
+
+
+def test_without_pytorch_the_board_is_measured_all_the_same(monkeypatch):
+    case = device.cases()["mlp_64_32_10"]
+    monkeypatch.setattr(device, "cases", lambda: {"mlp_64_32_10": case})
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    with pytest.warns(match="no native_vs_torch: this benchmark needs torch; .* pip install"):
+        names = [row["name"] for row in device.rows()]
+    assert {"mlp_64_32_10.instructions", "wrist.reptile_score"} < set(names)
+    with pytest.raises(KitError, match="this benchmark needs torch"):
+        host.rows()
+
+
+def test_a_row_holds_the_median_and_the_quartiles():
+    found = row("numpy_vs_torch", np.array([3.0, 1.0, 2.0, 5.0, 4.0]), "ratio")
+    assert (found["value"], found["spread"], found["quartiles"]) == (3, 1, [2, 4])
 
 
 def test_reptile_needs_its_samples_and_its_gradient():

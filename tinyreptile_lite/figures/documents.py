@@ -14,6 +14,7 @@ from tinyreptile_lite.recipes import recipes
 from tinyreptile_lite.results import FOLDER, measured
 
 Read = Callable[[str], dict[str, Any]]  # a stored figure, by name
+Values = Callable[[Read], list[str]]  # the numbers of a sentence
 
 README, ARDUINO, LIBRARY = (
     "README.md",
@@ -106,10 +107,14 @@ def _device(read: Read, network: str, what: str, layout: str, compiler: str = "g
     return format(_value(read, "device", f"{network}.{what}", compiler)["value"], layout)
 
 
-def _spread(read: Read, name: str, layout: str) -> list[str]:
-    """Median and quartiles."""
-    row = _value(read, "host", name)
-    return [format(value, layout) for value in (row["value"], *row["quartiles"])]
+def _timed(name: str, layout: str) -> Values:
+    """Median and quartiles of a name of `bench host`."""
+
+    def values(read: Read) -> list[str]:
+        row = _value(read, "host", name)
+        return [format(value, layout) for value in (row["value"], *row["quartiles"])]
+
+    return values
 
 
 # Tables
@@ -197,37 +202,41 @@ def _overhead(read: Read) -> list[str]:
     return [f"{100 * row['value']:.1f}" for row in rows]
 
 
-SENTENCES: dict[str, dict[str, Callable[[Read], list[str]]]] = {
+def _many_visits(read: Read) -> list[str]:
+    return [score(_row(read("sine-20000-visits")), count) for count in (8, 32)]
+
+
+def _step(read: Read) -> list[str]:
+    return [_device(read, "mlp_1_32_32_1", what, ",.0f") for what in ("instructions", "ram_bytes")]
+
+
+def _ratios(read: Read) -> list[str]:
+    columns = {"reptile_ram_ratio": ".2f", "reptile_instructions_ratio": ".1f"}
+    return [
+        _device(read, network, *column)
+        for network in ("mlp_1_32_32_1", "wrist")
+        for column in columns.items()
+    ]
+
+
+def _stack(read: Read) -> list[str]:
+    return [max(_device(read, network, "stack_bytes", ".0f") for network in NETWORKS)]
+
+
+SENTENCES: dict[str, dict[str, Values]] = {
     README: {
-        "TinyReptile gets {} and {}.": lambda read: [
-            score(_row(read("sine-20000-visits")), count) for count in (8, 32)
-        ],
+        "TinyReptile gets {} and {}.": _many_visits,
         "the same bytes, {} against {} with 21 windows": _early,
         "random weights does best; it needs {} bytes instead of {}": _wrist_ram,
-        "on the virtual board, takes {} instructions and {} bytes of RAM": lambda read: [
-            _device(read, "mlp_1_32_32_1", what, ",.0f") for what in ("instructions", "ram_bytes")
-        ],
-        "At the same accuracy Reptile needs {} times the RAM and {} times the instructions; for the wrists' network {} "
-        "and {} times.": lambda read: [
-            _device(read, network, f"reptile_{what}_ratio", layout)
-            for network in ("mlp_1_32_32_1", "wrist")
-            for what, layout in (("ram", ".2f"), ("instructions", ".1f"))
-        ],
-        "NumPy makes {} ({} to {}) times": lambda read: _spread(read, "numpy_vs_torch", ".1f"),
-        "each visit of 32 samples, makes {} ({} to {}) times as many.": lambda read: _spread(
-            read, "native_vs_torch", ".0f"
-        ),
-        "adapts 1,000 sine tasks together in {} ({} to {}) s": lambda read: _spread(
-            read, "tasks_together", ".2f"
-        ),
-        "one after the other in {} ({} to {}) s": lambda read: _spread(
-            read, "tasks_one_by_one", ".1f"
-        ),
-        "the wire format adds {} % to a visit of 1,153 weights on a serial link and {} % on Bluetooth": _overhead,
+        "on the virtual board, takes {} instructions and {} bytes of RAM": _step,
+        "At the same accuracy Reptile needs {} times the RAM and {} times the instructions; "
+        "for the wrists' network {} and {} times.": _ratios,
+        "NumPy makes {} ({} to {}) times": _timed("numpy_vs_torch", ".1f"),
+        "each visit of 32 samples, makes {} ({} to {}) times": _timed("native_vs_torch", ".0f"),
+        "adapts 1,000 sine tasks together in {} ({} to {}) s": _timed("tasks_together", ".2f"),
+        "one after the other in {} ({} to {}) s": _timed("tasks_one_by_one", ".1f"),
+        "the wire format adds {} % to a visit of 1,153 weights on a serial link and {} % on "
+        "Bluetooth": _overhead,
     },
-    LIBRARY: {
-        "The stack needs at most {} bytes": lambda read: [
-            max(_device(read, network, "stack_bytes", ".0f") for network in NETWORKS)
-        ]
-    },
+    LIBRARY: {"The stack needs at most {} bytes": _stack},
 }

@@ -1,0 +1,19 @@
+"""Scores as rows and tables."""
+
+import numpy as np
+import pytest
+
+from tinyreptile_lite.lab.tables import as_rows, only, table
+
+
+def test_scores_of_ones_own_become_rows():
+    scores = {"joint": np.array([[4.0, 1.0], [2.0, 3.0], [3.0, 2.0]])}
+    (row,) = as_rows(scores, (0, 8), "mse")
+    assert row["strategy"] == "joint"
+    assert list(row["adapted_samples"]) == ["0", "8"]
+    assert row["adapted_samples"]["8"]["mean"] == 2
+    assert row["adapted_samples"]["0"]["worst"] == 4
+    assert row["adapted_samples"]["0"]["ci95"] == pytest.approx(4.30 / np.sqrt(3))
+    (short,) = only([row], [8])
+    assert short == row | {"adapted_samples": {"8": row["adapted_samples"]["8"]}}
+    assert table([short], "mse").splitlines()[-1].split() == ["joint", "2.000", "+-2.483", "3.000"]
