@@ -253,8 +253,8 @@ def test_figures_are_checked_and_refused_by_name(run, slip, monkeypatch):
     assert run("figures", "--check", "wire", "sine-20000-visits") == ""
     slip("figures", "omniglot", words=["'omniglot'", "sine-20000-visits"])
     slip("figures", "sine", "--jobs", 0, words=["jobs is 0"])
-    name = [row["name"] for row in measured("wire")["rows"]][0]
-    changed = replace(FIGURES["wire"], trace=lambda: {name: "0.5"})
+    name = measured("wire")["rows"][0]["name"]
+    changed = replace(FIGURES["wire"], fingerprint=lambda: {name: "0.5"})
     monkeypatch.setitem(FIGURES, "wire", changed)
     words = ["stale", f"{name} give other numbers", "again: tinyreptile figures wire"]
     slip("figures", "--check", "wire", words=words)

@@ -6,6 +6,7 @@ notebooks that read the results.
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyreptile_lite import results
+from tinyreptile_lite.bench import equal
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import Comparison, Trial, compare, costs_row
-from tinyreptile_lite.figures import known, make
-from tinyreptile_lite.figures.documents import SENTENCES, TABLES, written
+from tinyreptile_lite.figures import kinds, known, make
+from tinyreptile_lite.figures.documents import DOCUMENTS, written
 from tinyreptile_lite.figures.fingerprint import agree, fingerprint, first_rounds
-from tinyreptile_lite.figures.kinds import Compared, Figure, Sketched
+from tinyreptile_lite.figures.kinds import Figure, compared
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.results import measured
 from tinyreptile_lite.tasks import find_family
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = {*TABLES, *SENTENCES}
 
 
 @pytest.mark.parametrize("name", known.FIGURES)
@@ -38,14 +39,17 @@ def test_every_stored_file_is_a_known_figure():
     assert [row["strategy"] for row in measured("sine")["rows"]] == list(recipes("sine"))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, figure in known.FIGURES.items() if isinstance(figure, Compared)]
-)
+COMPARED = [name for name in known.FIGURES if name.startswith(("sine", "wrist"))]
+
+
+@pytest.mark.parametrize("name", COMPARED)
 def test_stored_rows_have_the_costs_of_their_recipes(name):
-    rows = measured(name)["rows"]
-    comparison = known.FIGURES[name].comparison
-    family = find_family(comparison.family)
-    for row, recipe in zip(rows, comparison.recipes, strict=True):
+    stored = measured(name)
+    family = find_family(stored["family"])
+    for row in stored["rows"]:
+        known_recipe = find_recipe(family.name, row["strategy"]).with_rounds(row["rounds"] or None)
+        recipe = equal.recipe(family.name) if name.endswith("-equal") else known_recipe
+        assert stored["recipes"][recipe.name] == repr(recipe)
         assert row == row | {"strategy": recipe.name} | costs_row(family, recipe)
         assert list(row["adapted_samples"]) == [str(count) for count in family.counts]
         assert row["seeds"] == [0, 1, 2]
@@ -94,13 +98,14 @@ def test_one_percent_of_a_rate_shows(name):
 def test_a_stale_figure_says_how_to_make_it_again(monkeypatch):
     name = "sine-20000-visits"
     figure = known.FIGURES[name]
-    (recipe,) = figure.comparison.recipes
+    recipe = find_recipe("sine", "tinyreptile").with_rounds(20_000)
     changed = replace(recipe, adaptation=replace(recipe.adaptation, rate=0.03))
-    other = replace(figure.comparison, recipes=(changed,))
-    monkeypatch.setitem(known.FIGURES, name, replace(figure, comparison=other))
-    assert "recipes" in make.stale(name)
+    other = compared(name, "sine", [changed], command=figure.command)
+    monkeypatch.setitem(known.FIGURES, name, other)
+    assert "its recipes is now" in make.stale(name)
     assert make.stale(name).endswith(f"make it again: tinyreptile figures {name}")
-    monkeypatch.setattr(Compared, "settings", lambda self: {})  # other code, not other recipes
+    same_settings = replace(other, settings=figure.settings)  # other code, not other recipes
+    monkeypatch.setitem(known.FIGURES, name, same_settings)
     assert "the first rounds of tinyreptile give other numbers" in make.stale(name)
 
 
@@ -126,7 +131,7 @@ def test_a_number_that_is_typed_is_put_right(name):
         if any(start < digit.start() < end for start, end in marked):
             typed = text[: digit.start()] + str((int(digit[0]) + 1) % 10) + text[digit.end() :]
             assert written(name, typed) == text
-    for sentence in SENTENCES.get(name, {}):
+    for sentence in DOCUMENTS[name][1]:
         opening = sentence.split("{}")[0].rstrip()
         start = re.search(r"\s+".join(map(re.escape, opening.split())), text).end()
         number = re.search(r"\d", text[start:]).start() + start
@@ -208,12 +213,12 @@ def test_a_sentence_that_was_changed_is_named(refuses):
 
 @pytest.mark.parametrize("name", ["HelloTinyReptile", "WristAdapt"])
 def test_the_files_of_a_sketch_are_an_export_of_their_weights(name, tmp_path):
-    folder, figure = ROOT / "arduino" / name, known.FIGURES[name]
-    assert isinstance(figure, Sketched)
+    folder = ROOT / "arduino" / name
     numbers = (folder / "phi.c").read_text().split("] = {")[-1]
     phi = np.array(re.findall(r"-?\d[\d.e+-]*(?=f,)", numbers), np.float32)
-    for path in figure.export(phi, tmp_path):
-        assert path.read_bytes() == (folder / path.name).read_bytes()
+    made = known.FIGURES[name].assemble([phi], tmp_path)
+    assert made["files"] == measured(name)["files"]
+    assert (tmp_path / "arduino" / name / "phi.c").read_bytes() == (folder / "phi.c").read_bytes()
     assert f"Made by: tinyreptile figures {name} (" in (folder / "phi.h").read_text()
 
 
@@ -235,7 +240,8 @@ def below(folder):
 
 def test_a_comparison_is_made_as_its_command_does_it(clone, monkeypatch):
     fedavg, scratch = (find_recipe("sine", name).with_rounds(2) for name in ("fedavg", "scratch"))
-    figure = Compared("sine", Comparison("sine", (fedavg, scratch), (0,)), "sine --json")
+    monkeypatch.setattr(kinds, "SEEDS", (0,))
+    figure = compared("sine", "sine", [fedavg, scratch], command="tinyreptile compare sine --json")
     monkeypatch.setitem(known.FIGURES, "sine", figure)
     (path,) = make.make(["sine"], jobs=2, root=clone)
     assert path == clone / "tinyreptile_lite" / "results" / "sine.json"
@@ -249,37 +255,29 @@ def test_a_comparison_is_made_as_its_command_does_it(clone, monkeypatch):
     )
 
 
-class Steps(Figure):
-    """Three pieces; somebody presses Ctrl-C in the third of the first run."""
+def test_an_interrupted_run_goes_on(clone, monkeypatch):
+    done = []
 
-    done: list[int] = []  # noqa: RUF012
-
-    def fingerprint(self):
-        return {"steps": "1 2 3"}
-
-    def pieces(self, quick):
-        return {f"step {i}": lambda i=i: self.step(i) for i in range(3)}
-
-    def step(self, i):
-        self.done.append(i)
-        if self.done == [0, 1, 2]:
+    def step(i):
+        done.append(i)
+        if done == [0, 1, 2]:
             raise KeyboardInterrupt
         return np.full(2, i, np.float32) if i else {"i": 0}
 
-    def assemble(self, results, root):
+    def assemble(results, root):
         assert results[0] == {"i": 0} and results[2].dtype == np.float32
         return {"rows": [float(result[0]) for result in results[1:]]}
 
-
-def test_an_interrupted_run_goes_on(clone, monkeypatch):
-    monkeypatch.setitem(known.FIGURES, "steps", Steps("steps"))
+    pieces = {f"step {i}": partial(step, i) for i in range(3)}
+    figure = Figure("steps", lambda quick: pieces, lambda: {"steps": "1 2"}, assemble)
+    monkeypatch.setitem(known.FIGURES, "steps", figure)
     with pytest.raises(KeyboardInterrupt):
         make.make(["steps"], root=clone)
     (path,) = make.make(["steps"], root=clone)
-    assert Steps.done == [0, 1, 2, 2]
+    assert done == [0, 1, 2, 2]
     assert measured("steps", path.parent)["rows"] == [1, 2]
     make.make(["steps"], root=clone)  # what was kept is gone: all is made again
-    assert Steps.done == [0, 1, 2, 2, 0, 1, 2]
+    assert done == [0, 1, 2, 2, 0, 1, 2]
 
 
 def test_a_quick_run_touches_no_stored_figure(clone):
@@ -293,20 +291,16 @@ def test_a_quick_run_touches_no_stored_figure(clone):
     quick = clone / "build" / "figures" / "quick"
     made = {f"tinyreptile_lite/results/{name}.json" for name in names}
     sketch = {"arduino/WristAdapt/phi.h", "arduino/WristAdapt/phi.c"}
-    assert below(quick) == made | sketch | DOCUMENTS
+    assert below(quick) == made | sketch | set(DOCUMENTS)
     assert measured(names[0], paths[0].parent)["quick"] is True
     assert (quick / "README.md").read_text() != (clone / "README.md").read_text()
 
 
-class Failing(Steps):
-    """A figure that cannot be made here."""
-
-    def pieces(self, quick):
+def test_a_figure_that_cannot_be_made_leaves_the_others(clone, monkeypatch, refuses):
+    def pieces(quick):
         raise KitError("it needs a compiler")
 
-
-def test_a_figure_that_cannot_be_made_leaves_the_others(clone, monkeypatch, refuses):
-    monkeypatch.setitem(known.FIGURES, "failing", Failing("failing"))
+    monkeypatch.setitem(known.FIGURES, "failing", Figure("failing", pieces, dict))
     with refuses("not made: failing (it needs a compiler)"):
         make.make(["failing", "wrist-150-visits-fedavg"], quick=True, root=clone)
     assert len(list((clone / "build/figures/quick").rglob("*.json"))) == 1

@@ -76,6 +76,7 @@ ROOMS = (
     ("serve", "flower"),
     ("lab",),
     ("bench",),
+    ("figures",),
     ("cli",),
 )
 HEART = {name for line in ROOMS[:3] for name in line}

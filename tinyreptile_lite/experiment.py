@@ -74,17 +74,22 @@ class Trial:
     fold: int
     draws: int
 
+    def train(self, people: Population, rng: np.random.Generator, rounds: int = 0) -> Array:
+        """Return phi after training, or after so many first rounds of it."""
+        if self.recipe.strategy is None:
+            return find_family(self.family).network().init(rng)
+        federation = build(find_family(self.family), self.recipe, people, rng)
+        for _ in range(min(rounds or federation.rounds, federation.rounds)):
+            federation.step()
+        return federation.phi
+
     def run(self) -> Array:
         """Train, then score all test devices: (devices, counts), mean over a device's draws."""
         family = find_family(self.family)
         people = population(family, self.fold, self.draws)
         rng = np.random.default_rng([self.seed, self.fold])
-        net = family.network()
-        if self.recipe.strategy is None:
-            phi = net.init(rng)
-        else:
-            phi = build(family, self.recipe, people, rng).run()
-        scores = evaluate(net, phi, people.tasks, self.recipe.adaptation, family.counts, rng)
+        phi, learner = self.train(people, rng), self.recipe.adaptation
+        scores = evaluate(family.network(), phi, people.tasks, learner, family.counts, rng)
         return scores.reshape(len(people.test), self.draws, -1).mean(axis=1)
 
 

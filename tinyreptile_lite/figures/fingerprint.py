@@ -7,7 +7,7 @@ processor, BLAS or NumPy changes their last digits only; other settings, data or
 import numpy as np
 
 from tinyreptile_lite.evaluation import adapt
-from tinyreptile_lite.experiment import Trial, build, population
+from tinyreptile_lite.experiment import Trial, population
 from tinyreptile_lite.tasks import find_family
 
 Array = np.ndarray
@@ -46,15 +46,9 @@ def first_rounds(trial: Trial, rng: np.random.Generator | None = None) -> str:
     The generator is that of `Trial.run`, unless another one is given.
     """
     family = find_family(trial.family)
-    net, people = family.network(), population(family, trial.fold)
+    people = population(family, trial.fold)
     rng = rng or np.random.default_rng([trial.seed, trial.fold])
-    if trial.recipe.strategy is None:
-        phi = net.init(rng)
-    else:
-        federation = build(family, trial.recipe, people, rng)
-        for _ in range(min(ROUNDS, trial.recipe.rounds)):
-            federation.step()
-        phi = federation.phi
-    support = people.tasks[0].support
-    *_, adapted = adapt(net, phi, support, trial.recipe.adaptation, family.counts, rng)
+    phi = trial.train(people, rng, ROUNDS)
+    support, learner = people.tasks[0].support, trial.recipe.adaptation
+    *_, adapted = adapt(family.network(), phi, support, learner, family.counts, rng)
     return fingerprint(phi, adapted)

@@ -1,11 +1,8 @@
-"""The kinds of figures: what each is made of, what is kept of it, and its fingerprint.
-
-A figure is made in pieces, such as one training run, that can be done apart and kept.
-"""
+"""What a figure is: the pieces of work it is made of, what is kept of it, and its fingerprint."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,207 +10,153 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
-from tinyreptile_lite.experiment import Comparison, Trial, build, population
+from tinyreptile_lite.experiment import Comparison, Trial, population
 from tinyreptile_lite.figures.fingerprint import first_rounds
 from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
-from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.wrist import FILE, SHA256
 
 Array = np.ndarray
 Pieces = dict[str, Callable[[], Any]]
 
+SEEDS = 0, 1, 2
 QUICK_ROUNDS = 10
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Something that takes so long to make that it is stored."""
+    """Something that takes so long to make that it is stored.
 
-    name: str
-
-    @property
-    def command(self) -> str:
-        """The command that makes it."""
-        return f"tinyreptile figures {self.name}"
-
-    def settings(self) -> dict[str, Any]:
-        """What it is made of, in plain JSON types: recipes, seeds, data."""
-        return {}
-
-    def fingerprint(self) -> dict[str, str]:
-        """Fingerprints of the first rounds of all runs behind it."""
-        raise NotImplementedError
-
-    def pieces(self, quick: bool) -> Pieces:
-        """Pieces of work by name; each gives an array or plain JSON types."""
-        raise NotImplementedError
-
-    def assemble(self, results: list[Any], root: Path) -> dict[str, Any]:
-        """Put the pieces together, and write the files that belong to the figure below ``root``."""
-        return {"rows": results[0]}
-
-
-@dataclass(frozen=True)
-class Compared(Figure):
-    """Strategies side by side, in the C core where they have a twin there."""
-
-    comparison: Comparison
-    options: str = ""  # of the command `tinyreptile compare` that prints the same rows
-
-    @property
-    def command(self) -> str:
-        """The command that prints it, if there is one."""
-        return f"tinyreptile compare {self.options}" if self.options else super().command
-
-    def settings(self) -> dict[str, Any]:
-        """Family, metric, recipes, seeds, draws and data."""
-        family = find_family(self.comparison.family)
-        return {
-            "family": family.name,
-            "metric": family.metric,
-            "recipes": {recipe.name: repr(recipe) for recipe in self.comparison.recipes},
-            "seeds": list(self.comparison.seeds),
-            "draws": self.comparison.draws,
-            "data": _data(family.name),
-        }
-
-    def fingerprint(self) -> dict[str, str]:
-        """Each strategy with the first seed, on the first fold."""
-        trials = self.comparison.in_c().trials()
-        first = {trial.recipe.name: trial for trial in trials if _is_first(trial)}
-        return {name: first_rounds(trial) for name, trial in first.items()}
-
-    def pieces(self, quick: bool) -> Pieces:
-        """One piece a training run."""
-        trials = self.comparison.in_c().trials()
-        if quick:
-            trials = [_shorter(trial) for trial in trials if _is_first(trial)]
-        return {repr(trial): trial.run for trial in trials}
-
-    def assemble(self, results: list[Any], root: Path) -> dict[str, Any]:
-        """One row a strategy."""
-        quick = len(results) < len(self.comparison.trials())
-        made = replace(self.comparison, seeds=(0,)) if quick else self.comparison
-        return {"rows": made.rows(results)}
-
-
-def _is_first(trial: Trial) -> bool:
-    return trial.seed == trial.fold == 0
-
-
-def _shorter(trial: Trial) -> Trial:
-    return replace(trial, recipe=trial.recipe.with_rounds(QUICK_ROUNDS), draws=1)
-
-
-def _data(family: str) -> dict[str, str]:
-    return {} if family == "sine" else {FILE: SHA256}
-
-
-@dataclass(frozen=True)
-class Benched(Figure):
-    """Rows of a benchmark.
-
-    ``measure`` takes whether to be quick; ``trace`` gives fingerprints of what it computes.
+    Attributes
+    ----------
+    name : str
+    pieces : callable
+        Gives the pieces of work by name, all or a quick few; each gives an array or plain JSON
+        types, can be done apart, and is kept while the others are done.
+    fingerprint : callable
+        Takes fingerprints of the first rounds of all runs behind the figure.
+    assemble : callable
+        Puts the pieces together, and writes the files that belong to the figure below a folder.
+    settings : dict
+        What it is made of, in plain JSON types: recipes, seeds, data.
+    command : str
+        What prints it, where another command than ``tinyreptile figures`` does so.
     """
 
-    measure: Callable[[bool], Rows]
-    trace: Callable[[], dict[str, str]]
+    name: str
+    pieces: Callable[[bool], Pieces]
+    fingerprint: Callable[[], dict[str, str]]
+    assemble: Callable[[list[Any], Path], dict[str, Any]] = lambda results, _: {"rows": results[0]}
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
 
-    def fingerprint(self) -> dict[str, str]:
-        """Of what the benchmark computes while it measures."""
-        return self.trace()
-
-    def pieces(self, quick: bool) -> Pieces:
-        """All in one piece."""
-        return {"rows": partial(self.measure, quick)}
-
-
-@dataclass(frozen=True)
-class Trained(Figure):
-    """What comes of one training run of TinyReptile in NumPy."""
-
-    family: str
-    fold: int = 0
-    rounds: int | None = None
-
-    @property
-    def trial(self) -> Trial:
-        """The training run."""
-        recipe = find_recipe(self.family, "tinyreptile").with_rounds(self.rounds)
-        return Trial(self.family, recipe, seed=0, fold=self.fold, draws=1)
-
-    def settings(self) -> dict[str, Any]:
-        """Family, recipe, seed, fold and data."""
-        about = {"family": self.family, "recipe": repr(self.trial.recipe), "seed": 0}
-        return about | {"fold": self.fold, "data": _data(self.family)}
-
-    def fingerprint(self) -> dict[str, str]:
-        """Of the run itself."""
-        return {"tinyreptile": first_rounds(self.trial)}
+    def stamp(self) -> dict[str, Any]:
+        """Return what the figure says of itself: command, settings, fingerprint."""
+        command = self.command or f"tinyreptile figures {self.name}"
+        return {"command": command, **self.settings, "fingerprint": self.fingerprint()}
 
 
-class Sketched(Trained):
+def compared(
+    name: str, family: str, recipes: Sequence[Recipe], draws: int = 1, command: str = ""
+) -> Figure:
+    """Recipes side by side, in the C core where they have a twin there."""
+    comparison = Comparison(family, tuple(recipes), SEEDS, draws)
+
+    def first() -> list[Trial]:
+        return [trial for trial in comparison.in_c().trials() if trial.seed == trial.fold == 0]
+
+    def pieces(quick: bool) -> Pieces:
+        trials = map(_shorter, first()) if quick else comparison.in_c().trials()
+        return {repr(trial): trial.run for trial in trials}
+
+    def assemble(results: list[Any], _: Path) -> dict[str, Any]:
+        quick = len(results) < len(comparison.trials())
+        return {"rows": (replace(comparison, seeds=(0,)) if quick else comparison).rows(results)}
+
+    settings = {
+        "family": family,
+        "metric": find_family(family).metric,
+        "recipes": {recipe.name: repr(recipe) for recipe in recipes},
+        "seeds": list(SEEDS),
+        "draws": draws,
+        "data": _data(family),
+    }
+    prints = lambda: {trial.recipe.name: first_rounds(trial) for trial in first()}  # noqa: E731
+    return Figure(name, pieces, prints, assemble, settings, command)
+
+
+def sketched(name: str, family: str, rounds: int | None = None) -> Figure:
     """The starting point of a sketch: ``phi.h`` and ``phi.c`` in its folder."""
+    trial = _tiny_reptile(family, 0, rounds)
 
-    def pieces(self, quick: bool) -> Pieces:
-        """Train once."""
-        trial = _shorter(self.trial) if quick else self.trial
-        return {repr(trial): partial(_train, trial)}
+    def pieces(quick: bool) -> Pieces:
+        one = _shorter(trial) if quick else trial
+        return {repr(one): partial(_train, one)}
 
-    def assemble(self, results: list[Any], root: Path) -> dict[str, Any]:
-        """Write the C files."""
-        folder = root / "arduino" / self.name
+    def assemble(results: list[Any], root: Path) -> dict[str, Any]:
+        folder = root / "arduino" / name
         folder.mkdir(parents=True, exist_ok=True)
-        files = self.export(results[0], folder)
-        return {"files": {f"arduino/{self.name}/{path.name}": sha256(path) for path in files}}
+        run = f"tinyreptile on {family}, fold 0, seed 0, {trial.recipe.rounds} rounds"
+        made = f"tinyreptile figures {name} ({run})"
+        files = export(find_family(family).network(), results[0], folder, command=made)[:2]
+        return {"files": {f"arduino/{name}/{path.name}": sha256(path) for path in files}}
 
-    def export(self, phi: Array, folder: Path) -> tuple[Path, Path]:
-        """Write phi as C files into a folder."""
-        trial, net = self.trial, find_family(self.family).network()
-        run = f"{self.family}, fold {self.fold}, seed 0, {trial.recipe.rounds} rounds"
-        files = export(net, phi, folder, command=f"{self.command} (tinyreptile on {run})")
-        return files.header, files.source
+    prints = lambda: {"tinyreptile": first_rounds(trial)}  # noqa: E731
+    return Figure(name, pieces, prints, assemble, _settings(trial))
 
 
-def _train(trial: Trial) -> Array:
-    family = find_family(trial.family)
-    rng = np.random.default_rng([trial.seed, trial.fold])
-    return build(family, trial.recipe, population(family, trial.fold), rng).run()
-
-
-class Pictured(Trained):
+def pictured() -> Figure:
     """The picture of the demo."""
+    trial = _tiny_reptile(FAMILY, FOLD, None)
 
-    def fingerprint(self) -> dict[str, str]:
-        """Of the demo's own run."""
-        return {"tinyreptile": first_rounds(self.trial, _demo_rng())}
+    def draw(rounds: int | None) -> Array:
+        with TemporaryDirectory() as folder:
+            demo(Path(folder), _demo_rng(), rounds=rounds)
+            return np.frombuffer((Path(folder) / "demo.png").read_bytes(), np.uint8)
 
-    def pieces(self, quick: bool) -> Pieces:
-        """Tell the story once."""
-        return {"picture": partial(_draw, QUICK_ROUNDS if quick else None)}
-
-    def assemble(self, results: list[Any], root: Path) -> dict[str, Any]:
-        """Write the picture."""
+    def assemble(results: list[Any], root: Path) -> dict[str, Any]:
         path = root / "docs" / "demo.png"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(results[0].tobytes())
         return {"files": {"docs/demo.png": sha256(path)}}
+
+    return Figure(
+        "demo",
+        lambda quick: {"picture": partial(draw, QUICK_ROUNDS if quick else None)},
+        lambda: {"tinyreptile": first_rounds(trial, _demo_rng())},
+        assemble,
+        _settings(trial),
+    )
 
 
 def _demo_rng() -> np.random.Generator:
     return np.random.default_rng([0, 0])  # as `tinyreptile demo` without options
 
 
-def _draw(rounds: int | None) -> Array:
-    with TemporaryDirectory() as folder:
-        demo(Path(folder), _demo_rng(), rounds=rounds)
-        return np.frombuffer((Path(folder) / "demo.png").read_bytes(), np.uint8)
+def _tiny_reptile(family: str, fold: int, rounds: int | None) -> Trial:
+    recipe = find_recipe(family, "tinyreptile").with_rounds(rounds)
+    return Trial(family, recipe, seed=0, fold=fold, draws=1)
 
 
-DEMO = Pictured("demo", FAMILY, FOLD)
+def _train(trial: Trial) -> Array:
+    people = population(find_family(trial.family), trial.fold)
+    return trial.train(people, np.random.default_rng([trial.seed, trial.fold]))
+
+
+def _shorter(trial: Trial) -> Trial:
+    return replace(trial, recipe=trial.recipe.with_rounds(QUICK_ROUNDS), draws=1)
+
+
+def _settings(trial: Trial) -> dict[str, Any]:
+    about = {"family": trial.family, "recipe": repr(trial.recipe), "seed": trial.seed}
+    return about | {"fold": trial.fold, "data": _data(trial.family)}
+
+
+def _data(family: str) -> dict[str, str]:
+    """Hashes of the data files that a task family reads."""
+    return {} if family == "sine" else {FILE: SHA256}
 
 
 def sha256(path: Path) -> str:

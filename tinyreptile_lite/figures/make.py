@@ -82,50 +82,38 @@ def make(
     if not (root / "arduino").is_dir():
         raise KitError(f"{root} is no clone of the repository; figures are made in one")
     out = root / QUICK if quick else root
-    (root / PARTS).mkdir(parents=True, exist_ok=True)
-    kept: list[Path] = []
+    for folder in (root / PARTS, out / FOLDER.relative_to(ROOT)):
+        folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
     failed: list[str] = []
+    parts: list[Path] = []
     for figure in chosen:
         try:
-            made.append(_make(figure, quick, jobs, progress, root, out, kept))
+            stamp = figure.stamp() | ({"quick": True} if quick else {})
+            pieces = _pieces(figure, stamp, root)
+            results = run_all(Piece.run, pieces, jobs, progress, figure.name)
         except KitError as error:
             failed.append(f"{figure.name} ({error})")
+            continue
+        content = json.dumps(stamp | figure.assemble(results, out), indent=1)
+        path = out / FOLDER.relative_to(ROOT) / f"{figure.name}.json"
+        path.with_suffix(".part").write_text(content + "\n", encoding="utf-8")
+        made.append(path.with_suffix(".part").replace(path))
+        parts += [piece.path for piece in pieces]
     write_documents(root, out)
-    for path in kept:
+    for path in parts:
         path.unlink(missing_ok=True)
     if failed:
         raise KitError(f"not made: {'; '.join(failed)}")
     return made
 
 
-def _make(
-    figure: Figure,
-    quick: bool,
-    jobs: int,
-    progress: bool,
-    root: Path,
-    out: Path,
-    kept: list[Path],
-) -> Path:
-    stamp = stamped(figure) | ({"quick": True} if quick else {})
-    pieces = []
-    for name, work in figure.pieces(quick).items():
-        key = hashlib.sha256(json.dumps([stamp, name]).encode()).hexdigest()[:24]
-        pieces.append(Piece(work, root / PARTS / f"{key}.npz"))
-    results = run_all(Piece.run, pieces, jobs, progress, figure.name)
-    kept += [piece.path for piece in pieces]
-    path = out / FOLDER.relative_to(ROOT) / f"{figure.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(stamp | figure.assemble(results, out), indent=1) + "\n")
-    part.replace(path)
-    return path
-
-
-def stamped(figure: Figure) -> dict[str, Any]:
-    """Return what a figure says of itself: command, settings, fingerprint."""
-    return {"command": figure.command, **figure.settings(), "fingerprint": figure.fingerprint()}
+def _pieces(figure: Figure, stamp: dict[str, Any], root: Path) -> list[Piece]:
+    keyed = {
+        hashlib.sha256(json.dumps([figure.name, stamp, name]).encode()).hexdigest()[:24]: work
+        for name, work in figure.pieces("quick" in stamp).items()
+    }
+    return [Piece(work, root / PARTS / f"{key}.npz") for key, work in keyed.items()]
 
 
 def stale(name: str, root: Path = ROOT) -> str:
@@ -133,21 +121,19 @@ def stale(name: str, root: Path = ROOT) -> str:
 
     Its first rounds are run again for this.
     """
-    figure = find_figure(name)
     stored = measured(name)
-    again = f"make it again: tinyreptile figures {name}"
-    for key, value in stamped(figure).items():
-        found = stored.get(key)
+    for key, value in find_figure(name).stamp().items():
         if key == "fingerprint":
-            wrong = _differing(found or {}, value)
+            wrong = _differing(stored.get(key, {}), value)
         else:
-            wrong = "" if found == value else f"{key} was {found}, now it is {value}"
+            wrong = "" if stored.get(key) == value else f"its {key} is now {value}"
         if wrong:
-            return f"the figure {name!r} is stale: {wrong}; {again}"
-    for file, value in stored.get("files", {}).items():
-        if sha256(root / file) != value:
-            return f"the figure {name!r} is stale: {file} is not the file that was made; {again}"
-    return ""
+            break
+    else:
+        files = stored.get("files", {}).items()
+        changed = [file for file, value in files if sha256(root / file) != value]
+        wrong = f"{changed[0]} is not the file that was made" if changed else ""
+    return f"{name} is stale: {wrong}; make it again: tinyreptile figures {name}" if wrong else ""
 
 
 def _differing(stored: dict[str, str], found: dict[str, str]) -> str:
