@@ -15,6 +15,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.tasks.wrist import MIRROR
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source, State
 from tinyreptile_lite.wire.header import network_header, recording_header
@@ -44,14 +45,14 @@ def client_of(firmware, net=SINE, faults=None, source=Source.DATA, **board):
     return BoardClient(link, net, source), nano
 
 
-def motion_firmware(folder: Path, recording: Samples | None = None):
+def motion_firmware(folder: Path, recording: Samples | None = None, flags: tuple[str, ...] = ()):
     """Build a copy of the sketch for the network MOTION."""
     copy = folder / "FederatedClient"
     shutil.copytree(SKETCH, copy)
     (copy / "network.h").write_text(network_header(MOTION, "motion"), encoding="utf-8")
     if recording is not None:
         (copy / "recording.h").write_text(recording_header(recording), encoding="utf-8")
-    firmware = build(copy)
+    firmware = build(copy, flags=flags)
     assert not firmware.warnings
     return firmware
 
@@ -169,6 +170,24 @@ def test_live_windows_of_the_imu(tmp_path):
     np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("right_arm", [0, 1])
+def test_a_window_of_the_imu_has_a_row_for_each_reading_of_a_slow_sensor(tmp_path, right_arm):
+    """As in training: 25 readings a second, none of them averaged with its neighbour."""
+    firmware = motion_firmware(tmp_path, flags=(f"-DRIGHT_ARM={right_arm}",))
+    rows = np.random.default_rng(1).normal(size=(200, 6)).astype(np.float32)
+    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=rows, imu_rate=25.0)
+    phi = start(MOTION)
+    params = client.visit(phi, Order(0, RATE, 1, 0)).params
+    rows[:, 3:] *= np.float32(np.pi / 180)
+    rows *= MIRROR if right_arm else 1
+
+    def distance(begin):
+        window = Samples(rows[None, begin : begin + 50], np.array([0]))
+        return np.abs(RATE.learn(MOTION, phi, window, np.random.default_rng(0)).params - params)
+
+    assert min(distance(begin).max() for begin in range(40, 80)) < 1e-6
+
+
 def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
     """A visit that takes seconds is polled, can be aborted, and the next one is taken."""
     firmware = motion_firmware(tmp_path)
@@ -177,6 +196,7 @@ def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
         client.visit(start(MOTION), Order(0, RATE, 1, 1))
     client, nano = client_of(firmware, MOTION, source=Source.SENSOR)
     client.visit(start(MOTION), Order(0, RATE, 1, 1))
-    assert nano.time_ms > 4000  # two seconds to get ready, two seconds of movement
+    # Two seconds to get ready, and two of movement, but for half the slot of the first reading.
+    assert nano.time_ms > 3980
     assert client.session.traffic.silences > 8
     assert client.session.status().state == State.TRAINED

@@ -5,6 +5,7 @@
  * gives the next sample: 1, or 0 if it is not complete yet. */
 #pragma once
 
+#include <tr_rows.h>
 #include <tr_wire.h>
 
 #include "network.h"
@@ -71,24 +72,23 @@ static int sourceSample(void *, float *x, float *target, int32_t *) {
 #define RECORDING_WINDOWS 0
 #endif
 
-enum { axes = 6, rowsInWindow = NETWORK_INPUTS / axes };
-static const unsigned long slot = 40000;   // microseconds for a row: 25 rows per second
-/* What a reading is multiplied by: rotation comes in degrees; the mirror's plane is across x. */
-static const float turn = (float)DEG_TO_RAD, side = RIGHT_ARM ? -1.0f : 1.0f;
-static const float unit[axes] = {side, 1.0f, 1.0f, turn, side * turn, side * turn};
+enum { axes = TR_ROW_AXES, rowsInWindow = NETWORK_INPUTS / axes };
 static const unsigned long pause = 2000;   // milliseconds to get ready for the next exercise
 static bool live = false;
 static uint32_t label = 0;                 // of the next window
-static int rows = 0, readings = 0;         // rows complete; readings in the row in the making
-static unsigned long ready = 0, due = 0;   // when the window begins, when the row ends
+static int rows = 0;                       // of the window, so far
+static unsigned long ready = 0;            // when the window begins
+static tr_rows maker;                      // of rows from readings
 
 static uint8_t sourceSetup(const uint8_t *) {
+  tr_rows_init(&maker, RIGHT_ARM);
   const uint8_t sensor = IMU.begin() ? 1 << TR_SOURCE_SENSOR : 0;
   return sensor | (RECORDING_WINDOWS > 0 ? 1 << TR_SOURCE_DATA : 0);
 }
 
 static void beginWindow(unsigned long wait) {
-  rows = readings = 0;
+  rows = 0;
+  tr_rows_restart(&maker);
   ready = millis() + wait;
 }
 
@@ -101,29 +101,15 @@ static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
   return 1;
 }
 
-/* Add a reading to its row, the mean of 40 ms. A reading that failed starts the window again. */
+/* Make a row of the window x, if there is a new one. A reading that failed starts the window again. */
 static void readRow(float *x) {
   float reading[axes];
   if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return;
-  const int ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
-                 IMU.readGyroscope(reading[3], reading[4], reading[5]);
-  float sum = 0.0f;
-  for (int i = 0; i < axes; i++) sum += reading[i];
-  if (!ok || !isfinite(sum)) {
-    beginWindow(0);
-    return;
-  }
-  if (rows == 0 && readings == 0) due = micros() + slot;
-  float *row = x + rows * axes;
-  for (int i = 0; i < axes; i++) {
-    const float value = reading[i] * unit[i];
-    row[i] = readings == 0 ? value : row[i] + (value - row[i]) / (float)(readings + 1);
-  }
-  readings++;
-  if ((long)(micros() - due) < 0) return;
-  rows++;
-  readings = 0;
-  due += slot;
+  const bool ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
+                  IMU.readGyroscope(reading[3], reading[4], reading[5]);
+  const int made = tr_rows_add(&maker, x + rows * axes, ok ? reading : nullptr, micros());
+  if (made == TR_ROW_FAILED) beginWindow(0);
+  if (made == TR_ROW_DONE) rows++;
 }
 
 static int sourceSample(void *, float *x, float *, int32_t *wanted) {

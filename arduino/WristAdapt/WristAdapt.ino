@@ -15,6 +15,7 @@
     m         change arms: it starts on the left one; on the right one it mirrors what it reads
 */
 #include <TinyReptile.h>
+#include <tr_rows.h>
 #include "phi.h"
 
 #ifndef REV2
@@ -26,18 +27,18 @@
 #include <Arduino_LSM9DS1.h>
 #endif
 
-const int axes = 6, window = 100, labels = 7, button = 2;  // a window is 4 seconds at 25 Hz
+const int axes = TR_ROW_AXES, window = 100, labels = 7, button = 2;  // a window is 4 seconds at 25 Hz
 const char *const names[labels] = {"pendulum", "abduction", "forward elevation",
     "internal rotation", "external rotation", "trapezius row", "bent-over row"};
-const unsigned long slotMicros = 40000, patienceMillis = 3000;  // for a row, for a monitor
+const unsigned long patienceMillis = 3000;  // for a monitor
 const float rate = 0.03f;
 
 static_assert(PHI_INPUTS == window * axes && PHI_OUTPUTS == labels, "phi.h has another network");
 static float weights[PHI_WEIGHTS], workspace[PHI_WORKSPACE];
 static float rows[window * axes];  // acceleration in g, rotation in rad/s; the oldest row first
-static int filled = 0, readings = 0;  // rows since the last gap; readings in the row in the making
-static int wanted = -1;               // label to learn, or none
-static float side = 1.0f;             // -1 on a right arm: it moves as a left one in a mirror
+static int filled = 0;    // rows since the last gap
+static int wanted = -1;   // label to learn, or none
+static tr_rows maker;     // of rows from readings; all zero is a left arm
 static tr_model model;
 
 void setup() {
@@ -60,40 +61,29 @@ void loop() {
   else if (wanted < 0 && filled >= window && filled % (window / 2) == 0) recognise();
 }
 
-// Readings of one slot are averaged into one row of the window. True if a row is complete.
+// Add a row to the window, if there is a new one. If the sensor fails, say so once, and start again.
 bool readRow() {
-  static float sum[axes];
-  static unsigned long due;  // end of the slot; half way between the readings of a slow sensor
-  float x[axes];
-  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable() || !readSensor(x)) return false;
-  if (filled == 0 && readings == 0) due = micros() + slotMicros / 2;
-  const bool complete = readings > 0 && (long)(micros() - due) >= 0;
-  if (complete) {
-    memmove(rows, rows + axes, sizeof rows - sizeof sum);
-    for (int i = 0; i < axes; i++) rows[(window - 1) * axes + i] = sum[i] / (float)readings;
-    filled++, readings = 0, due += slotMicros;
-  }
-  for (int i = 0; i < axes; i++) sum[i] = readings == 0 ? x[i] : sum[i] + x[i];
-  readings++;
-  return complete;
-}
-
-// One reading of the sensor. If it fails, say so once, and drop what the window holds.
-bool readSensor(float *x) {
   static bool failed = false;
-  const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]) &&
-                  isfinite(x[0] + x[1] + x[2] + x[3] + x[4] + x[5]);
-  if (!ok && !failed) Serial.println("the sensor gave no number: the four seconds start again");
-  if (!ok) restart(wanted);
-  for (int i = 3; i < axes; i++) x[i] *= (float)DEG_TO_RAD;
-  x[0] *= side, x[4] *= side, x[5] *= side;  // the mirror's plane is across x
-  failed = !ok;
-  return ok;
+  float x[axes], row[axes];
+  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return false;
+  const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
+  const int made = tr_rows_add(&maker, row, ok ? x : nullptr, micros());
+  if (made == TR_ROW_FAILED) {
+    if (!failed) Serial.println("the sensor gave no number: the four seconds start again");
+    restart(wanted);
+  }
+  failed = made == TR_ROW_FAILED;
+  if (made != TR_ROW_DONE) return false;
+  memmove(rows, rows + axes, sizeof rows - sizeof row);
+  memcpy(rows + (window - 1) * axes, row, sizeof row);
+  filled++;
+  return true;
 }
 
 void restart(int label) {  // a new window: to learn this label or, with -1, to recognise
   wanted = label;
-  filled = readings = 0;
+  filled = 0;
+  tr_rows_restart(&maker);
   digitalWrite(LED_BUILTIN, wanted >= 0 ? HIGH : LOW);
 }
 
@@ -103,9 +93,9 @@ void want(int label) {
 }
 
 void changeArm() {
-  side = -side;
+  tr_rows_init(&maker, !maker.right_arm);
   restart(wanted);
-  Serial.println(side < 0.0f ? "right arm" : "left arm");
+  Serial.println(maker.right_arm ? "right arm" : "left arm");
 }
 
 void learn() {

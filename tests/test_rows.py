@@ -1,0 +1,90 @@
+"""Readings of a motion sensor become rows (tr_rows.h); the sketches' tests run it on the board."""
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.tasks.wrist import MIRROR
+
+SLOT = 40_000
+FAILED, OPEN, DONE = -1, 0, 1
+UNIT = np.array([1, 1, 1] + 3 * [np.pi / 180], np.float32)
+
+
+@cache
+def library():
+    return ctypes.CDLL(str(shared_library("rows", [Path(__file__).parent / "c" / "rows.c"], CORE)))
+
+
+class Rows:
+    def __init__(self, right_arm=False):
+        self.struct = (ctypes.c_uint32 * 9)()
+        library().rows_init(self.struct, int(right_arm))
+
+    def add(self, reading, now):
+        """Status, and the row if one was written."""
+        row = (ctypes.c_float * 6)()
+        given = None if reading is None else (ctypes.c_float * 6)(*map(float, reading))
+        done = library().rows_add(self.struct, row, given, ctypes.c_uint32(now % 2**32))
+        return done, np.array(row) if done == DONE else None
+
+
+def play(readings, times, **options):
+    """Rows that the readings make, and the numbers of the readings that completed them."""
+    rows = Rows(**options)
+    answers = [rows.add(*pair) for pair in zip(readings, times, strict=True)]
+    assert {status for status, _ in answers} <= {OPEN, DONE}
+    return [row for _, row in answers if row is not None], [a[0] for a in answers]
+
+
+def draw(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-9_000, 9_000))
+def test_a_sensor_of_25_readings_a_second_gives_its_readings(start, jitter):
+    """Wherever the clock stands, also where it wraps around, and if a reading is a little late."""
+    readings = draw(12)
+    times = [start + SLOT * n + (jitter if n % 3 else 0) for n in range(12)]
+    rows, _ = play(readings, times)
+    np.testing.assert_allclose(rows, (readings * UNIT)[:-1], rtol=1e-6)
+
+
+@given(st.lists(st.integers(1, 30_000), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
+def test_a_row_is_the_mean_of_the_readings_in_its_slot(pauses, seed):
+    times = np.concatenate([[0], np.cumsum(pauses)])
+    readings = draw(len(times), seed)
+    slots = (times + SLOT // 2) // SLOT  # the first reading is in the middle of its slot
+    rows, _ = play(readings, map(int, times))
+    means = [(readings[slots == slot] * UNIT).mean(axis=0) for slot in np.unique(slots)]
+    assert len(rows) == len(means) - 1  # the last slot is still open
+    np.testing.assert_allclose(
+        np.reshape(rows, (-1, 6)), np.reshape(means[:-1], (-1, 6)), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_right_arm_is_mirrored_as_in_the_training():
+    readings = draw(5)
+    times = [SLOT * n for n in range(5)]
+    (left, _), (right, _) = (play(readings, times, right_arm=arm) for arm in (False, True))
+    np.testing.assert_array_equal(np.array(left) * MIRROR, right)
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("axis", range(6))
+def test_a_failed_reading_drops_the_row_in_the_making(bad, axis):
+    rows, readings = Rows(), draw(4)
+    assert rows.add(readings[0], 0) == (OPEN, None)
+    spoilt = readings[1].copy()
+    spoilt[axis] = np.nan if bad is None else bad
+    assert rows.add(None if bad is None else spoilt, 10_000) == (FAILED, None)
+    assert rows.add(readings[2], 50_000) == (OPEN, None)  # a new slot begins
+    status, row = rows.add(readings[3], 70_000)
+    assert status == DONE
+    np.testing.assert_allclose(row, readings[2] * UNIT, rtol=1e-6)
