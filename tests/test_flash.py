@@ -78,6 +78,11 @@ def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):
         (["--seconds", "0"], "cannot run for 0.0 seconds"),
         (["--imu", "nowhere.csv"], "cannot read nowhere.csv"),
         (["--compiler", "msvc"], "choose gcc or zig"),
+        (["--imu-rate", "nan"], "rate is nan Hz"),
+        (["--imu-rate", "0"], "rate is 0.0 Hz"),
+        (["--imu-rate", "1e9"], "choose a number up to 10,000"),
+        (["--seconds", "nan"], "cannot run for nan seconds"),
+        (["--imu", "x" * 300], "File name too long"),
     ],
 )
 def test_a_slip_is_one_line(sketch, typed, capsys, arguments, words):
@@ -97,10 +102,29 @@ def test_a_sketch_that_does_not_compile_shows_the_compilers_words(sketch, typed,
     )
 
 
-def test_a_recording_of_words_is_refused(tmp_path):
-    (tmp_path / "r.csv").write_text("a,b\nc,d\n")
-    with pytest.raises(KitError, match="six columns of numbers"):
-        read_recording(tmp_path / "r.csv")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("words.csv", b"a,b\nc,d\n"),
+        ("empty.csv", b""),
+        ("title.csv", b"ax,ay,az,gx,gy,gz\n"),
+        ("noise.csv", bytes(range(128, 256))),
+        ("empty.npy", b""),
+        ("cut.npy", b"\x93NUMPY\x01\x00"),
+        ("archive.npy", b"PK\x03\x04 and more"),
+    ],
+)
+def test_what_is_no_recording_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(KitError, match=f"{name} is no recording: give six columns of numbers"):
+        read_recording(tmp_path / name)
+
+
+def test_a_recording_may_begin_with_any_number(tmp_path):
+    (tmp_path / "r.csv").write_text("1e-3,0,0,0,0,0\n2,0,0,0,0,0\n")
+    assert read_recording(tmp_path / "r.csv")[:, 0].tolist() == [np.float32(1e-3), 2]
+    (tmp_path / "r.csv").write_text("nan,0,0,0,0,0\n2,0,0,0,0,0\n")
+    assert len(read_recording(tmp_path / "r.csv")) == 2
 
 
 # ---- A real board: arduino-cli is played by a script that notes how it is called -----------------

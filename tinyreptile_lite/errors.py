@@ -1,6 +1,7 @@
 """Errors that a user can cause, each one sentence that names the value and the remedy."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from numbers import Integral
 
 
@@ -34,6 +35,21 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> KitError:
         To be raised by the caller.
     """
     return KitError(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(known))}")
+
+
+@contextmanager
+def file_errors(remedy: str) -> Iterator[None]:
+    """Turn what the file system refuses into a `KitError` with the file, the reason and a remedy.
+
+    Parameters
+    ----------
+    remedy : str
+        Ends the sentence, for example ``"choose a folder you can write to"``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise KitError(f"cannot use {error.filename}: {error.strerror}; {remedy}") from error
 
 
 def at_least_one(owner: str = "", /, **counts: object) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyreptile_lite.core.table import LOSSES, check_fits_core, layer_macro, literal
 from tinyreptile_lite.costs import workspace_floats
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.network import Network
 
 Array = np.ndarray
@@ -61,13 +61,17 @@ def export(
     Raises
     ------
     KitError
-        If phi belongs to another network or is not finite, the folder does not exist, or a file
-        of that name was not written by this function.
+        If phi belongs to another network or is not finite, the folder does not exist or cannot be
+        written, or a file of that name was not written by this function.
     """
     phi = _checked(net, phi)
     check_fits_core(net)
     name = c_name(name)
-    folder = Path(folder)
+    with file_errors("choose a folder you can write to, and a name of up to 200 letters"):
+        return _write(net, phi, Path(folder), name, command)
+
+
+def _write(net: Network, phi: Array, folder: Path, name: str, command: str) -> Exported:
     if not folder.is_dir():
         raise KitError(f"there is no folder {folder}; make it first, or choose another")
     header, source = folder / f"{name}.h", folder / f"{name}.c"

@@ -16,6 +16,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.arduino_cli import is_port, open_port, upload
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
+from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
@@ -65,7 +66,7 @@ def flash(
     try:
         if board == "virtual":
             recording = None if imu is None else read_recording(imu)
-            nano = _load(sketch, compiler, imu=recording, imu_rate=imu_rate)
+            nano = _load(sketch, compiler, recording, imu_rate)
             if fast is None:
                 fast = seconds is not None and not sys.stdin.isatty()
             _run_virtual(nano, seconds, fast)
@@ -81,14 +82,17 @@ def flash(
         raise
 
 
-def _load(sketch: str | Path, compiler: str | None, **options: Any) -> VirtualNano:
+def _load(
+    sketch: str | Path, compiler: str | None, recording: NDArray[np.float32] | None, rate: float
+) -> VirtualNano:
     find_compiler(compiler)
+    Imu(recording, rate)  # a slip is told before the work
     if not cache.holds("firmware"):
         _say("building for the first time; this takes a minute, later builds a few seconds")
     firmware = build(sketch, compiler=compiler)
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
-    return VirtualNano(firmware, **options)
+    return VirtualNano(firmware, imu=recording, imu_rate=rate)
 
 
 def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
@@ -182,15 +186,25 @@ def read_recording(path: str | Path) -> NDArray[np.float32]:
     """Read an IMU recording from a CSV or .npy file: six columns, one row per sample."""
     try:
         if Path(path).suffix == ".npy":
-            return np.load(path, allow_pickle=False).astype(np.float32)
-        has_title = any(c.isalpha() for c in Path(path).read_text(encoding="utf-8").split(",")[0])
-        return np.loadtxt(path, np.float32, delimiter=",", ndmin=2, skiprows=int(has_title))
+            with Path(path).open("rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        rows = lines[not _is_number(lines[0].split(",")[0]) :]  # without the title
+        return np.loadtxt([rows[0], *rows[1:]], np.float32, delimiter=",", ndmin=2)
     except OSError as error:
         raise KitError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, IndexError, MemoryError):  # no number, no row, or a size made up
         raise KitError(
             f"{path} is no recording: give six columns of numbers, CSV or .npy"
         ) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _print(data: bytes) -> None:

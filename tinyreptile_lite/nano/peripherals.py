@@ -16,6 +16,7 @@ LED_BUILTIN, LED_RED, LED_GREEN, LED_BLUE = 13, 22, 23, 24
 _INPUT_PULLUP = 2
 _REST = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)  # flat on the table: 1 g upwards, no rotation
 _REST_RATE = 104.0  # Hz, about what the real sensor gives
+_FASTEST = 10_000  # Hz
 
 
 class SerialPort:
@@ -173,11 +174,11 @@ class Imu:
         chip: str | None = "LSM9DS1",
         loop: bool = True,
     ) -> None:
+        if not 0 < rate <= _FASTEST:
+            raise KitError(f"the IMU's rate is {rate} Hz; choose a number up to {_FASTEST:,}")
         if recording is None:
             recording, rate = [_REST], _REST_RATE
         self.recording = _checked_recording(recording)
-        if not (np.isfinite(rate) and 0 < rate <= 10_000):
-            raise KitError(f"the IMU's rate is {rate} Hz; choose a number above 0, for example 25")
         self.rate = float(rate)
         self.chip = chip
         self.loop = loop

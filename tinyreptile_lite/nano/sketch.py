@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 
 SOURCES = {".c", ".cpp"}
 HEADERS = {".h", ".hpp", ".inc"}
@@ -51,6 +51,7 @@ class Sketch:
     libraries: list[Library]
 
 
+@file_errors("choose a sketch whose files you can read")
 def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sketch:
     """Read a sketch folder.
 
@@ -64,7 +65,7 @@ def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sket
     Raises
     ------
     KitError
-        If there is no such sketch.
+        If there is no such sketch, or a file of it cannot be read.
     """
     folder = Path(folder).resolve()
     if folder.suffix == ".ino":
