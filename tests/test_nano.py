@@ -520,7 +520,7 @@ def test_variables_can_be_read_and_flash_is_not_written(write):
     with pytest.raises(KitError, match="no function or variable 'nothing'"):
         board.read_variable("nothing")
     with pytest.raises(KitError, match="is flash"):
-        board.write_memory(0x10000, b"\0")
+        board._machine.write(0x10000, b"\0")
 
 
 def test_random_numbers_repeat_with_the_seed(write):

@@ -39,20 +39,12 @@ class Machine:
     ----------
     image : Image
         What to load into the flash.
-    read, write : callable
-        Called with the name of a register and its pin, and with the value that is written.
     """
 
-    def __init__(
-        self,
-        image: Image,
-        read: Callable[[str, int], int],
-        write: Callable[[str, int, int], None],
-    ) -> None:
+    def __init__(self, image: Image) -> None:
         unicorn = _unicorn()
         self._image = image
         self._error = unicorn.UcError
-        self._device_read, self._device_write = read, write
         self._fault: tuple[int, int] | None = None  # address, size
         self._failure: BaseException | None = None
         self.flash = (ctypes.c_ubyte * FLASH_SIZE)()
@@ -80,6 +72,12 @@ class Machine:
         for address, data in image.segments:
             memory, offset = self.locate(address, len(data))
             ctypes.memmove(ctypes.addressof(memory) + offset, data, len(data))
+
+    def connect(
+        self, read: Callable[[str, int], int], write: Callable[[str, int, int], None]
+    ) -> None:
+        """Set what is called with a register's name and pin, and with the value written to it."""
+        self._device_read, self._device_write = read, write
 
     def reset(self) -> None:
         """Clear RAM, paint the stack, and read the first two words of the image.
@@ -111,6 +109,18 @@ class Machine:
             if start <= address and address + size <= start + len(memory):
                 return memory, address - start
         raise KitError(f"{size} bytes at 0x{address:08X} are neither flash nor RAM")
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return bytes from flash or RAM."""
+        memory, offset = self.locate(address, size)
+        return bytes(memory[offset : offset + size])
+
+    def write(self, address: int, data: bytes) -> None:
+        """Overwrite bytes in RAM."""
+        memory, offset = self.locate(address, len(data))
+        if memory is not self.ram:
+            raise KitError(f"address 0x{address:08X} is flash and cannot be written")
+        memory[offset : offset + len(data)] = list(data)
 
     def _get(self, register: str) -> int:
         return int(self.uc.reg_read(self._registers[register]))

@@ -74,12 +74,14 @@ class SerialPort:
         self._waiting.clear()
         self._read = 0
 
-    def _from_board(self, data: bytes) -> None:
+    def from_board(self, data: bytes) -> None:
+        """Take what the sketch sends."""
         self.sent += data
         if self.listener:
             self.listener(data)
 
-    def _to_board(self, room: int) -> bytes:
+    def to_board(self, room: int) -> bytes:
+        """Hand over what waits for the sketch, at most so many bytes."""
         data = bytes(self._waiting[:room])
         del self._waiting[:room]
         return data
@@ -120,6 +122,16 @@ class Pins:
         if not 0 <= value <= 1023:
             raise KitError(f"an analogue input reads 0 to 1023, not {value}")
         self._analog[pin] = value
+
+    def set_mode(self, pin: int, mode: int) -> None:
+        """Take the sketch's `pinMode`."""
+        self.mode[pin] = mode
+
+    def set_level(self, pin: int, level: int) -> bool:
+        """Take the sketch's `digitalWrite`; whether that changes the level."""
+        changed = level != self.level[pin]
+        self.level[pin] = level
+        return changed
 
     def read(self, pin: int) -> int:
         """Return a pin's level as the sketch sees it."""

@@ -1,0 +1,118 @@
+"""What a sketch reads from and writes to the registers, passed on to the devices behind them.
+
+Polling the IMU takes 200 microseconds and reading three axes 500, as the real chip on its serial
+bus takes some hundreds.
+"""
+
+import random
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.clock import Clock
+from tinyreptile_lite.nano.machine import Machine
+from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort, float_bits
+from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
+
+_IMU_POLL_US, _IMU_READ_US = 200, 500
+_WORD = 0xFFFF_FFFF
+
+
+class Bus:
+    """The registers of a board; see `registers`.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the sketch has ended.
+    """
+
+    def __init__(
+        self, machine: Machine, clock: Clock, serial: SerialPort, pins: Pins, imu: Imu, seed: int
+    ) -> None:
+        self._machine, self._clock, self._seed = machine, clock, seed
+        self._serial, self._pins, self._imu = serial, pins, imu
+        self._random = random.Random()  # noqa: S311 - a game's dice, not a key
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was written, and start the random numbers afresh."""
+        self._random.seed(self._seed)
+        self._kept: dict[str, int] = {}
+        self.stopped = False
+
+    def read(self, name: str, pin: int) -> int:
+        """Return what is in a register; ``pin`` is 0 for those without."""
+        _check(pin)
+        match name:
+            case "CLOCK_LOW":
+                self._clock.poll()
+                self._kept["CLOCK_HIGH"] = self._clock.now >> 32
+                return self._clock.now & _WORD
+            case "SERIAL_RX_WAITING":
+                (self._clock.found_work if self._serial.waiting else self._clock.poll)()
+                return self._serial.waiting
+            case "PIN_LEVEL":
+                self._clock.poll()
+                return self._pins.read(pin)
+            case "IMU_NEW_ACCELERATION" | "IMU_NEW_ROTATION":
+                self._clock.poll()
+                self._clock.spend(_IMU_POLL_US)
+                return int(self._imu.has_new(_kind(name), self._clock.now))
+            case "IMU_X" | "IMU_Y" | "IMU_Z":
+                return float_bits(self._imu.latched["XYZ".index(name[-1])])
+            case "SERIAL_CONNECTED":
+                return int(self._serial.connected)
+            case "IMU_RATE":
+                return float_bits(self._imu.rate)
+            case "RANDOM":
+                return self._random.getrandbits(32)
+            case "PIN_ANALOG":
+                return self._pins.analog(pin)
+        return self._kept.get(name, 0)
+
+    def write(self, name: str, pin: int, value: int) -> None:
+        """Do what writing a register asks for, or keep the value until it is needed."""
+        _check(pin)
+        match name:
+            case "SERIAL_TX_LENGTH":
+                self._clock.found_work()
+                address = self._kept.get("SERIAL_TX_ADDRESS", 0)
+                self._serial.from_board(self._machine.read(address, value))
+                self._clock.stop_soon()
+            case "SERIAL_RX_LENGTH":
+                data = self._serial.to_board(value)
+                self._kept["SERIAL_RX_COUNT"] = len(data)
+                self._machine.write(self._kept.get("SERIAL_RX_ADDRESS", 0), data)
+            case "SLEEP":
+                self._clock.sleep(value)
+            case "PIN_MODE":
+                self._pins.set_mode(pin, value)
+            case "PIN_LEVEL":
+                self._set_level(pin, value)
+            case "PIN_PWM":
+                self._set_level(pin, int(value >= 128))
+            case "IMU_BEGIN":
+                fitted = self._imu.chip is not None and IMU_CHIPS[self._imu.chip] == value
+                self._kept["IMU_PRESENT"] = int(fitted)
+                if fitted:
+                    self._imu.begin(self._clock.now)
+            case "IMU_READ_ACCELERATION" | "IMU_READ_ROTATION":
+                self._imu.read(_kind(name), self._clock.now)
+                self._clock.spend(_IMU_READ_US)
+            case "STOP":
+                self.stopped = True
+                self._clock.stop_soon()
+            case _:
+                self._kept[name] = value
+
+    def _set_level(self, pin: int, level: int) -> None:
+        if self._pins.set_level(pin, level):
+            self._clock.found_work()
+
+
+def _kind(register: str) -> str:
+    return register.rsplit("_", 1)[-1].lower()
+
+
+def _check(pin: int) -> None:
+    if pin >= PIN_COUNT:
+        raise KitError(f"the sketch uses pin {pin}; the board has 0 to {PIN_COUNT - 1}")
