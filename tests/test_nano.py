@@ -1,6 +1,7 @@
 """The virtual Nano 33 BLE: building, running, faults, devices, reports."""
 
 import re
+import sys
 from collections import Counter
 
 import numpy as np
@@ -185,6 +186,15 @@ def test_a_program_that_leaves_the_memory_is_not_loaded(write):
     firmware.elf.segments[0] = (0xFFF00, bytes(512))
     with pytest.raises(KitError, match="512 bytes at 0x000FFF00 are neither flash nor RAM"):
         VirtualNano(firmware)
+
+
+def test_a_missing_package_names_the_install_line(write, monkeypatch):
+    folder = write(ECHO)
+    for module, package in (("elftools.elf.elffile", "pyelftools"), ("unicorn", "unicorn")):
+        with monkeypatch.context() as patch, pytest.raises(KitError) as caught:
+            patch.setitem(sys.modules, module, None)
+            VirtualNano(folder)
+        assert str(caught.value).endswith(f"install it with: pip install {package}")
 
 
 def test_names_are_readable():

@@ -1,8 +1,10 @@
 """Errors that a user can cause, each one sentence that names the value and the remedy."""
 
+import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
+from typing import Any
 
 
 class KitError(ValueError):
@@ -35,6 +37,15 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> KitError:
         To be raised by the caller.
     """
     return KitError(f"unknown {kind} {name!r}; choose one of: {', '.join(sorted(known))}")
+
+
+def needed(module: str, package: str) -> Any:
+    """Import a module of an optional package; `KitError` says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        text = f"{package} is not installed; install it with: pip install {package}"
+        raise KitError(text) from None
 
 
 @contextmanager

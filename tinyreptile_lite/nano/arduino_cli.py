@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.nano.compilers import BuildError
 from tinyreptile_lite.nano.sketch import read_sketch
 
@@ -81,7 +81,7 @@ def _check_package(command: str) -> None:
 
 
 def _check_port(port: str) -> None:
-    found = {row.device for row in _pyserial("serial.tools.list_ports").comports()}
+    found = {row.device for row in needed("serial.tools.list_ports", "pyserial").comports()}
     if port not in found and not os.path.exists(port):  # noqa: PTH110 - false for any odd name
         there = ", ".join(sorted(found)) or "none"
         raise KitError(f"no board at {port}; plug it in, or choose a port that is there: {there}")
@@ -107,7 +107,7 @@ def open_port(port: str) -> Any:
     serial.Serial
         Reading returns at once with what is there.
     """
-    serial = _pyserial("serial")
+    serial = needed("serial", "pyserial")
     end = time.monotonic() + _REAPPEAR_S
     while True:
         try:
@@ -116,15 +116,6 @@ def open_port(port: str) -> Any:
             if time.monotonic() > end:
                 raise KitError(f"cannot open {port}: {error}") from None
             time.sleep(0.2)
-
-
-def _pyserial(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise KitError("pyserial is not installed; install it with: pip install pyserial") from None
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

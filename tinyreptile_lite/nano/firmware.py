@@ -3,7 +3,7 @@
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,14 +135,11 @@ class _Build:
     @cached_property
     def key(self) -> str:
         """Hash of everything that the result depends on."""
-        files = [part for name in sorted(self.sketch.files) for part in (name, self._file(name))]
+        files = [part for entry in sorted(self.sketch.files.items()) for part in entry]
         sources = [p.read_bytes() for p in self.sources]
         script = (API_FOLDER / "linker.ld").read_bytes()
         about = (*self.compiler.c, self.compiler.version, *self.flags, self.header_hash)
         return hash_of([*about, script, *files, *sources])
-
-    def _file(self, name: str) -> bytes:
-        return self.sketch.files[name]
 
     def run(self, folder: Path) -> None:
         """Compile and link into `folder`."""
@@ -155,12 +152,8 @@ class _Build:
             own = threads.map(lambda unit: self._compile_unit(folder, unit), self.sketch.units)
             others = threads.map(lambda path: self._compile_shared(folder, path), self.sources)
             objects, said = zip(*own, *others, strict=True)
-        warnings = "".join(said)
-        paths = dict(
-            zip([*self.sketch.units, *(p.name for p in self.sources)], objects, strict=True)
-        )
-        self._link(folder, objects, [p for p in objects if p != paths.get(SMALL_LIBC)])
-        (folder / _WARNINGS).write_text(warnings, encoding="utf-8")
+        (folder / _WARNINGS).write_text("".join(said), encoding="utf-8")
+        self._link(folder, dict(zip([*self.sketch.units, *self.sources], objects, strict=True)))
         if reason := too_big(Image(folder / _ELF)):
             raise BuildError(f"{self.sketch.name} {reason}")
 
@@ -193,13 +186,19 @@ class _Build:
             raise BuildError(_first_error(self.sketch.name, done.stderr), done.stderr)
         return done.stderr
 
-    def _link(self, folder: Path, objects: Iterable[Path], without_libc: Iterable[Path]) -> None:
+    def _link(self, folder: Path, objects: dict[str | Path, Path]) -> None:
+        """Link the objects of these sources; a sketch that asks for more than C's basics gets all.
+
+        The ziglang wheel's whole C library makes a program larger, so it is taken only then.
+        """
         script = API_FOLDER / "linker.ld"
         tail = [f"-Wl,-T,{script}", "-Wl,--gc-sections", "-nostartfiles", "-o", _ELF]
         tail += self.compiler.libraries
-        done = _run([*self.compiler.link, *map(str, objects), *tail], folder)
+        done = _run([*self.compiler.link, *map(str, objects.values()), *tail], folder)
         if done.returncode and "undefined symbol" in done.stderr and self.compiler.full_link:
-            done = _run([*self.compiler.full_link, *map(str, without_libc), *tail, "-lm"], folder)
+            small = API_FOLDER / "libc" / SMALL_LIBC
+            rest = [str(path) for source, path in objects.items() if source != small]
+            done = _run([*self.compiler.full_link, *rest, *tail, "-lm"], folder)
         if done.returncode:
             raise BuildError(_link_error(self.sketch.name, done.stderr), done.stderr)
 

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 
 FLASH_START = 0x0001_0000  # the Arduino boot loader has the 64 KB below
 FLASH_BYTES = 983_040  # upload.maximum_size of the Arduino core for this board
@@ -91,9 +91,10 @@ class Image:
     """
 
     def __init__(self, path: str | Path) -> None:
+        reader = needed("elftools.elf.elffile", "pyelftools")
         data = BytesIO(Path(path).read_bytes())
         try:
-            elf = _elf_file(data)
+            elf = reader.ELFFile(data)
             if (elf["e_machine"], elf.elfclass, elf.little_endian) != ("EM_ARM", 32, True):
                 raise ValueError("another processor")
             self.segments = list(_segments(elf))
@@ -103,8 +104,6 @@ class Image:
                 if section["sh_flags"] & _ALLOCATED and section["sh_size"]
             }
             self.symbols = {symbol.name: symbol for symbol in _symbols(elf)}
-        except KitError:
-            raise
         except Exception as error:  # what pyelftools raises for a damaged file depends on the place
             raise KitError(
                 f"{path} is not a program for a 32-bit ARM processor, or it is damaged; "
@@ -149,15 +148,6 @@ class Image:
             if symbol.size and any(0 <= symbol.address - p.address < p.size for p in parts)
         ]
         return max(held, key=lambda symbol: (symbol.size, symbol.name), default=None)
-
-
-def _elf_file(data: BytesIO) -> Any:
-    try:
-        from elftools.elf.elffile import ELFFile
-    except ImportError:
-        text = "pyelftools is not installed; install it with: pip install pyelftools"
-        raise KitError(text) from None
-    return ELFFile(data)
 
 
 def _segments(elf: Any) -> Iterator[tuple[int, bytes]]:

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.nano.counter import FLASH_SIZE
 from tinyreptile_lite.nano.image import FLASH_START, RAM_BYTES, RAM_START, STACK_BYTES, Image
 from tinyreptile_lite.nano.registers import AT, PERIPHERAL_BASE, PERIPHERAL_BYTES
@@ -42,7 +42,7 @@ class Machine:
     """
 
     def __init__(self, image: Image) -> None:
-        unicorn = _unicorn()
+        unicorn = needed("unicorn", "unicorn")
         self._image = image
         self._error = unicorn.UcError
         self._fault: tuple[int, int] | None = None  # address, size
@@ -163,15 +163,6 @@ class Machine:
             raise BoardFault(text, pc, function) from error
         address, _ = self._fault
         raise BoardFault(f"{_describe(address, pc)}{where}", address, function) from error
-
-
-def _unicorn() -> Any:
-    try:
-        import unicorn
-    except ImportError:
-        text = "unicorn is not installed; install it with: pip install unicorn"
-        raise KitError(text) from None
-    return unicorn
 
 
 def _describe(address: int, pc: int) -> str:
