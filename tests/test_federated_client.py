@@ -16,10 +16,10 @@ from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.tasks.wrist import MIRROR
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
-from tinyreptile_lite.wire.frames import Source, State
+from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.header import network_header, recording_header
-from tinyreptile_lite.wire.session import BoardClient, Transfer
 
 SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"
 SINE = Sine().network()
@@ -97,14 +97,14 @@ def test_a_virtual_board_learns_its_own_sine(firmware):
 
 def test_a_virtual_board_scores_its_weights_before_and_after_it_learns(firmware):
     client, _ = client_of(firmware)
-    session, phi = client.session, start(SINE)
-    visit = Transfer(0, 0, 7, phi.tobytes())
-    before = session.evaluate(visit, 50, 9)
-    params = session.train(visit, 0.02, 32, 5).params
-    after = session.evaluate(visit, 50, 9)
-    samples = sine_samples(session.board.board_id, 9, 50)
-    assert before.loss == pytest.approx(float(SINE.loss(phi, *samples)), rel=1e-4)
-    assert after.loss == pytest.approx(float(SINE.loss(params, *samples)), rel=1e-4)
+    phi, order = start(SINE), Order(0, RATE, 32, 5)
+    learned, (before, after) = client.scored_visit(phi, order, 50)
+    plain, _ = client_of(firmware)
+    np.testing.assert_array_equal(learned.params, plain.visit(phi, order).params)
+    for score, params in ((before, phi), (after, learned.params)):
+        board_id = client.session.board.board_id
+        samples = sine_samples(board_id, score.seed, score.sample_count)
+        assert score.loss == pytest.approx(float(SINE.loss(params, *samples)), rel=1e-4)
     assert after.loss < before.loss
 
 
@@ -199,4 +199,3 @@ def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
     # Two seconds to get ready, and two of movement, but for half the slot of the first reading.
     assert nano.time_ms > 3980
     assert client.session.traffic.silences > 8
-    assert client.session.status().state == State.TRAINED

@@ -18,10 +18,10 @@ from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import fed_avg
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.links import LinkLost, LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 FAMILY = find_family("sine")
 NET = FAMILY.network()

@@ -11,9 +11,9 @@ from tinyreptile_lite.lab.exercises import read_notebook, source
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.links import LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 NET = Sine().network()
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_learning_together.ipynb"

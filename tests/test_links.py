@@ -20,10 +20,10 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.sine import SineDevice
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.ble import BleLink
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import LinkLost, LocalLink, SerialLink, TimedLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 NET = Network([Dense(1, 16), Tanh(), Dense(16, 1)], "mse", (1,))
 PHI = NET.init(np.random.default_rng(0))
@@ -322,5 +322,5 @@ def test_a_session_has_its_turn_for_a_whole_visit():
 
     client = BoardClient(Watched(local_board()), NET, turn=turn)
     client.visit(PHI, ORDER)
-    client.session.status()
+    client.session.hello()
     assert turns.count("begins") == turns.count("ends")

@@ -27,10 +27,10 @@ from tinyreptile_lite.serve.server import Server, Watch
 from tinyreptile_lite.strategies import fed_avg, reptile, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 FAMILY = Sine()
 NET = FAMILY.network()

@@ -1,6 +1,7 @@
 """The protocol: a board in C behind every kind of bad link, a hostile board, a hostile server."""
 
 import zlib
+from dataclasses import replace
 
 import fuzz_wire
 import numpy as np
@@ -21,17 +22,12 @@ from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine, SineDevice
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.ble import BLE_FRAME
+from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent, WrongBoard
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source, State
 from tinyreptile_lite.wire.links import USB_FRAME, LinkLost, LocalLink
 from tinyreptile_lite.wire.local import LocalBoard, network_id
-from tinyreptile_lite.wire.session import (
-    BoardClient,
-    BoardError,
-    BoardRefused,
-    BoardSilent,
-    WrongBoard,
-)
 
 SINE = Sine().network()
 SMALL = Network([Scale(0.4), Dense(1, 16), Tanh(), Dense(16, 1)], "mse", (1,))
@@ -96,23 +92,34 @@ def test_boards_and_simulated_clients_mix_in_the_round_loop(strategy):
     np.testing.assert_allclose(*runs, rtol=1e-4, atol=1e-6)
 
 
-def test_a_board_evaluates():
-    client, board = client_of()
-    phi, rng = start(), np.random.default_rng(9)
-    score = client.evaluate(phi, 50, 9)
-    expected = SMALL.loss(phi, *board.device.stream(50, rng))
-    assert score.loss == pytest.approx(float(expected), rel=1e-5)
-    assert client.evaluate(phi, 50, 9) == score
-    assert board.steps == 0
+@pytest.mark.parametrize(("net", "device"), [(SINE, sine_device()), (Gestures.net, Gestures())])
+def test_a_board_scores_itself_before_and_after_it_learns(net, device):
+    client, board = client_of(net, device)
+    order, phi = Order(3, RATE, 40, 5), start(net)
+    learned, scores = client.scored_visit(phi, order, 30)
+    plain = client_of(net, device)[0].visit(phi, order)
+    np.testing.assert_array_equal(learned.params, plain.params)  # scoring disturbs no bit
+    assert learned.loss == plain.loss
+    for score, params, count in ((scores.before, phi, 30), (scores.after, learned.params, 31)):
+        assert score.seed != order.seed
+        samples = device.stream(count, np.random.default_rng(score.seed))
+        assert score.loss == pytest.approx(float(net.loss(params, *samples)), rel=1e-5)
+        if net is Gestures.net:
+            assert score.correct == (net.predict(params, samples.x).argmax(1) == samples.y).sum()
+    assert board.steps == 40
+    # What a board learned before it was asked cannot be asked again; nor is it learned again.
+    again, scores_again = client.scored_visit(phi, order, 30)
+    np.testing.assert_array_equal(again.params, plain.params)
+    assert scores_again == (None, scores.after)
+    assert board.steps == 40
 
 
-def test_a_board_counts_right_labels():
-    client, board = client_of(Gestures.net, Gestures())
-    phi = start(Gestures.net)
-    score = client.evaluate(phi, 30, 2)
-    samples = board.device.stream(30, np.random.default_rng(2))
-    right = Gestures.net.predict(phi, samples.x).argmax(1) == samples.y
-    assert score.correct == right.sum()
+def test_scores_cost_no_second_transfer():
+    plain, scored = client_of(SINE)[0], client_of(SINE)[0]
+    plain.visit(start(SINE), Order(0, RATE, 8, 1))
+    scored.scored_visit(start(SINE), Order(0, RATE, 8, 1), 20)
+    ways = [[c.session.traffic.sent, c.session.traffic.received] for c in (plain, scored)]
+    assert (np.subtract(ways[1], ways[0]) < 100).all()
 
 
 # ---- Bad links -----------------------------------------------------------------------------------
@@ -168,6 +175,26 @@ def test_resets_change_nothing(frame):
         phis.append(phi)
     assert link.resets > 30
     np.testing.assert_array_equal(*phis)
+
+
+def scored_rounds(link) -> list:
+    client, found = BoardClient(link, SMALL), []
+    phi = start()
+    for number in range(60):
+        learned, scores = client.scored_visit(phi, Order(number, RATE, 4, number), 10)
+        found.append((learned.params.tobytes(), learned.loss, scores.before, scores.after))
+        phi = learned.params
+    return [[part and replace(part, nonce=0) for part in each[2:]] + [each[:2]] for each in found]
+
+
+def test_bad_links_and_resets_change_no_score():
+    """A SCORE from before training, however late it comes, is not taken for one from after it."""
+    clean = scored_rounds(LocalLink(LocalBoard(SMALL, sine_device())))
+    faulty = FaultyLink(LocalLink(LocalBoard(SMALL, sine_device())), WORSE, 5)
+    assert scored_rounds(faulty) == clean
+    resetting = Resetting(LocalBoard(SMALL, sine_device()), 4, 0.05)
+    assert scored_rounds(resetting) == clean
+    assert resetting.resets > 20
 
 
 class CutAfter(FaultyLink):
@@ -309,6 +336,8 @@ def test_the_states_of_a_visit():
     assert raw.state().state == State.READY
     raw.ask(frames.Abort(78))
     assert raw.state().state == State.EMPTY
+    raw.push(start(), nonce=78, attempt=1)  # the same visit may begin again
+    assert raw.state().state == State.READY
 
 
 def test_a_push_before_the_first_hello_is_ignored():
@@ -577,9 +606,7 @@ def test_a_hostile_board_raises_kit_errors_only(script):
     client = BoardClient(Scripted(answer), SMALL, patience=3)
     for action in (
         lambda: client.visit(start(), Order(0, RATE, 8, 1)),
-        lambda: client.evaluate(start(), 8, 1),
-        client.session.status,
-        lambda: client.session.abort(1),
+        lambda: client.scored_visit(start(), Order(0, RATE, 8, 1), 8),
     ):
         try:
             action()
@@ -602,6 +629,26 @@ def test_phi_that_is_not_finite_is_never_sent(refuses):
 def test_boards_learn_online_only(refuses):
     with refuses("MinibatchSGD", "tiny_reptile"):
         client_of()[0].visit(start(), Order(0, MinibatchSGD(0.02), 8, 1))
+
+
+@pytest.mark.parametrize("samples", [0, 65535])
+def test_a_number_of_samples_that_no_board_can_be_scored_on(samples, refuses):
+    with refuses(samples, "65534"):
+        client_of()[0].scored_visit(start(), Order(0, RATE, 8, 1), samples)
+
+
+def test_a_score_that_the_board_cannot_give_costs_no_visit():
+    """What it is tested on is too large for the core; what it learns from is not."""
+
+    def stream(count, rng):
+        good = sample(count, rng)
+        return good if count == 8 else good._replace(x=np.full((count, 1), 2e12, np.float32))
+
+    order, device = Order(0, RATE, 8, 1), Broken(stream)
+    learned, scores = client_of(device=device)[0].scored_visit(start(), order, 5)
+    plain = client_of(device=device)[0].visit(start(), order)
+    np.testing.assert_array_equal(learned.params, plain.params)
+    assert scores == (None, None)
 
 
 @pytest.mark.parametrize("samples", [0, 65536])

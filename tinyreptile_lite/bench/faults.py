@@ -16,10 +16,10 @@ import numpy as np
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 ROUNDS, SAMPLES, BOARDS = 1000, 8, 3
 FAULTS = Faults(drop=0.10, flip=0.01, duplicate=0.01)

@@ -26,7 +26,7 @@ from tinyreptile_lite.serve.roster import seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import Strategy, fed_avg, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
-from tinyreptile_lite.wire.session import BoardClient
+from tinyreptile_lite.wire.client import BoardClient
 
 BOARDS = (1, 2, 4, 8, 16, 32)
 RATE, SAMPLES = 0.02, 32  # as the recipe for the sine waves

@@ -27,8 +27,8 @@ from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.links import SerialLink
-from tinyreptile_lite.wire.session import BoardClient
 
 KILLS, ROUNDS, BOARDS = 200, 2000, 3  # enough rounds for all kills on a fast computer
 STRATEGY = tiny_reptile(0.02, 8)

@@ -19,9 +19,9 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.ble import BLE_FRAME
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.links import BITS_PER_BYTE, USB_FRAME, TimedLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 LINE = 1_000_000  # bits per second
 USB_LATENCY = 0.001  # seconds one way: one USB frame

@@ -22,10 +22,12 @@ from tinyreptile_lite.flower import messages
 from tinyreptile_lite.flower.api import ClientApp, Context, Message, RecordDict
 from tinyreptile_lite.flower.settings import Settings, check_client
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.wire.channel import BoardError
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.links import Link, LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient, BoardError, Session
+from tinyreptile_lite.wire.session import Session
 
 PATIENCE = 8  # silences in a row after which a board is taken for absent
 app = ClientApp()

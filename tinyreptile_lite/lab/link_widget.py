@@ -16,10 +16,10 @@ from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.ble import BLE_FRAME, BleLink
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import USB_FRAME, Link, LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 Array = np.ndarray
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from tinyreptile_lite.serve.server import Seat, Server, Watch
-from tinyreptile_lite.wire.session import Traffic
+from tinyreptile_lite.wire.channel import Traffic
 
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 10.0

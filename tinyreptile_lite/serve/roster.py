@@ -29,11 +29,11 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import Fleet
 from tinyreptile_lite.tasks.base import Device, Family
 from tinyreptile_lite.wire.ble import SERVICE, BleLink
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.links import Link, LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
-from tinyreptile_lite.wire.session import BoardClient
 
 COUNTED = ("numpy", "native", "local", "virtual")
 _SCAN_SECONDS = 6.0

@@ -36,8 +36,9 @@ from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.journal import Journal, Record
 from tinyreptile_lite.strategies import Strategy
+from tinyreptile_lite.wire.channel import BoardError, BoardRefused, Traffic
+from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.links import LinkLost
-from tinyreptile_lite.wire.session import BoardClient, BoardError, BoardRefused, Traffic
 
 FAILURES = (BoardError, LinkLost, BoardFault, DivergenceError)  # of a board, not of the run
 _LONGEST_PAUSE = 8  # rounds before a board that is away is tried again

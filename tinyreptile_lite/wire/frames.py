@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, cast
 
+from tinyreptile_lite.core.table import Status as Core
+
 VERSION = 1
 DELIMITER = b"\0"
 HEADER_BYTES, CHECK_BYTES, CHUNK_FIELDS = 2, 4, 3
@@ -57,20 +59,20 @@ class Source(IntEnum):
     DATA = 1  # recorded or computed, the same for the same seed
 
 
-# Errors in STATE. Below 32 they are the C core's tr_status.
+# Errors in STATE. Below 32 they are the C core's.
 ERRORS = {
-    0: "none",
-    1: "a needed pointer is NULL",
-    2: "the network's layers do not fit together",
-    3: "the weight array has the wrong size",
-    4: "the workspace is too small",
-    5: "the start weights hold NaN or a huge number",
-    6: "the inner rate is out of range",
-    7: "the sensor gave NaN or a huge number",
-    8: "the target is missing, NaN or huge",
-    9: "the label is missing or out of range",
-    10: "the output is out of bounds; lower the inner rate",
-    11: "a gradient is out of bounds; lower the inner rate",
+    Core.OK: "none",
+    Core.NULL: "a needed pointer is NULL",
+    Core.NETWORK: "the network's layers do not fit together",
+    Core.WEIGHTS: "the weight array has the wrong size",
+    Core.WORKSPACE: "the workspace is too small",
+    Core.PHI: "the start weights hold NaN or a huge number",
+    Core.RATE: "the inner rate is out of range",
+    Core.SAMPLE: "the sensor gave NaN or a huge number",
+    Core.TARGET: "the target is missing, NaN or huge",
+    Core.LABEL: "the label is missing or out of range",
+    Core.DIVERGED: "the output is out of bounds; lower the inner rate",
+    Core.OVERFLOW: "a gradient is out of bounds; lower the inner rate",
     32: "the CRC of the whole weight vector is wrong",
     33: "it has no such source of samples",
     34: "the number of samples must be 1 to 65,535",

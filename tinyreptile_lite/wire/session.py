@@ -1,4 +1,4 @@
-"""The server's side of the wire format: a board becomes a client of the round loop.
+"""The server's side of the wire format: a talk with one board.
 
 A board only tells its state. `Session` compares the state with what it wants, sends what is
 missing, and looks again; lost, repeated and late frames need no case of their own. The page
@@ -6,93 +6,81 @@ missing, and looks again; lost, repeated and late frames need no case of their o
 """
 
 import secrets
-import struct
-import time
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
-from tinyreptile_lite.clients import Order
+from tinyreptile_lite.core.table import LIMIT, Status
 from tinyreptile_lite.errors import DivergenceError, KitError
-from tinyreptile_lite.learners import Learned, OnlineSGD
+from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.frames import Source, State
+from tinyreptile_lite.wire.channel import (
+    BoardError,
+    BoardRefused,
+    BoardSilent,
+    Channel,
+    Patience,
+    WrongBoard,
+)
+from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import Link, LinkLost
 from tinyreptile_lite.wire.local import network_id
 
-Array = np.ndarray
-LIMIT = np.float32(1e12)  # TR_LIMIT of the C core: no sound weight is larger
-MAX_SAMPLES = 65_535
-_DIVERGED = {10, 11}  # tr_status: the output or a gradient is out of bounds
+_DIVERGED = {Status.DIVERGED, Status.OVERFLOW}
+_BUSY = {State.TRAINING, State.EVALUATING}
 _WRONG_CRC_LIMIT = 3
-_SLOW = 4  # times the patience: one sample of a sensor may take seconds
-_NOISE_BYTES, _NOISE_TIMEOUTS = 16_384, 8  # without a good frame: no board
+_STEPS = 16  # of a visit beside its samples: hello, push, pull, and what goes wrong
+_BEFORE, _TRAINING, _AFTER = range(3)  # steps of a visit
 Result = TypeVar("Result")
 Turn = Callable[[], AbstractContextManager[None]]
 
 
-class BoardError(KitError):
-    """A board that cannot take part now: the server skips it and may try again later."""
-
-
-class BoardSilent(BoardError):
-    """It does not answer, or its link is gone."""
-
-
-class WrongBoard(BoardError):
-    """It answers, but holds another network or speaks another version."""
-
-
-class BoardRefused(BoardError):
-    """It cannot do what was asked, or sent back nonsense."""
-
-
 @dataclass
-class Traffic:
-    """What went over a link, and what went wrong.
+class Visit:
+    """A transfer of weights to a board, what it shall do with them, and what has come of it.
 
     Attributes
     ----------
-    sent, received : int
-        Bytes, everything counted.
-    frames_sent, frames_received : int
-    damaged : int
-        Received frames that were dropped: wrong CRC, unknown kind or length.
-    silences : int
-        Answers that did not come in time.
-    reconnects : int
-    restarts : int
-        Visits that had to begin again, because the board knew nothing of them.
+    round, attempt : int
+    weights : bytes
+        float32, little-endian.
+    request : Train
+        Its nonce names the visit.
+    test : Evaluate, optional
+        If it shall be scored before and after learning. The second time asks for one sample more:
+        a SCORE from before training that comes late is then not taken for one from after it.
     """
-
-    sent: int = 0
-    received: int = 0
-    frames_sent: int = 0
-    frames_received: int = 0
-    damaged: int = 0
-    silences: int = 0
-    reconnects: int = 0
-    restarts: int = 0
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """One transfer of weights to a board, and what it is asked to do with them."""
 
     round: int
     attempt: int
-    nonce: int
-    weights: bytes  # float32, little-endian
+    weights: bytes
+    request: frames.Train
+    test: frames.Evaluate | None = None
+    step: int = _BEFORE
+    got: dict[int, bytes] = field(default_factory=dict)  # chunks, kept over lost links
+    learned: Learned | None = None
+    before: frames.Score | None = None
+    after: frames.Score | None = None
 
     @property
-    def crc(self) -> int:
-        """CRC-32 of the weights."""
-        return zlib.crc32(self.weights)
+    def nonce(self) -> int:
+        """The visit's own number."""
+        return self.request.nonce
+
+    @property
+    def samples(self) -> int:
+        """How many the board works on, scores included."""
+        tests = 2 * self.test.sample_count + 1 if self.test else 0
+        return self.request.sample_count + tests
+
+    def knows(self, report: frames.Report) -> bool:
+        """Whether the board that sent this is in this visit."""
+        return report.nonce == self.nonce and report.state != State.EMPTY
 
 
 class _ForgottenError(Exception):
@@ -108,7 +96,7 @@ class Session:
     net : Network
         What the board must hold.
     patience : int
-        Silences in a row, or reconnects without a result, after which the board is given up.
+        Silences in a row, or setbacks, after which the board is given up; see `Patience`.
     turn : callable, optional
         Makes a context in which the link may be used: see `BleLink.turn`.
 
@@ -124,12 +112,11 @@ class Session:
     ) -> None:
         self.link, self.net, self.patience, self._turn = link, net, patience, turn
         self.board: frames.Welcome | None = None
-        self.traffic = Traffic()
+        self._channel = Channel(link)
+        self.traffic = self._channel.traffic
         self._session = _new_session()
         self._begun = 0  # nonce of the visit that the board was last told about
         self._owed = 0  # states asked for between chunks, whose answers are still to come
-        self._decoder = frames.Decoder()
-        self._inbox: list[frames.Message] = []
 
     # ---- Requests --------------------------------------------------------------------------------
 
@@ -143,31 +130,91 @@ class Session:
         WrongBoard
             If it holds another network or speaks another version of the wire format.
         """
+        self.board = None
+        return self._steadily(lambda: self._welcome)
+
+    def begin_anew(self) -> None:
+        """Begin another session: for the board, any visit is now newer than the last."""
+        self._session = _new_session()
+        self.board = None
+
+    def visit(self, visit: Visit) -> Learned:
+        """Let the board learn from the visit's weights, fetch the result, score it if wanted.
+
+        If the board is given up, it is told so, and is free.
+
+        Parameters
+        ----------
+        visit : Visit
+            Gets what came of it: `learned`, `before` and `after`.
+
+        Returns
+        -------
+        Learned
+            Parameters (P,) and the mean loss while learning.
+
+        Raises
+        ------
+        BoardSilent
+            If the board does not answer, gets no further, or its link does not come back.
+        BoardRefused
+            If it cannot do this, or sends back what is no sound result.
+        DivergenceError
+            If its learning diverged.
+        """
         with self._turn():
-            return self._greet()
+            try:
+                self._steadily(lambda: self._visit(visit), _STEPS + visit.samples)
+            except KitError as error:
+                if visit.learned is None or not isinstance(error, BoardError):
+                    self._abort(visit)
+                    raise
+        assert visit.learned is not None  # without a score, if that failed
+        return visit.learned
+
+    def _visit(self, visit: Visit) -> None:
+        visit.step, test = _BEFORE, visit.test
+        if test and visit.before is None:
+            report = self._drive(visit, frames.Status(), {State.READY, State.TRAINED})
+            if report.state == State.READY:
+                visit.before = self._score(visit, test)
+        visit.step = _TRAINING
+        report = self._drive(visit, visit.request, {State.TRAINED})
+        visit.learned = self._checked_result(self._pull(visit, report), report)
+        visit.step = _AFTER
+        if test:
+            more = replace(test, sample_count=test.sample_count + 1)
+            visit.after = self._score(visit, more)
+
+    def _abort(self, visit: Visit) -> None:
+        """Tell the board that it may forget the visit; nobody waits for its answer."""
+        if self._begun == visit.nonce:
+            with suppress(LinkLost):
+                self._channel.send(frames.Abort(visit.nonce))
+        self._begun = 0
+        self.begin_anew()
+
+    # ---- Hello -----------------------------------------------------------------------------------
 
     def _greet(self) -> frames.Welcome:
-        for _ in range(self.patience + 1):
-            try:
-                welcome = self._ask_hello()
-            except LinkLost:
-                self._reopen()
+        try:
+            while (welcome := self._ask_hello()) is None:
                 continue
-            if welcome is not None:
-                self.board = self._checked(welcome)
-                return self.board
-        raise BoardSilent(
-            f"{self.link.name} does not answer as a TinyReptile board; "
-            "flash the sketch FederatedClient to it"
-        )
+        except BoardSilent as error:
+            raise BoardSilent(
+                f"{self.link.name} does not answer as a TinyReptile board; "
+                "flash the sketch FederatedClient to it"
+            ) from error
+        self.board = self._checked(welcome)
+        return self.board
 
     def _ask_hello(self) -> frames.Welcome | None:
         """Say hello once; None if the answer does not come."""
-        self._inbox.clear()
+        self._channel.forget()
         # The zero ends whatever half a frame the board may have got before.
         hello = frames.Hello(self._session, self.link.frame_bytes)
-        self._transmit(b"\0" + frames.encode(hello))
-        while message := self._receive():
+        self._channel.send(hello, before=frames.DELIMITER)
+        while message := self._channel.receive():
             if isinstance(message, frames.Welcome) and message.session == self._session:
                 return message
         return None
@@ -189,122 +236,47 @@ class Session:
             )
         return board
 
-    def begin_anew(self) -> None:
-        """Begin another session: for the board, any visit is now newer than the last."""
-        self._session = _new_session()
-        self.board = None
-
-    def status(self) -> frames.Report:
-        """Ask for the board's state."""
-        return self._steadily(lambda: self._ask(frames.Status()))
-
-    def abort(self, nonce: int) -> frames.Report:
-        """Let the board forget a visit."""
-        return self._steadily(lambda: self._ask(frames.Abort(nonce)))
-
-    def train(
-        self, visit: Transfer, rate: float, samples: int, seed: int, source: Source = Source.DATA
-    ) -> Learned:
-        """Let the board learn from the visit's weights, and fetch the result.
-
-        Parameters
-        ----------
-        visit : Transfer
-        rate : float
-            Inner learning rate.
-        samples : int
-            1 to 65,535.
-        seed : int
-            Seeds the board's choice of data; the sensor knows no seed.
-        source : Source
-
-        Returns
-        -------
-        Learned
-            Parameters (P,) and the mean loss while learning.
-
-        Raises
-        ------
-        BoardSilent
-            If the board does not answer, or its link does not come back.
-        BoardRefused
-            If it cannot do this, or sends back weights that are not finite.
-        DivergenceError
-            If its learning diverged.
-        """
-        request = frames.Train(visit.nonce, rate, samples, seed, source)
-        got: dict[int, bytes] = {}  # chunks, kept over lost links
-
-        def attempt() -> Learned:
-            report = self._drive(visit, request, {State.TRAINED})
-            return self._checked_update(self._pull(visit, report, got), report)
-
-        return self._steadily(attempt)
-
-    def evaluate(
-        self, visit: Transfer, samples: int, seed: int, source: Source = Source.DATA
-    ) -> frames.Score:
-        """Let the board measure the loss of the visit's weights; raises as `train` does.
-
-        A visit that has trained is measured as it is then.
-        """
-        request = frames.Evaluate(visit.nonce, seed, samples, source)
-
-        def attempt() -> frames.Score:
-            self._drive(visit, frames.Status(), {State.READY, State.TRAINED, State.EVALUATING})
-            return self._await_score(visit, request)
-
-        score = self._steadily(attempt)
-        if not np.isfinite(score.loss):
-            raise BoardRefused(f"{self.link.name} sent a loss of {score.loss}; reset the board")
-        return score
-
     # ---- The loop: state, what is missing, state ... ---------------------------------------------
 
-    def _drive(self, visit: Transfer, request: frames.Message, goals: set[State]) -> frames.Report:
+    def _drive(self, visit: Visit, request: frames.Message, goals: set[State]) -> frames.Report:
         """Bring the board to one of the goal states; `request` follows when weights are there."""
-        if self.board is None:
-            self.hello()
-        report = self._ask(frames.Status()) if self._begun == visit.nonce else None
-        stuck = sends = 0
-        while not (report and _knows(report, visit) and report.state in goals):
-            if report is None or not _knows(report, visit):
+        report = self._ask(frames.Status(), visit) if self._begun == visit.nonce else None
+        sends = 0
+        while True:
+            if report is None or not visit.knows(report):
                 sends += 1
                 report = self._begin(visit, sends)
+            elif report.state in goals:
+                return report
             elif report.state == State.FAILED:
                 raise self._failure(report)
             elif report.state == State.RECEIVING:
                 self._send_chunks(visit, _missing(report, self._chunk_count()))
-            if report is None or report.state != State.TRAINING:
-                self._send(request)
-            newer = self._next_report()
-            stuck = stuck + 1 if newer == report else 0
-            if stuck > self.patience * (_SLOW if newer.state == State.TRAINING else 1):
-                raise BoardSilent(f"{self.link.name} gets no further: {_describe(newer)}")
-            report = newer
-        return report
+            if report is None or report.state not in _BUSY:
+                self._channel.send(request)
+            report = self._next_report(visit)
 
-    def _begin(self, visit: Transfer, sends: int) -> frames.Report | None:
+    def _begin(self, visit: Visit, sends: int) -> frames.Report | None:
         """Tell the board of the visit and send all weights, unless it knows the visit after all.
 
         A report of another visit may just be late. So, from the second time on, ask again first;
         from the third time on in a new session, in which the board takes any visit as newer.
         """
-        if sends > self.patience:
-            raise BoardSilent(f"{self.link.name} forgets every visit; reset the board")
         if sends > 1:
+            self._channel.patience.setback("forgets every visit; reset the board")
             self.traffic.restarts += 1
             self._session = _new_session() if sends > 2 else self._session
-            self.hello()
-            report = self._ask(frames.Status())
-            if _knows(report, visit):
+            self._greet()
+            report = self._ask(frames.Status(), visit)
+            if visit.knows(report):
                 return report
         self._begun = visit.nonce
-        self._send(frames.Push(visit.round, visit.attempt, visit.nonce, visit.crc))
+        crc = zlib.crc32(visit.weights)
+        self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
         self._send_chunks(visit, range(self._chunk_count()))
         return None
 
-    def _send_chunks(self, visit: Transfer, indices: Sequence[int]) -> None:
+    def _send_chunks(self, visit: Visit, indices: Sequence[int]) -> None:
         """Send chunks, never more than a window of them unconfirmed."""
         size = 4 * self._chunk_floats
         half = max(1, self._welcome.window // 2)
@@ -312,167 +284,129 @@ class Session:
         for number, index in enumerate(indices):
             if number and number % half == 0 and len(indices) - number > half:
                 if self._owed:
-                    report = self._receive_report()  # of half a window ago; if lost, go on
+                    report = self._receive_report(visit)  # of half a window ago; if lost, go on
                     self._owed -= 1
-                    if report is not None and not _knows(report, visit):
+                    if report is not None and not visit.knows(report):
                         return  # PUSH was lost: the caller will see it too
-                self._send(frames.Status())
+                self._channel.send(frames.Status())
                 self._owed += 1
             data = visit.weights[index * size : (index + 1) * size]
-            self._send(frames.Chunk(visit.nonce & 255, index, data))
+            self._channel.send(frames.Chunk(visit.nonce & 255, index, data))
 
-    def _pull(self, visit: Transfer, report: frames.Report, got: dict[int, bytes]) -> bytes:
-        """Fetch the weights that the report's CRC belongs to; `got` keeps what has come."""
+    def _pull(self, visit: Visit, report: frames.Report) -> bytes:
+        """Fetch the weights that the report's CRC belongs to."""
         for _ in range(_WRONG_CRC_LIMIT):
-            self._pull_chunks(visit, got)
-            weights = b"".join(got[index] for index in range(self._chunk_count()))
+            self._pull_chunks(visit)
+            weights = b"".join(visit.got[index] for index in range(self._chunk_count()))
             if zlib.crc32(weights) == report.detail:
                 return weights
-            got.clear()  # a late chunk of another visit with the same tag was among them
+            visit.got.clear()  # a late chunk of another visit with the same tag was among them
+            self._channel.patience.setback("sends weights with a wrong CRC; reset the board")
         raise BoardRefused(f"{self.link.name} sent weights with a wrong CRC; reset the board")
 
-    def _pull_chunks(self, visit: Transfer, got: dict[int, bytes]) -> None:
-        silences = 0
-        while missing := [i for i in range(self._chunk_count()) if i not in got]:
+    def _pull_chunks(self, visit: Visit) -> None:
+        while missing := [i for i in range(self._chunk_count()) if i not in visit.got]:
             wanted = [i for i in missing if i < missing[0] + frames.MASK_CHUNKS]
             mask = sum(1 << (i - missing[0]) for i in wanted)
-            self._send(frames.Pull(visit.nonce, missing[0], mask))
-            before = len(got)
-            self._collect(visit, wanted, got)
-            silences = silences + 1 if len(got) == before else 0
-            if silences > self.patience:
-                raise self._silent()
+            self._channel.send(frames.Pull(visit.nonce, missing[0], mask))
+            self._collect(visit, wanted)
 
-    def _collect(self, visit: Transfer, wanted: list[int], got: dict[int, bytes]) -> None:
+    def _collect(self, visit: Visit, wanted: list[int]) -> None:
         """Take chunks until all that were wanted are there, the last one is, or silence."""
-        while message := self._receive():
-            if isinstance(message, frames.Report) and not _knows(message, visit):
+        while message := self._channel.receive():
+            if isinstance(message, frames.Report) and not visit.knows(message):
                 raise _ForgottenError
             if not isinstance(message, frames.Chunk) or message.tag != visit.nonce & 255:
                 continue
             if len(message.data) == self._chunk_bytes(message.index):
-                got[message.index] = message.data
-            if message.index == wanted[-1] or all(i in got for i in wanted):
+                visit.got[message.index] = message.data
+                self._reached(visit, State.TRAINED, len(visit.got))
+            if message.index == wanted[-1] or all(i in visit.got for i in wanted):
                 return
 
-    def _await_score(self, visit: Transfer, request: frames.Evaluate) -> frames.Score:
-        self._send(request)
-        last, stuck = None, 0
-        while stuck <= self.patience:
-            message = self._receive()
-            if isinstance(message, frames.Score) and _answers(message, request):
-                return message
-            if isinstance(message, frames.Report):
-                if not _knows(message, visit):
-                    raise _ForgottenError
-                if message.error:
-                    raise self._failure(message)
+    def _score(self, visit: Visit, test: frames.Evaluate) -> frames.Score | None:
+        """Let the board measure its weights; None if it cannot, for whatever reason it gives."""
+        try:
+            return self._await_score(visit, test)
+        except (BoardRefused, DivergenceError):
+            return None
+
+    def _await_score(self, visit: Visit, test: frames.Evaluate) -> frames.Score:
+        message = None
+        while True:
             if message is None:
-                self._send(request)
-            stuck = stuck + 1 if message is None or message == last else 0
-            last = message or last
-        raise self._silent()
+                self._channel.send(test)
+            message = self._channel.receive()
+            if isinstance(message, frames.Score) and _answers(message, test):
+                return self._checked_score(message)
+            if isinstance(message, frames.Report):
+                self._note(visit, message)
+                if not visit.knows(message):
+                    raise _ForgottenError
+                if message.error and message.state not in (State.RECEIVING, State.EVALUATING):
+                    raise self._failure(message)
 
-    # ---- One message at a time -------------------------------------------------------------------
+    # ---- One report at a time --------------------------------------------------------------------
 
-    def _ask(self, request: frames.Message) -> frames.Report:
-        self._send(request)
-        return self._next_report()
+    def _ask(self, request: frames.Message, visit: Visit) -> frames.Report:
+        self._channel.send(request)
+        return self._next_report(visit)
 
-    def _next_report(self) -> frames.Report:
+    def _next_report(self, visit: Visit) -> frames.Report:
         """Wait for the board's state; at each silence, ask for it."""
-        silences = 0
-        while silences <= self.patience:
-            report = self._receive_report()
+        while True:
+            report = self._receive_report(visit)
             if report is None:
-                silences += 1
                 self._owed = 0
-                self._send(frames.Status())
+                self._channel.send(frames.Status())
             elif self._owed and report.state == State.RECEIVING:
                 self._owed -= 1  # it was asked for before the last chunks left
             else:
                 return report
-        raise self._silent()
 
-    def _receive_report(self) -> frames.Report | None:
-        while message := self._receive():
+    def _receive_report(self, visit: Visit) -> frames.Report | None:
+        while message := self._channel.receive():
             if isinstance(message, frames.Report):
+                self._note(visit, message)
                 return message
         return None
 
-    def _receive(self) -> frames.Message | None:
-        """Return the next message, or None after a silence."""
-        noise, end = 0, time.monotonic() + _NOISE_TIMEOUTS * self.link.timeout
-        while not self._inbox:
-            data = self.link.receive(self.link.timeout)
-            if not data or noise > _NOISE_BYTES or (noise and time.monotonic() > end):
-                self.traffic.silences += 1
-                return None
-            self._take(data)
-            noise += len(data)
-        return self._inbox.pop(0)
+    def _note(self, visit: Visit, report: frames.Report) -> None:
+        """See whether this is progress."""
+        if visit.knows(report) and report.state <= State.FAILED:
+            self._reached(visit, report.state, report.count)
 
-    def _take(self, data: bytes) -> None:
-        self.traffic.received += len(data)
-        before = self._decoder.damaged
-        contents = self._decoder.feed(data)
-        self.traffic.damaged += self._decoder.damaged - before
-        for content in contents:
-            try:
-                self._inbox.append(frames.parse(content))
-                self.traffic.frames_received += 1
-            except frames.VersionError as error:
-                raise WrongBoard(
-                    f"{self.link.name} speaks wire version {error.version}, this kit "
-                    f"{frames.VERSION}; flash FederatedClient of this kit to it"
-                ) from None
-            except frames.FrameError:
-                self.traffic.damaged += 1
-
-    def _send(self, message: frames.Message) -> None:
-        self._transmit(frames.encode(message))
-
-    def _transmit(self, data: bytes) -> None:
-        self.link.send(data)
-        self.traffic.sent += len(data)
-        self.traffic.frames_sent += 1
+    def _reached(self, visit: Visit, state: int, count: int) -> None:
+        most = max(visit.samples, self._chunk_count())  # to count on is not to get further
+        self._channel.patience.reached(visit.step, state, min(count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
 
-    def _steadily(self, action: Callable[[], Result]) -> Result:
+    def _steadily(self, action: Callable[[], Result], steps: int = _STEPS) -> Result:
         """Repeat an action over lost links and resets; it goes on where the board is."""
+        patience = Patience(self.link.name, self.patience, self.link.timeout, steps)
+        self._channel.patience = patience
         with self._turn():
-            return self._persistently(action)
-
-    def _persistently(self, action: Callable[[], Result]) -> Result:
-        for _ in range(self.patience + 1):
-            try:
-                return action()
-            except LinkLost:
-                self._reopen()
-                self.hello()
-            except _ForgottenError:
-                self.traffic.restarts += 1
-        raise BoardSilent(f"{self.link.name} is lost again and again; check its cable or battery")
-
-    def _reopen(self) -> None:
-        self.traffic.reconnects += self.board is not None  # else it was not open yet
-        self._decoder = frames.Decoder()
-        self._inbox.clear()
-        try:
-            self.link.reopen()
-        except LinkLost as error:
-            raise BoardSilent(str(error)) from None
-
-    def _silent(self) -> BoardSilent:
-        return BoardSilent(f"{self.link.name} does not answer any more; reset or replug the board")
+            while True:
+                try:
+                    if self.board is None:
+                        self._greet()
+                    return action()
+                except LinkLost:
+                    patience.setback("is lost again and again; check its cable or battery")
+                    self.traffic.reconnects += self.board is not None  # else it was not open yet
+                    self._channel.reopen()
+                    self.board = None
+                except _ForgottenError:
+                    patience.setback("forgets every visit; reset the board")
+                    self.traffic.restarts += 1
 
     def _failure(self, report: frames.Report) -> KitError:
         reason = frames.ERRORS.get(report.error, f"error {report.error}")
         kind = DivergenceError if report.error in _DIVERGED else BoardRefused
         return kind(f"{self.link.name} could not do it: {reason}")
 
-    def _checked_update(self, weights: bytes, report: frames.Report) -> Learned:
+    def _checked_result(self, weights: bytes, report: frames.Report) -> Learned:
         """Refuse what would damage phi."""
         params = np.frombuffer(weights, "<f4").astype(np.float32)
         sound = np.abs(params) <= LIMIT  # false for NaN
@@ -485,11 +419,17 @@ class Session:
             raise BoardRefused(f"{self.link.name} sent a loss of {report.loss}; reset the board")
         return Learned(params, report.loss)
 
+    def _checked_score(self, score: frames.Score) -> frames.Score:
+        if not np.isfinite(score.loss) or score.correct > score.sample_count:
+            raise BoardRefused(f"{self.link.name} sent a score that cannot be; reset the board")
+        return score
+
     # ---- Sizes, as agreed in the hello -----------------------------------------------------------
 
     @property
     def _welcome(self) -> frames.Welcome:
-        return self.board or self.hello()
+        assert self.board is not None  # every talk begins with a hello
+        return self.board
 
     @property
     def _chunk_floats(self) -> int:
@@ -507,13 +447,8 @@ def _new_session() -> int:
     return secrets.randbelow(2**32 - 1) + 1
 
 
-def _knows(report: frames.Report, visit: Transfer) -> bool:
-    """Whether the board is in this visit."""
-    return report.nonce == visit.nonce and report.state != State.EMPTY
-
-
-def _answers(score: frames.Score, request: frames.Evaluate) -> bool:
-    wanted = (request.nonce, request.seed, request.sample_count)
+def _answers(score: frames.Score, test: frames.Evaluate) -> bool:
+    wanted = (test.nonce, test.seed, test.sample_count)
     return (score.nonce, score.seed, score.sample_count) == wanted
 
 
@@ -521,107 +456,3 @@ def _missing(report: frames.Report, chunks: int) -> list[int]:
     """Chunks that a board in state RECEIVING asks for."""
     after = (report.count + i for i in range(frames.MASK_CHUNKS) if report.detail >> i & 1)
     return [index for index in after if index < chunks]
-
-
-def _describe(report: frames.Report) -> str:
-    try:
-        state = State(report.state).name
-    except ValueError:
-        state = str(report.state)
-    return f"state {state}, {report.count} done, error {report.error}"
-
-
-# ---- A client of the round loop ------------------------------------------------------------------
-
-
-class BoardClient:
-    """A board on any link, as a client of the round loop.
-
-    Parameters
-    ----------
-    link : Link
-    net : Network
-    source : Source
-        Where the board takes its samples from.
-    patience : int
-        See `Session`.
-    name : str, optional
-        By default the link's.
-    turn : callable, optional
-        See `Session`.
-
-    Attributes
-    ----------
-    session : Session
-
-    Raises
-    ------
-    BoardError
-        By `visit`, if the board cannot take part now; phi is as it was.
-    """
-
-    def __init__(
-        self,
-        link: Link,
-        net: Network,
-        source: Source = Source.DATA,
-        patience: int = 30,
-        name: str | None = None,
-        turn: Turn = nullcontext,
-    ) -> None:
-        self.session = Session(link, net, patience, turn)
-        self.source = source
-        self._name = name or link.name
-        self._last = (-1, 0, b"")  # round, attempt, what was ordered
-
-    @property
-    def name(self) -> str:
-        """Name of the client."""
-        return self._name
-
-    def visit(self, phi: Array, order: Order) -> Learned:
-        """Send phi, let the board learn online, fetch what it learned.
-
-        The same order again, after a failure or even a success, goes on with the same visit: the
-        board never trains twice for it.
-        """
-        learner = order.learner
-        if not isinstance(learner, OnlineSGD):
-            raise KitError(
-                f"{self.name} learns online, one sample at a time, and cannot run "
-                f"{type(learner).__name__}; choose tiny_reptile or fed_avg"
-            )
-        if not 1 <= order.sample_count <= MAX_SAMPLES:
-            raise KitError(
-                f"{self.name} cannot take {order.sample_count} samples a visit; "
-                f"give 1 to {MAX_SAMPLES}"
-            )
-        what = struct.pack("<fHIB", learner.rate, order.sample_count, order.seed, self.source)
-        visit = self._make_transfer(phi, order.round, what)
-        return self.session.train(visit, learner.rate, order.sample_count, order.seed, self.source)
-
-    def evaluate(self, phi: Array, samples: int, seed: int) -> frames.Score:
-        """Let the board measure the mean loss of phi on samples of its own."""
-        what = struct.pack("<HI", samples, seed) + b"evaluate"
-        visit = self._make_transfer(phi, max(0, self._last[0]), what)
-        return self.session.evaluate(visit, samples, seed, self.source)
-
-    def _make_transfer(self, phi: Array, round_index: int, what: bytes) -> Transfer:
-        """Number the visit so that the board can tell newer from older."""
-        weights = np.ascontiguousarray(phi, "<f4")
-        if not (np.abs(weights) <= LIMIT).all():
-            raise KitError(f"phi holds NaN or huge numbers and was not sent to {self.name}")
-        if weights.shape != (self.session.net.size,):
-            raise KitError(f"phi has shape {weights.shape}, not ({self.session.net.size},)")
-        what += weights.tobytes()
-        last_round, attempt, last = self._last
-        if round_index != last_round:
-            attempt = 0
-        elif what != last:
-            attempt += 1
-        if round_index < last_round or attempt > 0xFFFF:
-            attempt = 0
-            self.session.begin_anew()
-        self._last = (round_index, attempt, what)
-        nonce = zlib.crc32(struct.pack("<IH", round_index, attempt) + what) or 1
-        return Transfer(round_index, attempt, nonce, weights.tobytes())

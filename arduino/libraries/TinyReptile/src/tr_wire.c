@@ -451,6 +451,7 @@ static void on_pull(tr_client *client, const uint8_t *fields)
 static void on_abort(tr_client *client, const uint8_t *fields)
 {
     if (get32(fields) == client->nonce) {
+        client->nonce = 0; /* so that the same visit may begin again */
         forget_work(client);
         enter(client, TR_EMPTY, 0);
     }

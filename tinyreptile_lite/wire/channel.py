@@ -1,0 +1,218 @@
+"""Messages over a link to one board, one at a time, and how long to wait for them."""
+
+import time
+from dataclasses import dataclass
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.links import Link, LinkLost
+
+_SLOW = 4  # times the patience: one sample of a sensor may take seconds
+_STRAY = 2 * frames.MASK_CHUNKS  # messages that an earlier talk may have left on the line
+_NOISE_BYTES, _NOISE_TIMEOUTS = 16_384, 8  # without a good frame: no board
+
+
+class BoardError(KitError):
+    """A board that cannot take part now: the server skips it and may try again later."""
+
+
+class BoardSilent(BoardError):
+    """It does not answer, gets no further, or its link is gone."""
+
+
+class WrongBoard(BoardError):
+    """It answers, but holds another network or speaks another version."""
+
+
+class BoardRefused(BoardError):
+    """It cannot do what was asked, or sent back nonsense."""
+
+
+@dataclass
+class Traffic:
+    """What went over a link, and what went wrong.
+
+    Attributes
+    ----------
+    sent, received : int
+        Bytes, everything counted.
+    frames_sent, frames_received : int
+    damaged : int
+        Received frames that were dropped: wrong CRC, unknown kind or length.
+    silences : int
+        Answers that did not come in time.
+    reconnects : int
+    restarts : int
+        Visits that had to begin again, because the board knew nothing of them.
+    """
+
+    sent: int = 0
+    received: int = 0
+    frames_sent: int = 0
+    frames_received: int = 0
+    damaged: int = 0
+    silences: int = 0
+    reconnects: int = 0
+    restarts: int = 0
+
+
+class Patience:
+    """How long a board may go on without getting any further.
+
+    Boards may be slow, silent for a while or repeat themselves, but not for ever. Every wait of a
+    talk spends of one patience, and only work that is further than it ever was fills it up again,
+    so often as there are steps. So every talk has an end, whatever the board says.
+
+    Parameters
+    ----------
+    name : str
+        Of the board, for the error.
+    silences : int
+        Most in a row, and most setbacks. Besides, four times as many messages (and a few more) and
+        four times as many time-outs without progress.
+    timeout : float
+        Seconds.
+    steps : int
+        Pieces of work, such as samples. In all, messages and time may be so many times as much.
+    """
+
+    def __init__(self, name: str, silences: int, timeout: float, steps: int = 1) -> None:
+        self._name, self._most_silences, self._steps = name, silences, steps
+        self._most_useless = _SLOW * silences + _STRAY
+        self._most_seconds = _SLOW * silences * timeout
+        self._silences = self._setbacks = self._all_useless = 0
+        self._all_seconds = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._furthest: tuple[int, ...] = ()
+        self._useless, self._seconds = 0, 0.0
+
+    def reached(self, *mark: int) -> None:
+        """Note how far the work is: numbers that are compared one after the other."""
+        if mark > self._furthest:
+            self._begin()
+            self._furthest = mark
+            self._all_useless -= 1  # the message that said so
+
+    def setback(self, complaint: str) -> None:
+        """The work begins again. Raises `BoardSilent` if that has happened too often."""
+        self._setbacks += 1
+        if self._setbacks > self._most_silences:
+            raise BoardSilent(f"{self._name} {complaint}")
+        self._begin()
+
+    def waited(self, seconds: float) -> None:
+        """Time has passed."""
+        self._seconds += seconds
+        self._all_seconds += seconds
+
+    def heard(self, message: frames.Message | None) -> None:
+        """A message came, or None: a silence. Raises `BoardSilent` at the end of the patience."""
+        if message is None:
+            self._silences += 1
+        else:
+            self._silences = 0
+            self._useless += 1
+            self._all_useless += 1
+        if self._silences > self._most_silences:
+            raise BoardSilent(f"{self._name} does not answer any more; reset or replug the board")
+        useless = max(self._useless, self._all_useless / self._steps)
+        seconds = max(self._seconds, self._all_seconds / self._steps)
+        if useless > self._most_useless or seconds > self._most_seconds:
+            last = describe(message) if message else "silence"
+            raise BoardSilent(f"{self._name} gets no further ({last}); reset the board")
+
+
+def describe(message: frames.Message) -> str:
+    """Say what a message is, for a user."""
+    if not isinstance(message, frames.Report):
+        return type(message).__name__.upper()
+    known = message.state in list(frames.State)
+    state = frames.State(message.state).name if known else message.state
+    return f"state {state}, {message.count} done, error {message.error}"
+
+
+class Channel:
+    """Sends and receives whole messages, and counts what goes wrong.
+
+    Attributes
+    ----------
+    patience : Patience
+        Of the talk that is going on.
+    traffic : Traffic
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.link, self.traffic = link, Traffic()
+        self.patience = Patience(link.name, 1, link.timeout)
+        self._decoder = frames.Decoder()
+        self._inbox: list[frames.Message] = []
+
+    def send(self, message: frames.Message, before: bytes = b"") -> None:
+        """Send a message, perhaps with bytes before it. Raises `LinkLost`."""
+        data = before + frames.encode(message)
+        self.link.send(data)
+        self.traffic.sent += len(data)
+        self.traffic.frames_sent += 1
+
+    def receive(self) -> frames.Message | None:
+        """Return the next message, or None after a silence.
+
+        Raises
+        ------
+        BoardSilent
+            If the patience is at its end.
+        WrongBoard
+            If the board speaks another version.
+        LinkLost
+        """
+        message = self._next()
+        self.traffic.silences += message is None
+        self.patience.heard(message)
+        return message
+
+    def _next(self) -> frames.Message | None:
+        noise, waited, timeout = 0, 0.0, self.link.timeout
+        while not self._inbox:
+            begin = time.monotonic()
+            data = self.link.receive(timeout)
+            # An emulated board's second may take longer than ours.
+            passed = min(time.monotonic() - begin, timeout)
+            self.patience.waited(passed)
+            waited += passed
+            if not data or noise > _NOISE_BYTES or (noise and waited > _NOISE_TIMEOUTS * timeout):
+                return None
+            self._take(data)
+            noise += len(data)
+        return self._inbox.pop(0)
+
+    def _take(self, data: bytes) -> None:
+        self.traffic.received += len(data)
+        before = self._decoder.damaged
+        contents = self._decoder.feed(data)
+        self.traffic.damaged += self._decoder.damaged - before
+        for content in contents:
+            try:
+                self._inbox.append(frames.parse(content))
+                self.traffic.frames_received += 1
+            except frames.VersionError as error:
+                raise WrongBoard(
+                    f"{self.link.name} speaks wire version {error.version}, this kit "
+                    f"{frames.VERSION}; flash FederatedClient of this kit to it"
+                ) from None
+            except frames.FrameError:
+                self.traffic.damaged += 1
+
+    def forget(self) -> None:
+        """Drop what has come and was not read."""
+        self._inbox.clear()
+
+    def reopen(self) -> None:
+        """Get the link back. Raises `BoardSilent` if it stays away."""
+        self._decoder = frames.Decoder()
+        self.forget()
+        try:
+            self.link.reopen()
+        except LinkLost as error:
+            raise BoardSilent(str(error)) from None

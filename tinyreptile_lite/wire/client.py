@@ -1,0 +1,151 @@
+"""A board on any link, as a client of the round loop."""
+
+import struct
+import zlib
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyreptile_lite.clients import Order
+from tinyreptile_lite.core.table import LIMIT
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.learners import Learned, OnlineSGD
+from tinyreptile_lite.network import Network
+from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.frames import Source
+from tinyreptile_lite.wire.links import Link
+from tinyreptile_lite.wire.session import Session, Turn, Visit
+
+Array = np.ndarray
+MAX_SAMPLES = 65_535
+_TEST = 0x5EED_7E57  # tells a score's seed from that of the training
+
+
+class Scores(NamedTuple):
+    """How well a board did on samples of its own, before and after it learned.
+
+    Attributes
+    ----------
+    before : Score or None
+        With phi. None if the board could not tell, or had learned before it was asked.
+    after : Score or None
+        With what it learned, on one sample more. None if the board could not tell.
+    """
+
+    before: frames.Score | None
+    after: frames.Score | None
+
+
+class BoardClient:
+    """A board on any link, as a client of the round loop.
+
+    Parameters
+    ----------
+    link : Link
+    net : Network
+    source : Source
+        Where the board takes its samples from.
+    patience : int
+        See `Session`.
+    name : str, optional
+        By default the link's.
+    turn : callable, optional
+        See `Session`.
+
+    Attributes
+    ----------
+    session : Session
+
+    Raises
+    ------
+    BoardError
+        By `visit`, if the board cannot take part now; phi is as it was.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        net: Network,
+        source: Source = Source.DATA,
+        patience: int = 30,
+        name: str | None = None,
+        turn: Turn = nullcontext,
+    ) -> None:
+        self.session = Session(link, net, patience, turn)
+        self.source = source
+        self._name = name or link.name
+        self._last = (-1, 0, b"")  # round, attempt, what was ordered
+
+    @property
+    def name(self) -> str:
+        """Name of the client."""
+        return self._name
+
+    def visit(self, phi: Array, order: Order) -> Learned:
+        """Send phi, let the board learn online, fetch what it learned.
+
+        The same order again, after a server's crash or even a success, goes on with the same visit:
+        the board never trains twice for it.
+        """
+        return self.session.visit(self._make_visit(phi, order))
+
+    def scored_visit(self, phi: Array, order: Order, test_count: int) -> tuple[Learned, Scores]:
+        """Visit, and let the board measure how well it does, before and after it learns.
+
+        It learns what it learns in `visit`, in every bit. It measures on samples of its own, drawn
+        with another seed than those that it learns from. A score that it cannot give is None.
+
+        Parameters
+        ----------
+        phi : ndarray, shape (P,)
+        order : Order
+        test_count : int
+            Samples to measure on.
+        """
+        if not 1 <= test_count < MAX_SAMPLES:
+            raise KitError(
+                f"{self.name} cannot be scored on {test_count} samples; give 1 to {MAX_SAMPLES - 1}"
+            )
+        visit = self._make_visit(phi, order)
+        seed = order.seed ^ _TEST
+        visit.test = frames.Evaluate(visit.nonce, seed, test_count, self.source)
+        learned = self.session.visit(visit)
+        return learned, Scores(visit.before, visit.after)
+
+    def _make_visit(self, phi: Array, order: Order) -> Visit:
+        """Number the visit so that the board can tell newer from older."""
+        rate, weights = self._checked(phi, order), np.asarray(phi, "<f4").tobytes()
+        request = frames.Train(0, rate, order.sample_count, order.seed, self.source)
+        what = struct.pack("<fHIB", rate, order.sample_count, order.seed, self.source) + weights
+        last_round, attempt, last = self._last
+        if order.round != last_round:
+            attempt = 0
+        elif what != last:
+            attempt += 1
+        if order.round < last_round or attempt > 0xFFFF:
+            attempt = 0
+            self.session.begin_anew()
+        self._last = (order.round, attempt, what)
+        nonce = zlib.crc32(struct.pack("<IH", order.round, attempt) + what) or 1
+        return Visit(order.round, attempt, weights, replace(request, nonce=nonce))
+
+    def _checked(self, phi: Array, order: Order) -> float:
+        """Refuse what the board could not do; returns the inner rate."""
+        learner = order.learner
+        if not isinstance(learner, OnlineSGD):
+            raise KitError(
+                f"{self.name} learns online, one sample at a time, and cannot run "
+                f"{type(learner).__name__}; choose tiny_reptile or fed_avg"
+            )
+        if not 1 <= order.sample_count <= MAX_SAMPLES:
+            raise KitError(
+                f"{self.name} cannot take {order.sample_count} samples a visit; "
+                f"give 1 to {MAX_SAMPLES}"
+            )
+        if not (np.abs(phi) <= LIMIT).all():
+            raise KitError(f"phi holds NaN or huge numbers and was not sent to {self.name}")
+        if phi.shape != (self.session.net.size,):
+            raise KitError(f"phi has shape {phi.shape}, not ({self.session.net.size},)")
+        return learner.rate
