@@ -17,7 +17,7 @@ from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.sine import SineDevice
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.channel import BoardError, BoardSilent, Patience
+from tinyreptile_lite.wire.channel import BoardError, BoardSilent, Budget
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import LinkLost, LocalLink
@@ -189,12 +189,12 @@ def honest() -> BoardClient:
 
 def test_a_board_that_makes_progress_for_ever_is_given_up():
     """Samples are done one by one, but more of them than were ordered, and slowly."""
-    patience = Patience("/dev/fake", 12, 0.25, steps=32 + 16)
+    budget = Budget("/dev/fake", 12, 0.25, steps=32 + 16)
     with pytest.raises(BoardSilent, match="/dev/fake gets no further"):
         for sample in range(65_536):
-            patience.waited(11.0)
-            patience.heard(frames.Report(State.TRAINING, 0, 1, sample, 0, 0.0))
-            patience.reached(1, State.TRAINING, sample)
+            budget.waited(11.0)
+            budget.heard(frames.Report(State.TRAINING, 0, 1, sample, 0, 0.0))
+            budget.reached(1, State.TRAINING, sample)
     assert 48 <= sample < 60
 
 
@@ -221,16 +221,16 @@ def test_links_that_break_again_and_again_are_given_up():
 
 def test_a_sensor_that_takes_four_seconds_a_sample_is_waited_for():
     """65,535 samples in three days, asked for twice a second, with some resets."""
-    patience = Patience("/dev/slow", 12, 0.25, steps=65_535 + 16)
+    budget = Budget("/dev/slow", 12, 0.25, steps=65_535 + 16)
     report = frames.Report(State.TRAINING, 0, 1, 0, 0, 0.0)
     for sample in range(65_535):
         for _ in range(8):
-            patience.waited(0.5)
-            patience.heard(None)
-            patience.heard(report)
-        patience.reached(1, State.TRAINING, sample)
+            budget.waited(0.5)
+            budget.heard(None)
+            budget.heard(report)
+        budget.reached(1, State.TRAINING, sample)
         if sample in (20_000, 60_000):
-            patience.setback("forgets every visit")
+            budget.setback("forgets every visit")
 
 
 class Slow(LocalLink):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,9 +175,29 @@ class Babbling(LocalLink):
         return b"Temperature: 21.5 C\r\n" * 40
 
 
+class Looping(LocalLink):
+    """A board that says the same for ever."""
+
+    def receive(self, seconds):
+        return 50 * frames.encode(frames.Report(frames.State.TRAINING, 0, 1, 1, 0, 0.5))
+
+
+class Stuck(LocalLink):
+    """A board that seems to train for ever."""
+
+    def receive(self, seconds):
+        data = super().receive(seconds)
+        parsed = map(frames.parse, frames.Decoder().feed(data))
+        reports = [message for message in parsed if isinstance(message, frames.Report)]
+        busy = [frames.encode(replace(each, state=frames.State.TRAINING)) for each in reports]
+        return b"".join(busy) or data
+
+
 @pytest.mark.parametrize(
     ("link", "reason"),
     [
+        (lambda: Looping(LocalBoard(NET, DEVICES[1])), "flash the sketch FederatedClient"),
+        (lambda: Stuck(LocalBoard(NET, DEVICES[1])), "gets no further (state TRAINING"),
         (lambda: plug(1, FAMILY_OF_16), "holds another network"),
         (lambda: Babbling(LocalBoard(NET, DEVICES[1])), "flash the sketch FederatedClient"),
     ],

@@ -56,12 +56,12 @@ class Traffic:
     restarts: int = 0
 
 
-class Patience:
-    """How long a board may go on without getting any further.
+class Budget:
+    """What a board may cost in messages, time and setbacks without getting any further.
 
     Boards may be slow, silent for a while or repeat themselves, but not for ever. Every wait of a
-    talk spends of one patience, and only work that is further than it ever was fills it up again,
-    so often as there are steps. So every talk has an end, whatever the board says.
+    talk spends of one budget, and only work that is further than it ever was fills it up again, as
+    often as there are steps. So every talk has an end, whatever the board says.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Patience:
         self._all_seconds += seconds
 
     def heard(self, message: frames.Message | None) -> None:
-        """A message came, or None: a silence. Raises `BoardSilent` at the end of the patience."""
+        """A message came, or None: a silence. Raises `BoardSilent` if the budget is spent."""
         if message is None:
             self._silences += 1
         else:
@@ -138,14 +138,14 @@ class Channel:
 
     Attributes
     ----------
-    patience : Patience
+    budget : Budget
         Of the talk that is going on.
     traffic : Traffic
     """
 
     def __init__(self, link: Link) -> None:
         self.link, self.traffic = link, Traffic()
-        self.patience = Patience(link.name, 1, link.timeout)
+        self.budget = Budget(link.name, 1, link.timeout)
         self._decoder = frames.Decoder()
         self._inbox: list[frames.Message] = []
 
@@ -162,14 +162,14 @@ class Channel:
         Raises
         ------
         BoardSilent
-            If the patience is at its end.
+            If the budget is spent.
         WrongBoard
             If the board speaks another version.
         LinkLost
         """
         message = self._next()
         self.traffic.silences += message is None
-        self.patience.heard(message)
+        self.budget.heard(message)
         return message
 
     def _next(self) -> frames.Message | None:
@@ -179,7 +179,7 @@ class Channel:
             data = self.link.receive(timeout)
             # An emulated board's second may take longer than ours.
             passed = min(time.monotonic() - begin, timeout)
-            self.patience.waited(passed)
+            self.budget.waited(passed)
             waited += passed
             if not data or noise > _NOISE_BYTES or (noise and waited > _NOISE_TIMEOUTS * timeout):
                 return None

@@ -56,6 +56,7 @@ class BoardClient:
 
     Attributes
     ----------
+    name : str
     session : Session
 
     Raises
@@ -75,13 +76,8 @@ class BoardClient:
     ) -> None:
         self.session = Session(link, net, patience, turn)
         self.source = source
-        self._name = name or link.name
+        self.name = name or link.name
         self._last = (-1, 0, b"")  # round, attempt, what was ordered
-
-    @property
-    def name(self) -> str:
-        """Name of the client."""
-        return self._name
 
     def visit(self, phi: Array, order: Order) -> Learned:
         """Send phi, let the board learn online, fetch what it learned.

@@ -23,8 +23,8 @@ from tinyreptile_lite.wire.channel import (
     BoardError,
     BoardRefused,
     BoardSilent,
+    Budget,
     Channel,
-    Patience,
     WrongBoard,
 )
 from tinyreptile_lite.wire.frames import State
@@ -96,7 +96,7 @@ class Session:
     net : Network
         What the board must hold.
     patience : int
-        Silences in a row, or setbacks, after which the board is given up; see `Patience`.
+        Silences in a row, or setbacks, after which the board is given up; see `Budget`.
     turn : callable, optional
         Makes a context in which the link may be used: see `BleLink.turn`.
 
@@ -263,7 +263,7 @@ class Session:
         from the third time on in a new session, in which the board takes any visit as newer.
         """
         if sends > 1:
-            self._channel.patience.setback("forgets every visit; reset the board")
+            self._channel.budget.setback("forgets every visit; reset the board")
             self.traffic.restarts += 1
             self._session = _new_session() if sends > 2 else self._session
             self._greet()
@@ -301,7 +301,7 @@ class Session:
             if zlib.crc32(weights) == report.detail:
                 return weights
             visit.got.clear()  # a late chunk of another visit with the same tag was among them
-            self._channel.patience.setback("sends weights with a wrong CRC; reset the board")
+            self._channel.budget.setback("sends weights with a wrong CRC; reset the board")
         raise BoardRefused(f"{self.link.name} sent weights with a wrong CRC; reset the board")
 
     def _pull_chunks(self, visit: Visit) -> None:
@@ -378,14 +378,14 @@ class Session:
 
     def _reached(self, visit: Visit, state: int, count: int) -> None:
         most = max(visit.samples, self._chunk_count())  # to count on is not to get further
-        self._channel.patience.reached(visit.step, state, min(count, most))
+        self._channel.budget.reached(visit.step, state, min(count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
 
     def _steadily(self, action: Callable[[], Result], steps: int = _STEPS) -> Result:
         """Repeat an action over lost links and resets; it goes on where the board is."""
-        patience = Patience(self.link.name, self.patience, self.link.timeout, steps)
-        self._channel.patience = patience
+        budget = Budget(self.link.name, self.patience, self.link.timeout, steps)
+        self._channel.budget = budget
         with self._turn():
             while True:
                 try:
@@ -393,12 +393,12 @@ class Session:
                         self._greet()
                     return action()
                 except LinkLost:
-                    patience.setback("is lost again and again; check its cable or battery")
+                    budget.setback("is lost again and again; check its cable or battery")
                     self.traffic.reconnects += self.board is not None  # else it was not open yet
                     self._channel.reopen()
                     self.board = None
                 except _ForgottenError:
-                    patience.setback("forgets every visit; reset the board")
+                    budget.setback("forgets every visit; reset the board")
                     self.traffic.restarts += 1
 
     def _failure(self, report: frames.Report) -> KitError:
