@@ -128,6 +128,14 @@ class _State(ctypes.Structure):
     )
 
 
+def _field(name: str) -> property:
+    """Pass a field of the struct on as an attribute of the counter."""
+    return property(
+        lambda self: getattr(self._state, name),
+        lambda self, value: setattr(self._state, name, value),
+    )
+
+
 class NativeCounter(Counter):
     """The version in C. Same methods and attributes."""
 
@@ -142,21 +150,7 @@ class NativeCounter(Counter):
         )
         hook.attach(uc, self._state)
 
-    @property
-    def instructions(self) -> int:  # type: ignore[override]
-        return self._state.instructions
-
-    @instructions.setter
-    def instructions(self, value: int) -> None:
-        self._state.instructions = value
-
-    @property
-    def limit(self) -> int:  # type: ignore[override]
-        return self._state.limit
-
-    @limit.setter
-    def limit(self, value: int) -> None:
-        self._state.limit = value
+    instructions, limit = _field("instructions"), _field("limit")  # type: ignore[assignment]
 
     def profile(self, on: bool) -> None:
         """Start or stop noting how often each block runs; starting forgets the past."""

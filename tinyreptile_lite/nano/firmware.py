@@ -17,23 +17,11 @@ from tinyreptile_lite.nano.sketch import SOURCES, Sketch, headers_in, read_sketc
 
 API_FOLDER = Path(__file__).parent / "arduino_api"
 _FLAGS = (
-    "-g",
-    "-Wall",
-    "-Wextra",
-    "-Wno-missing-field-initializers",
-    "-Wno-unused-parameter",
-    "-fdata-sections",
-    "-ffunction-sections",
-    "-fmessage-length=0",
-    "-fno-exceptions",
-    "-fomit-frame-pointer",
-    "-funsigned-char",
-    "-DARDUINO=10819",
-    "-DARDUINO_ARDUINO_NANO33BLE",
-    "-DARDUINO_ARCH_MBED",
-    "-DARDUINO_ARCH_MBED_NANO",
-    "-DARDUINO_ARCH_NRF52840",
-)
+    "-g", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-unused-parameter",
+    "-fdata-sections", "-ffunction-sections", "-fmessage-length=0", "-fno-exceptions",
+    "-fomit-frame-pointer", "-funsigned-char", "-DARDUINO=10819", "-DARDUINO_ARDUINO_NANO33BLE",
+    "-DARDUINO_ARCH_MBED", "-DARDUINO_ARCH_MBED_NANO", "-DARDUINO_ARCH_NRF52840",
+)  # fmt: skip
 _C_FLAGS = ("-std=gnu11",)
 _CXX_FLAGS = ("-std=gnu++14", "-fno-rtti", "-fno-threadsafe-statics")
 _ELF, _OBJECT, _WARNINGS = "firmware.elf", "object.o", "warnings.txt"  # files in the cache

@@ -91,30 +91,24 @@ class Pins:
     """Digital pins, LEDs and analogue inputs."""
 
     def __init__(self) -> None:
-        self._driven: dict[int, int] = {}
+        self._pressed: set[int] = set()
         self._analog: dict[int, int] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Let go of all outputs. What the outside drives, for example a button, stays."""
+        """Let go of all outputs. A button that is pressed stays so."""
         self.level = [0] * PIN_COUNT
         self.mode = [0] * PIN_COUNT
 
-    def drive(self, pin: int, level: int | None) -> None:
-        """Hold a pin at 0 or 1 from outside, or let go of it with None."""
-        self._check(pin)
-        if level is None:
-            self._driven.pop(pin, None)
-        else:
-            self._driven[pin] = int(bool(level))
-
     def press(self, pin: int) -> None:
         """Press a button between the pin and ground."""
-        self.drive(pin, 0)
+        self._check(pin)
+        self._pressed.add(pin)
 
     def release(self, pin: int) -> None:
         """Release the button."""
-        self.drive(pin, None)
+        self._check(pin)
+        self._pressed.discard(pin)
 
     def set_analog(self, pin: int, value: int) -> None:
         """Set what `analogRead` returns, 0 to 1023."""
@@ -135,8 +129,8 @@ class Pins:
 
     def read(self, pin: int) -> int:
         """Return a pin's level as the sketch sees it."""
-        if pin in self._driven:
-            return self._driven[pin]
+        if pin in self._pressed:
+            return 0
         if self.mode[pin] == _INPUT_PULLUP:
             return 1
         return self.level[pin]
