@@ -1,5 +1,6 @@
 """The list of all figures, in the order in which they are made."""
 
+import contextlib
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.figures.fingerprint import as_text, fingerprint
 from tinyreptile_lite.figures.kinds import Figure, compared, pictured, sketched
 from tinyreptile_lite.learners import OnlineSGD
-from tinyreptile_lite.nano.compilers import find_compiler
+from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.wire.faults import Faults
 
@@ -42,10 +43,21 @@ def _device(_: bool) -> Rows:
 
 
 def _device_trace() -> dict[str, str]:
-    """Counts of an online visit; another compiler counts otherwise, so it is named."""
-    costs = {name: device.measure(case, False, "zig") for name, case in device.cases().items()}
-    zig = find_compiler("zig")
-    return {f"{name}, {zig}": as_text([*cost.executed, cost.ram]) for name, cost in costs.items()}
+    """Counts of visits with each compiler that is installed; others count otherwise."""
+    found = {}
+    for compiler in ("gcc", "zig"):
+        with contextlib.suppress(BuildError):
+            named = find_compiler(compiler)
+            for name, case in device.cases().items():
+                kinds = (False,) if name == "wrist" else (False, True)  # its Reptile takes long
+                costs = [device.measure(case, reptile, compiler) for reptile in kinds]
+                for what, *counts in zip(
+                    ("instructions", "cycles", "bytes"),
+                    *((*cost.executed, cost.ram) for cost in costs),
+                    strict=True,
+                ):
+                    found[f"{name}, {what}, {named}"] = as_text(counts)
+    return found
 
 
 def _host_trace() -> dict[str, str]:
