@@ -10,7 +10,7 @@ from tinyreptile_lite.errors import KitError
 if importlib.util.find_spec("ray") is None:
     pytest.fail("this test needs Ray: pip install -e '.[simulation]'", pytrace=False)
 
-from test_fleet import own_loop
+from test_flower import own_loop
 
 from tinyreptile_lite.flower.local import LocalFlower
 
