@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import threading
 
+TOLD = "TINYREPTILE_ENDS_WITH_INPUT"  # in the environment, for `end_if_told`
+
 
 def end_with_parent() -> None:
     """Let this process end at once when its parent has ended.
@@ -16,6 +18,15 @@ def end_with_parent() -> None:
     was started with ``stdin=subprocess.PIPE`` and reads nothing from there.
     """
     threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def end_if_told() -> None:
+    """Do so if the environment says that standard input is such a pipe.
+
+    Grandchildren inherit both, so those that others start can end with their grandparent.
+    """
+    if os.environ.get(TOLD):
+        end_with_parent()
 
 
 def _end_after_parent() -> None:

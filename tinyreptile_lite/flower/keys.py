@@ -61,7 +61,7 @@ def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, data in files.items():
-            _write_private(folder / name, data)
+            write_private(folder / name, data)
     except OSError as error:
         raise KitError(
             f"cannot write to {folder}: {error.strerror}; choose a folder you can write to"
@@ -138,7 +138,7 @@ def _host(host: str) -> x509.GeneralName:
     return x509.DNSName(host)
 
 
-def _write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)

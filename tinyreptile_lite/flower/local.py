@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -15,13 +16,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from ssl import create_default_context
+from typing import IO
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.flower import api
-from tinyreptile_lite.flower.keys import CA, CERTIFICATE, KEY, make_keys
+from tinyreptile_lite.flower.keys import CA, CERTIFICATE, KEY, make_keys, write_private
+from tinyreptile_lite.lifetime import TOLD
+
+if sys.platform != "win32":
+    import fcntl
 
 APP = Path(__file__).parent / "app"
 HOST = "127.0.0.1"
+_FOLDER = "tinyreptile-flower-"  # how the names of the temporary folders begin
+_RAY_PATH = 68  # characters that Ray adds to that of a folder to name its sockets
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 PATIENCE = 180.0  # seconds for a process of Flower's to start
 TRIES = 4  # runs that Flower may take for dead before we do, too
@@ -35,14 +43,16 @@ QUIET = {
     "NO_PROXY": "*",
     "PYTHONUNBUFFERED": "1",
     "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",  # seconds; Flower's own choice is 1
+    TOLD: "1",
 }
 
 
 class LocalFlower:
-    """A SuperLink and SuperNodes as child processes, with TLS and node authentication.
+    """A SuperLink and SuperNodes as child processes, with TLS, node keys and the gate.
 
     Use it in a ``with`` statement. All they write goes to one folder that is deleted at the end;
-    `~/.flwr` is not touched.
+    `~/.flwr` is not touched. If this process is killed, they end too, and the next one deletes
+    the folder.
 
     Parameters
     ----------
@@ -59,9 +69,10 @@ class LocalFlower:
     def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
         self._configs = list(nodes)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="tinyreptile-flower-"))
+        self._folder, self._lock = _make_folder()
         self._keys = self._folder / "keys"
         self._address = f"{HOST}:{free_port()}"
+        self._ray: dict[str, str] = {}
 
     def __enter__(self) -> "LocalFlower":
         try:
@@ -80,17 +91,33 @@ class LocalFlower:
         names = [f"node-{i}" for i in range(len(self._configs))]
         make_keys(self._keys, [HOST, "localhost"], names)
         options: list[str | Path] = ["--host", HOST, "--port", self._address.rpartition(":")[2]]
-        options += ["--ssl-ca-certfile", self._keys / CA]
-        options += ["--ssl-certfile", self._keys / CERTIFICATE]
-        options += ["--ssl-keyfile", self._keys / KEY]
+        options += self._tls
         options += ["--enable-supernode-auth"] if names else ["--simulation"]
-        self._spawn("superlink", "flower-superlink", options)
+        if not names:
+            self._prepare_ray()
+        self._spawn("superlink", options)
         self._await_link()
         self._write_connection()
         with ThreadPoolExecutor(2) as threads:
             list(threads.map(self._register, names))
         for number in range(len(names)):
             self.start_node(number)
+
+    @property
+    def _tls(self) -> list[str | Path]:
+        files = {"ca-certfile": CA, "certfile": CERTIFICATE, "keyfile": KEY}
+        return [x for name, file in files.items() for x in (f"--ssl-{name}", self._keys / file)]
+
+    def _prepare_ray(self) -> None:
+        """Let Ray ask for a token, and put its sockets where only this user finds them."""
+        if len(str(self._folder)) + _RAY_PATH > 107:  # what Linux takes for a socket's name
+            raise KitError(
+                f"{self._folder} is too long a name for Ray; set TMPDIR to a shorter one"
+            )
+        token = self._keys / "ray"
+        write_private(token, secrets.token_hex(32).encode())
+        self._ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self._ray |= {"RAY_TMPDIR": str(self._folder)}
 
     def _register(self, name: str) -> None:
         self._flwr("supernode", "register", self._keys / f"{name}.pub", "local")
@@ -102,9 +129,10 @@ class LocalFlower:
         options += ["--root-certificates", self._keys / CA]
         options += ["--auth-supernode-private-key", self._keys / name]
         options += ["--host", HOST, "--port", str(free_port())]
+        options += self._tls
         if pairs := _pairs(self._configs[number]):
             options += ["--node-config", pairs]
-        self._spawn(name, "flower-supernode", options)
+        self._spawn(name, options)
 
     def kill_node(self, number: int) -> None:
         """Kill a SuperNode without a chance to say goodbye."""
@@ -120,12 +148,13 @@ class LocalFlower:
         )
         return [int(ids[-1]) if ids else 0 for ids in found]
 
-    def _spawn(self, name: str, program: str, options: Sequence[str | Path]) -> None:
+    def _spawn(self, name: str, options: Sequence[str | Path]) -> None:
+        program = "supernode" if name.startswith("node-") else "superlink"
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603
-                [_program(program), *map(str, options)],
+                [sys.executable, "-m", "tinyreptile_lite.flower", program, *map(str, options)],
                 env=self._environment(name),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # they end when it does
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
@@ -135,7 +164,7 @@ class LocalFlower:
         """Each process gets a home of its own, as if it were a machine of its own."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         home = {"FLWR_HOME": str(self._folder / f"home-{name}"), "PATH": path}
-        return os.environ | QUIET | home
+        return os.environ | QUIET | self._ray | home
 
     def _await_link(self) -> None:
         trusted = create_default_context(cafile=str(self._keys / CA))
@@ -161,8 +190,12 @@ class LocalFlower:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for process in self._processes.values():
+            assert process.stdin is not None  # it was asked for
+            process.stdin.close()  # what they have started ends now, if it has not yet
         self._processes.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
     # ---- Flower's command line -------------------------------------------------------------------
 
@@ -264,6 +297,33 @@ class LocalFlower:
 
     def _last_words(self, name: str) -> str:
         return " ".join(self.log(name).split()[-40:]) or "it said nothing"
+
+
+def _make_folder() -> tuple[Path, IO[bytes]]:
+    """Make a temporary folder with a locked file; delete those that killed processes have left."""
+    try:
+        for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+            _delete_if_left(folder)
+        new = Path(tempfile.mkdtemp(prefix=_FOLDER))
+        lock = (new / "lock").open("wb")
+    except OSError as error:
+        raise KitError(
+            f"cannot make a temporary folder: {error.strerror}; set TMPDIR to one you can write to"
+        ) from error
+    if sys.platform != "win32":
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return new, lock
+
+
+def _delete_if_left(folder: Path) -> None:
+    if sys.platform == "win32" or folder.lstat().st_uid != os.geteuid():
+        return
+    try:
+        with (folder / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # still in use, or just being made
+        return
 
 
 def _program(name: str) -> str:

@@ -14,6 +14,7 @@ from tinyreptile_lite.flower.api import Context, Grid, ServerApp
 from tinyreptile_lite.flower.messages import Visit
 from tinyreptile_lite.flower.nodes import Nodes, OutOfReach
 from tinyreptile_lite.flower.settings import Settings
+from tinyreptile_lite.lifetime import end_if_told
 
 SKIPS = 20  # rounds in a row that may fail because a board is out of reach
 log = logging.getLogger("flwr.tinyreptile")
@@ -23,6 +24,7 @@ app = ServerApp()
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run all rounds of the settings in the run configuration."""
+    end_if_told()  # Flower's simulation engine would go on to the last round
     settings = Settings.read(context.run_config)
     train(build(grid, settings), settings)
 
