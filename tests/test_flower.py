@@ -27,8 +27,9 @@ if importlib.util.find_spec("flwr") is None:
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+from strangers import as_stranger, needs_root
 
-from tinyreptile_lite.flower import api, client, keys, messages, nodes, server
+from tinyreptile_lite.flower import api, client, keys, local, messages, nodes, server
 from tinyreptile_lite.flower.local import APP, LocalFlower
 from tinyreptile_lite.flower.messages import Visit
 from tinyreptile_lite.flower.settings import Settings
@@ -422,6 +423,47 @@ def test_a_slip_is_told_before_any_process_starts(arguments, word, tmp_path, cap
     assert cli.main(["flower", "run", *arguments, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert word in error and error.count("\n") == 1
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "command",
+    [
+        "flower keys {}/keys --host pi",
+        "flower keys {} --host pi",
+        "flower run sine --out {}/phi.npz",
+    ],
+)
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_a_folder_that_one_may_not_touch_is_one_sentence(command, mode, tmp_path_factory, capsys):
+    folder = tmp_path_factory.mktemp("ours")
+    for parent in (folder.parent, folder.parent.parent):
+        parent.chmod(0o711)
+    folder.chmod(mode)
+
+    def work():
+        assert cli.main(command.format(folder).split()) == 2
+        return capsys.readouterr().err
+
+    answer = as_stranger(work)
+    assert answer.startswith("tinyreptile: cannot use") and answer.count("\n") == 1, answer
+    assert "Permission denied; choose a folder you can write to" in answer
+
+
+def test_a_file_that_is_no_run_is_told_before_any_process_starts(tmp_path, capsys):
+    (tmp_path / "phi.npz").write_bytes(b"no run")
+    for out in (tmp_path / "phi.npz", tmp_path, tmp_path / "none" / "phi.npz", "x" * 300):
+        assert cli.main(["flower", "run", "sine", "--resume", "--out", str(out)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_without_a_folder_for_temporary_files_the_remedy_is_told(monkeypatch, refuses):
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(local.tempfile, "gettempdir", none)
+    with refuses("No usable temporary directory", "TMPDIR"):
+        LocalFlower([{}])
 
 
 # ---- Runs that Flower takes for dead -------------------------------------------------------------

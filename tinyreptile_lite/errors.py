@@ -60,7 +60,8 @@ def file_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise KitError(f"cannot use {error.filename}: {error.strerror}; {remedy}") from error
+        file = f"cannot use {error.filename}: " if error.filename else ""
+        raise KitError(f"{file}{error.strerror}; {remedy}") from error
 
 
 def at_least_one(owner: str = "", /, **counts: object) -> None:

@@ -7,11 +7,12 @@ import argparse
 import json
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tinyreptile_lite import checkpoint
-from tinyreptile_lite.errors import KitError, at_least_one
+from tinyreptile_lite.errors import KitError, at_least_one, file_errors
 
 
 def add_flower_parser(commands: Any) -> None:
@@ -51,8 +52,7 @@ def _run(options: argparse.Namespace) -> None:
     settings = Settings(**values)  # a slip is better met before the processes start
     settings.recipe()
     settings.train_devices()
-    if options.out.exists() and not options.resume:
-        raise KitError(f"{options.out} is already there; add --resume or name another --out")
+    _check_out(options.out, options.resume)
     signal.signal(signal.SIGTERM, _interrupt)  # so that no process is left behind
     simulated = options.nodes if options.simulate else 0
     with LocalFlower([] if simulated else [{}] * options.nodes) as flower:
@@ -68,6 +68,17 @@ def _run(options: argparse.Namespace) -> None:
     }
     text = "{rounds} rounds on {nodes} nodes, loss {loss:.3f} in the last; phi is in {out}"
     print(json.dumps(result, indent=2) if options.json else text.format(**result))
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    """Refuse before the processes start what the run could not go on from, or write."""
+    with file_errors("choose a folder you can write to, for --out"):
+        if not out.exists():
+            with tempfile.TemporaryFile(dir=out.parent):
+                return
+    if not resume:
+        raise KitError(f"{out} is already there; add --resume or name another --out")
+    checkpoint.read(out)
 
 
 def _interrupt(*_: object) -> None:

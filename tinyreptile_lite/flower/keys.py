@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 
 CA, CERTIFICATE, KEY = "ca.crt", "server.pem", "server.key"
 DAYS = 365
+LOCAL = ("127.0.0.1", "localhost")
 
 
 def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
@@ -37,7 +38,8 @@ def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
         Gets ``ca.crt`` (for every machine), ``server.pem`` and ``server.key`` (for the SuperLink),
         NODE (private, for that node alone) and NODE.pub (to be registered).
     hosts : iterable of str
-        Names and addresses by which the nodes reach the SuperLink.
+        Names and addresses by which the nodes reach the SuperLink. Its own computer reaches it at
+        127.0.0.1 and localhost, too.
     nodes : iterable of str
         Names of the SuperNodes.
 
@@ -50,22 +52,18 @@ def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
     for name in nodes:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
             raise KitError(f"the node's name is {name!r}; use letters, digits, - and _")
-    files = _server_files(list(hosts))
+    files = _server_files(list(dict.fromkeys([*hosts, *LOCAL])))
     for name in nodes:
         key = ec.generate_private_key(ec.SECP384R1())
         files[name] = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
         files[f"{name}.pub"] = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    for name in files:
-        if (folder / name).exists():
-            raise KitError(f"{folder / name} is already there; choose another folder for the keys")
-    try:
+    with file_errors("choose a folder you can write to"):
+        for path in (folder / name for name in files):
+            if path.exists():
+                raise KitError(f"{path} is already there; choose another folder for the keys")
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, data in files.items():
             write_private(folder / name, data)
-    except OSError as error:
-        raise KitError(
-            f"cannot write to {folder}: {error.strerror}; choose a folder you can write to"
-        ) from error
 
 
 def _server_files(hosts: list[str]) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ssl import create_default_context
 from typing import IO
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.flower import api
 from tinyreptile_lite.flower.keys import CA, CERTIFICATE, KEY, make_keys, write_private
 from tinyreptile_lite.lifetime import TOLD
@@ -89,7 +89,7 @@ class LocalFlower:
 
     def _start(self) -> None:
         names = [f"node-{i}" for i in range(len(self._configs))]
-        make_keys(self._keys, [HOST, "localhost"], names)
+        make_keys(self._keys, [], names)
         options: list[str | Path] = ["--host", HOST, "--port", self._address.rpartition(":")[2]]
         options += self._tls
         options += ["--enable-supernode-auth"] if names else ["--simulation"]
@@ -301,15 +301,11 @@ class LocalFlower:
 
 def _make_folder() -> tuple[Path, IO[bytes]]:
     """Make a temporary folder with a locked file; delete those that killed processes have left."""
-    try:
+    with file_errors("set TMPDIR to a folder you can write to"):
         for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
             _delete_if_left(folder)
         new = Path(tempfile.mkdtemp(prefix=_FOLDER))
         lock = (new / "lock").open("wb")
-    except OSError as error:
-        raise KitError(
-            f"cannot make a temporary folder: {error.strerror}; set TMPDIR to one you can write to"
-        ) from error
     if sys.platform != "win32":
         fcntl.flock(lock, fcntl.LOCK_EX)
     return new, lock
