@@ -12,11 +12,11 @@ node=${NODE:-$(hostname)}
 [ -r "$keys/ca.crt" ] || die "there is no $keys/ca.crt; copy it from the SuperLink's keys"
 [ -r "$keys/$node" ] || die "there is no $keys/$node; copy this node's private key there"
 
-supernode=$(program flower-supernode)
+python=$(program python)
 if [ -n "${BOARDS:-}" ]; then
   work="boards=\"$BOARDS\""
 else
   work='client="native"'
 fi
-exec "$supernode" --superlink "$SUPERLINK" --root-certificates "$keys/ca.crt" \
+exec "$python" -P -m tinyreptile_lite.flower supernode --superlink "$SUPERLINK" --root-certificates "$keys/ca.crt" \
   --auth-supernode-private-key "$keys/$node" --node-config "$work"

@@ -1,5 +1,6 @@
 """Another user of the same computer, for tests that run as root."""
 
+import encodings.idna  # noqa: F401 - a stranger may not be able to read it later
 import os
 import sys
 import traceback

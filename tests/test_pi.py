@@ -4,13 +4,16 @@ import configparser
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from strangers import NOBODY, as_stranger
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.cache import cache_folder
@@ -20,7 +23,6 @@ from tinyreptile_lite.serve.journal import read_journal
 
 PI = Path(__file__).parents[1] / "pi"
 ROLES = ("server", "client", "superlink")
-NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="a Raspberry Pi runs Linux")
 
@@ -138,23 +140,24 @@ def test_a_fleet_without_keys_is_one_sentence(home, role, text, answer):
 @pytest.mark.parametrize(
     ("role", "program", "shown"),
     [
-        ("client", "flower-supernode", ["--node-config", 'client="native"', "keys/pi-1"]),
-        ("superlink", "flower-superlink", ["--enable-supernode-auth", "server.key", "9092"]),
+        ("client", "supernode", ["--node-config", 'client="native"', "keys/pi-1"]),
+        ("superlink", "superlink", ["--enable-supernode-auth", "127.0.0.1", "server.key", "9092"]),
     ],
 )
 def test_flower_gets_tls_keys_and_words_that_it_knows(home, role, program, shown):
     """What the script would run is printed instead, and held against Flower's own help."""
     venv, keys = home / "venv" / "bin", home / ".config" / "tinyreptile" / "keys"
     venv.mkdir(parents=True)
-    (venv / program).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    (venv / program).chmod(0o755)
+    (venv / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (venv / "python").chmod(0o755)
     keys.mkdir(parents=True)
     for name in ("ca.crt", "pi-1", "server.pem", "server.key"):
         (keys / name).touch()
     configure(home, role, "SUPERLINK=superlink.local:9092\nNODE=pi-1\n")
     done = run(f"{role}.sh", home=home, TINYREPTILE_VENV=str(home / "venv"))
-    assert all(word in done.stdout for word in (*shown, "ca.crt")), done.stdout + done.stderr
-    real = shutil.which(program, path=str(Path(sys.executable).parent))
+    words = ("tinyreptile_lite.flower", program, *shown, "ca.crt")  # behind the gate
+    assert all(word in done.stdout for word in words), done.stdout + done.stderr
+    real = shutil.which(f"flower-{program}", path=str(Path(sys.executable).parent))
     assert real, "Flower is missing; pip install 'tinyreptile-lite[flower]'"
     known = subprocess.run([real, "--help"], capture_output=True, text=True).stdout
     for option in re.findall(r"^--[\w-]+", done.stdout, flags=re.MULTILINE):
@@ -187,7 +190,7 @@ def test_a_pi_learns_in_a_fleet_with_tls_and_keys(tmp_path):
     """The real scripts and the real Flower, on this computer's loopback."""
     keys, port = tmp_path / ".config" / "tinyreptile" / "keys", free_port()
     make_keys(keys, ["127.0.0.1"], ["pi-1"])
-    configure(tmp_path, "superlink", f"HOST=127.0.0.1\nPORT={port}\n")
+    configure(tmp_path, "superlink", f"PORT={port}\n")
     configure(tmp_path, "client", f"SUPERLINK=127.0.0.1:{port}\nNODE=pi-1\n")
     (tmp_path / "flwr").mkdir()
     (tmp_path / "flwr" / "config.toml").write_text(
@@ -199,6 +202,12 @@ def test_a_pi_learns_in_a_fleet_with_tls_and_keys(tmp_path):
         end = time.monotonic() + 120
         while not (answer := flwr(tmp_path, "supernode", "register", keys / "pi-1.pub"))[0]:
             assert time.monotonic() < end, (tmp_path / "superlink.sh.log").read_text() + answer[1]
+        with socket.socket() as elsewhere:  # another of this computer's addresses
+            assert elsewhere.connect_ex(("127.0.0.2", port)) != 0
+        if os.geteuid() == 0:
+            runs = f"https://127.0.0.1:{port}/v1/control/list-runs"
+            code = as_stranger(lambda: str(httpx.post(runs, verify=False).status_code))
+            assert code == "403"
         with started("client.sh", tmp_path, FLWR_HOME=str(tmp_path / "node")):
             done, text = flwr(tmp_path, "run", APP, "--stream", "--run-config", config)
     assert done and "1 rounds done" in text, text
