@@ -224,7 +224,7 @@ def test_a_visit_that_all_nodes_refuse_ends_the_run_with_the_reason(tmp_path, fa
 
 
 def test_a_fleet_without_nodes_says_how_to_start_one(tmp_path, fast, refuses):
-    with refuses("fewer than 2 nodes", "flower-supernode"):
+    with refuses("fewer than 2 nodes", "more SuperNodes"):
         run(DirectGrid({1: {}}), tmp_path, nodes=2, **{"wait-seconds": 0.05})
 
 

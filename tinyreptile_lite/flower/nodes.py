@@ -97,7 +97,7 @@ class Nodes:
             if time.monotonic() > end:
                 raise OutOfReach(
                     f"there are fewer than {count} nodes after {self._wait_seconds:g} s; start "
-                    "more with flower-supernode, or wait for fewer with nodes="
+                    "more SuperNodes, or wait for fewer with nodes="
                 )
             self._listen()
         names = sorted(name for node in self._nodes.values() for name in node.plays - {ANY})
@@ -189,7 +189,7 @@ class Nodes:
 
     def _check_hope(self, job: _Job) -> None:
         if time.monotonic() > job.given_up:
-            reasons = "; ".join(job.refusals.values()) or "start one with flower-supernode"
+            reasons = "; ".join(job.refusals.values()) or "start a SuperNode"
             raise OutOfReach(
                 f"no node could play {job.visit.device} for {self._wait_seconds:g} s: {reasons}"
             )
