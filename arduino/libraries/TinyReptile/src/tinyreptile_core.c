@@ -1,9 +1,15 @@
-/* TinyReptile's core: see tinyreptile_core.h for what every function promises.
+/* TinyReptile's core in plain C99; tinyreptile_core.h says what every function promises.
  *
- * How one online step needs no memory besides the weights and one float per activation: the
- * backward pass visits the weight matrix row by row. Row i first sends the gradient back to input
- * i, then is updated with input i. Now input i is not needed any more, so its gradient takes its
- * place. The activations of a layer turn into their gradients while the rows are updated.
+ * The heart is learn_one(): a forward pass, the gradient of the loss, a backward pass that ends in
+ * weights -= rate * gradient. To follow it, read dense_forward() and dense_backward() first.
+ *
+ * One online step needs no memory besides the weights and one float per activation, because the
+ * backward pass goes through a weight matrix row by row. Row i first sends the gradient back to
+ * input i, then is updated with input i. Now input i is not needed any more, so its gradient takes
+ * its place: the activations of a layer turn into their gradients while its rows are updated.
+ *
+ * This file defines the order of every sum, and so every bit of every result. A processor may have
+ * faster forms of the functions marked "kernel": see there.
  */
 #include "tinyreptile_core.h"
 
@@ -12,32 +18,21 @@
 /* ---- Equal bits everywhere ------------------------------------------------------------------- */
 
 /* A fused multiply-add rounds once where a multiplication and an addition round twice. GCC ignores
- * the standard's pragma and clang ignores GCC's. Sketches are compiled with -Os, which would leave
- * the loops below rolled up; TR_PLAIN_OPTIONS keeps the command line's own level, for tests. */
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#define TR_UNROLL _Pragma("clang loop unroll(full)")
-#elif defined(__GNUC__)
+ * the standard's pragma and clang ignores GCC's. Sketches are compiled with -Os, too little for the
+ * loops below; TR_PLAIN_OPTIONS keeps the command line's own level, for tests. */
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=off")
 #ifndef TR_PLAIN_OPTIONS
 #pragma GCC optimize("O3")
 #endif
-#if __GNUC__ >= 8
-#define TR_UNROLL _Pragma("GCC unroll 16")
-#endif
 #else
 #pragma STDC FP_CONTRACT OFF
-#endif
-#ifndef TR_UNROLL
-#define TR_UNROLL
 #endif
 
 #if defined(__GNUC__)
 #define TR_INLINE static inline __attribute__((always_inline))
-#define TR_OUTLINE static __attribute__((noinline))
 #else
 #define TR_INLINE static inline
-#define TR_OUTLINE static
 #endif
 
 #if defined(__FAST_MATH__)
@@ -65,6 +60,7 @@ const char *tr_status_text(tr_status status)
     case TR_ERR_LABEL: return "the label is missing or out of range";
     case TR_ERR_DIVERGED: return "the output is out of bounds; weights kept, lower the rate";
     case TR_ERR_OVERFLOW: return "a gradient is out of bounds; reset to phi and lower the rate";
+    case TR_ERR_ALIGNMENT: return "weights or workspace do not begin at a multiple of 4 bytes";
     }
     return "unknown status";
 }
@@ -149,274 +145,17 @@ float tr_logf(float x)
     return (f + tail) + (float)k * LN2_HIGH;
 }
 
-/* ---- Kernels --------------------------------------------------------------------------------- */
+/* ---- Layers ---------------------------------------------------------------------------------- */
 
-/* Four floats, worked on together: one register of a SIMD unit where there is one, four registers
- * of a Cortex-M4's FPU. Sums run over four partial sums, added up pairwise; as that order is fixed,
- * both give the same bits. TR_NO_SIMD keeps to plain C, for tests. */
-#define FOUR 4
-#if defined(__GNUC__) && !defined(TR_NO_SIMD) && (defined(__SSE2__) || defined(__ARM_NEON))
-#define TR_SIMD 1
-typedef float four __attribute__((vector_size(16)));
-#define FOUR_ALL(x) ((four){x, x, x, x})
-#define FOUR_AT(a, j) ((a)[j])
-
-TR_INLINE four product(four a, four b)
-{
-    return a * b;
-}
-
-/* a + b * c, rounded after the multiplication and after the addition */
-TR_INLINE four add_product(four a, four b, four c)
-{
-    return a + b * c;
-}
-
-TR_INLINE four load(const float *from)
-{
-    four value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-TR_INLINE void store(float *to, four value)
-{
-    memcpy(to, &value, sizeof value);
-}
-#else
-#define TR_SIMD 0
+/* Where a layer's backward pass finds its weights and puts the change of each: in an online step
+ * target is weights and scale is -rate; otherwise target is the gradient and scale is 1. */
 typedef struct {
-    float at[FOUR];
-} four;
-#define FOUR_ALL(x) ((four){{x, x, x, x}})
-#define FOUR_AT(a, j) ((a).at[j])
-
-TR_INLINE four product(four a, four b)
-{
-    TR_UNROLL
-    for (int j = 0; j < FOUR; j++) {
-        a.at[j] *= b.at[j];
-    }
-    return a;
-}
-
-TR_INLINE four add_product(four a, four b, four c)
-{
-    TR_UNROLL
-    for (int j = 0; j < FOUR; j++) {
-        a.at[j] += b.at[j] * c.at[j];
-    }
-    return a;
-}
-
-TR_INLINE four load(const float *from)
-{
-    const four value = {{from[0], from[1], from[2], from[3]}};
-    return value;
-}
-
-TR_INLINE void store(float *to, four value)
-{
-    TR_UNROLL
-    for (int j = 0; j < FOUR; j++) {
-        to[j] = value.at[j];
-    }
-}
-#endif
-
-/* Eight floats, where a register holds as many, for what gives the same bits at any width. */
-#if defined(__AVX__) && defined(__GNUC__) && !defined(TR_NO_SIMD)
-#define TR_EIGHT 8
-typedef float eight __attribute__((vector_size(32)));
-#define EIGHT_ALL(x) ((eight){x, x, x, x, x, x, x, x})
-
-TR_INLINE eight load_eight(const float *from)
-{
-    eight value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-TR_INLINE void store_eight(float *to, eight value)
-{
-    memcpy(to, &value, sizeof value);
-}
-
-TR_INLINE four low_half(eight a)
-{
-    return (four){a[0], a[1], a[2], a[3]};
-}
-
-TR_INLINE four high_half(eight a)
-{
-    return (four){a[4], a[5], a[6], a[7]};
-}
-#endif
-
-TR_INLINE float add_up(four part)
-{
-    return (FOUR_AT(part, 0) + FOUR_AT(part, 2)) + (FOUR_AT(part, 1) + FOUR_AT(part, 3));
-}
-
-static float dot(const float *a, const float *b, size_t n)
-{
-    float sum = 0.0f;
-    if (n >= FOUR) {
-        four part = product(load(a), load(b));
-        for (n -= FOUR, a += FOUR, b += FOUR; n >= FOUR; n -= FOUR, a += FOUR, b += FOUR) {
-            part = add_product(part, load(a), load(b));
-        }
-        sum = add_up(part);
-    }
-    for (; n > 0; n--) {
-        sum += *a++ * *b++;
-    }
-    return sum;
-}
-
-/* target (n) += c * delta (n) */
-static void add_scaled(float *restrict target, float c, const float *restrict delta, size_t n)
-{
-    for (; n >= FOUR; n -= FOUR, target += FOUR, delta += FOUR) {
-        store(target, add_product(load(target), FOUR_ALL(c), load(delta)));
-    }
-    for (; n > 0; n--) {
-        *target++ += c * *delta++;
-    }
-}
-
-/* sum (fours of four) += x * w (fours of four) */
-TR_INLINE void add_row(four *sum, float x, const float *w, const int fours)
-{
-    TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        sum[k] = add_product(sum[k], FOUR_ALL(x), load(w + k * FOUR));
-    }
-}
-
-/* 4 * fours neighbouring outputs at once, their sums in registers. Each output's sum runs over the
- * inputs from first to last, so the bits do not depend on how many are done at once. */
-TR_INLINE void forward_block(float *restrict out, const float *restrict x,
-                             const float *restrict w, const float *restrict bias, size_t inputs,
-                             size_t outputs, const int fours)
-{
-    four sum[4];
-    TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        sum[k] = load(bias + k * FOUR);
-    }
-    for (; inputs >= 4; inputs -= 4) {
-        TR_UNROLL
-        for (int i = 0; i < 4; i++, x++, w += outputs) {
-            add_row(sum, *x, w, fours);
-        }
-    }
-    for (; inputs > 0; inputs--, x++, w += outputs) {
-        add_row(sum, *x, w, fours);
-    }
-    TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        store(out + k * FOUR, sum[k]);
-    }
-}
-
-#ifdef TR_EIGHT
-/* The same for 32 neighbouring outputs. */
-TR_INLINE void forward_eights(float *restrict out, const float *restrict x,
-                              const float *restrict w, const float *restrict bias, size_t inputs,
-                              size_t outputs)
-{
-    eight sum[4];
-    for (int k = 0; k < 4; k++) {
-        sum[k] = load_eight(bias + k * TR_EIGHT);
-    }
-    for (; inputs > 0; inputs--, x++, w += outputs) {
-        for (int k = 0; k < 4; k++) {
-            sum[k] += EIGHT_ALL(*x) * load_eight(w + k * TR_EIGHT);
-        }
-    }
-    for (int k = 0; k < 4; k++) {
-        store_eight(out + k * TR_EIGHT, sum[k]);
-    }
-}
-#endif
-
-/* sum (width) += x * w (width) */
-TR_INLINE void add_rest(float *sum, float x, const float *w, const int width)
-{
-    TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        sum[j] += x * w[j];
-    }
-}
-
-/* The same for the last one to three outputs. */
-TR_INLINE void forward_rest(float *restrict out, const float *restrict x, const float *restrict w,
-                            const float *restrict bias, size_t inputs, size_t outputs,
-                            const int width)
-{
-    float sum[FOUR] = {0.0f};
-    TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        sum[j] = bias[j];
-    }
-    for (; inputs >= 4; inputs -= 4) {
-        TR_UNROLL
-        for (int i = 0; i < 4; i++, x++, w += outputs) {
-            add_rest(sum, *x, w, width);
-        }
-    }
-    for (; inputs > 0; inputs--, x++, w += outputs) {
-        add_rest(sum, *x, w, width);
-    }
-    TR_UNROLL
-    for (int j = 0; j < width; j++) {
-        out[j] = sum[j];
-    }
-}
-
-/* out (outputs) = x (inputs) @ w (inputs, outputs) + bias (outputs); the bias follows w. */
-static void dense_forward(float *restrict out, const float *restrict x, const float *restrict w,
-                          size_t inputs, size_t outputs)
-{
-    const float *bias = w + inputs * outputs;
-    if (outputs == 1) {
-        *out = *bias + dot(x, w, inputs);
-        return;
-    }
-    size_t left = outputs;
-#ifdef TR_EIGHT
-    for (; left >= 32; left -= 32, out += 32, w += 32, bias += 32) {
-        forward_eights(out, x, w, bias, inputs, outputs);
-    }
-#endif
-    for (; left >= 16; left -= 16, out += 16, w += 16, bias += 16) {
-        forward_block(out, x, w, bias, inputs, outputs, 4);
-    }
-    if (left >= 8) {
-        forward_block(out, x, w, bias, inputs, outputs, 2);
-        left -= 8, out += 8, w += 8, bias += 8;
-    }
-    if (left >= FOUR) {
-        forward_block(out, x, w, bias, inputs, outputs, 1);
-        left -= FOUR, out += FOUR, w += FOUR, bias += FOUR;
-    }
-    switch (left) {
-    case 3: forward_rest(out, x, w, bias, inputs, outputs, 3); break;
-    case 2: forward_rest(out, x, w, bias, inputs, outputs, 2); break;
-    case 1: forward_rest(out, x, w, bias, inputs, outputs, 1); break;
-    default: break;
-    }
-}
-
-/* What the backward pass of one layer works on. In an online step `target` is NULL, and the weights
- * themselves gain scale * gradient (scale = -rate); otherwise `target` gains it (scale = 1). */
-typedef struct {
-    float *weights; /* (inputs, outputs), then the bias (outputs) */
-    float *target;  /* the same, or NULL */
+    const float *weights; /* (inputs, outputs), then the bias (outputs) */
+    float *target;        /* the same; gains scale * gradient */
     float scale;
-    int gate; /* kind of the activation that made the inputs; its derivative is applied to dx */
-} tr_pass;
+    int gate; /* kind of the layer that made the inputs: if it is an activation, its derivative
+                 is applied to the gradient that is sent back */
+} tr_change;
 
 /* A gradient, times the derivative of the activation whose output was y. */
 TR_INLINE float gated(int gate, float gradient, float y)
@@ -430,206 +169,11 @@ TR_INLINE float gated(int gate, float gradient, float y)
     return gradient;
 }
 
-/* Rows of a weight matrix that are worked on together, so that each delta is read once for all. */
-#define ROWS 4
-
-/* Four columns of ROWS rows: their part of the rows' dot products with delta, then the rows += c
- * times delta. Moves the rows on. `first` starts the dot products. */
-TR_INLINE void send_back_and_learn_four(four part[ROWS], float *row[ROWS], const float c[ROWS],
-                                        const float *delta, const int first)
+/* Zero for a negative x, without a comparison. */
+TR_INLINE float relu(float x)
 {
-    const four d = load(delta);
-    TR_UNROLL
-    for (int r = 0; r < ROWS; r++) {
-        const four weight = load(row[r]);
-        part[r] = first ? product(weight, d) : add_product(part[r], weight, d);
-        store(row[r], add_product(weight, FOUR_ALL(c[r]), d));
-        row[r] += FOUR;
-    }
-}
-
-/* The same for eight columns. */
-TR_INLINE void send_back_and_learn_eight(four part[ROWS], float *row[ROWS], const float c[ROWS],
-                                         const float *delta, const int first)
-{
-#ifdef TR_EIGHT
-    const eight d = load_eight(delta);
-    TR_UNROLL
-    for (int r = 0; r < ROWS; r++) {
-        const eight weight = load_eight(row[r]);
-        const eight terms = weight * d;
-        part[r] = first ? low_half(terms) : part[r] + low_half(terms);
-        part[r] += high_half(terms);
-        store_eight(row[r], weight + EIGHT_ALL(c[r]) * d);
-        row[r] += TR_EIGHT;
-    }
-#else
-    send_back_and_learn_four(part, row, c, delta, first);
-    send_back_and_learn_four(part, row, c, delta + FOUR, 0);
-#endif
-}
-
-/* The heart of an online step: the dot products of ROWS rows of w (ROWS, n) with delta (n) into dx,
- * then the rows += c times delta, so that each weight is read and written once. */
-TR_INLINE void send_back_and_learn(float dx[ROWS], float *w, const float c[ROWS],
-                                   const float *delta, size_t n)
-{
-    float *row[ROWS] = {w, w + n, w + 2 * n, w + 3 * n};
-    four part[ROWS] = {FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f), FOUR_ALL(0.0f)};
-    if (n >= 2 * FOUR) {
-        send_back_and_learn_eight(part, row, c, delta, 1);
-        n -= 2 * FOUR, delta += 2 * FOUR;
-    }
-    for (; n >= 2 * FOUR; n -= 2 * FOUR, delta += 2 * FOUR) {
-        send_back_and_learn_eight(part, row, c, delta, 0);
-    }
-    if (n >= FOUR) {
-        send_back_and_learn_four(part, row, c, delta, 0);
-        n -= FOUR, delta += FOUR;
-    }
-    TR_UNROLL
-    for (int r = 0; r < ROWS; r++) {
-        dx[r] = add_up(part[r]);
-    }
-    for (; n > 0; n--, delta++) {
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            const float weight = *row[r];
-            dx[r] += weight * *delta;
-            *row[r]++ = weight + c[r] * *delta;
-        }
-    }
-}
-
-/* row (fours of four) += c * d */
-TR_INLINE void learn_row(float *row, float c, const four *d, const int fours)
-{
-    TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        store(row + k * FOUR, add_product(load(row + k * FOUR), FOUR_ALL(c), d[k]));
-    }
-}
-
-/* 4 * fours columns of a layer whose inputs need no gradient: weight and bias += c times delta,
- * with the deltas in registers. */
-TR_INLINE void learn_block(float *restrict target, float scale, const float *restrict x,
-                           const float *restrict delta, size_t inputs, size_t outputs,
-                           const int fours)
-{
-    four d[4];
-    TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        d[k] = load(delta + k * FOUR);
-    }
-    for (; inputs >= 4; inputs -= 4) {
-        TR_UNROLL
-        for (int i = 0; i < 4; i++, x++, target += outputs) {
-            learn_row(target, scale * *x, d, fours);
-        }
-    }
-    for (; inputs > 0; inputs--, x++, target += outputs) {
-        learn_row(target, scale * *x, d, fours);
-    }
-    learn_row(target, scale, d, fours); /* the bias */
-}
-
-/* Sum of squares, to compare with TR_BOUND. A board adds them up in order, on its way; that would
- * keep SIMD waiting. Only near the bound does the order matter, so only there it is kept to. */
-TR_INLINE float bounded_squares(const float *x, size_t n)
-{
-    float squares = dot(x, x, n);
-    if (!(squares <= 0.5f * TR_BOUND)) {
-        squares = 0.0f;
-        for (size_t i = 0; i < n; i++) {
-            squares += x[i] * x[i];
-        }
-    }
-    return squares;
-}
-
-/* Backward pass of a dense layer with one output, the last one of a regression: its weight is a
- * vector, and d the gradient of its output. Returns the sum of squares of dx. */
-TR_INLINE float single_backward(const tr_pass *pass, int gate, float *restrict x, float d,
-                                size_t inputs)
-{
-    float *w = pass->weights;
-    float *target = pass->target ? pass->target : w;
-    const float c = pass->scale * d;
-    float squares = 0.0f;
-    for (size_t i = 0; i < inputs; i++) {
-        const float xi = x[i];
-        const float dx = gated(gate, w[i] * d, xi);
-        x[i] = dx;
-        target[i] += c * xi;
-        if (!TR_SIMD) {
-            squares += dx * dx;
-        }
-    }
-    target[inputs] += c;
-    return TR_SIMD ? bounded_squares(x, inputs) : squares;
-}
-
-/* Backward pass of a dense layer; delta (outputs) is the gradient of its output. The gradient of
- * its inputs takes the place of x (inputs). Returns the sum of squares of that gradient. */
-TR_INLINE float dense_backward(const tr_pass *pass, float *restrict x,
-                               const float *restrict delta, size_t inputs, size_t outputs)
-{
-    if (outputs == 1) { /* a loop for each gate, as it would be asked for every weight */
-        switch (pass->gate) {
-        case TR_KIND_TANH: return single_backward(pass, TR_KIND_TANH, x, *delta, inputs);
-        case TR_KIND_RELU: return single_backward(pass, TR_KIND_RELU, x, *delta, inputs);
-        default: return single_backward(pass, 0, x, *delta, inputs);
-        }
-    }
-    float *w = pass->weights;
-    float squares = 0.0f;
-    size_t i = 0;
-    for (; !pass->target && i + ROWS <= inputs; i += ROWS, w += ROWS * outputs) {
-        float c[ROWS];
-        float dx[ROWS];
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            c[r] = pass->scale * x[i + (size_t)r];
-        }
-        send_back_and_learn(dx, w, c, delta, outputs);
-        TR_UNROLL
-        for (int r = 0; r < ROWS; r++) {
-            const float gradient = gated(pass->gate, dx[r], x[i + (size_t)r]);
-            x[i + (size_t)r] = gradient;
-            if (!TR_SIMD) {
-                squares += gradient * gradient;
-            }
-        }
-    }
-    float *target = pass->target ? pass->target : w;
-    for (; i < inputs; i++, w += outputs, target += outputs) {
-        const float xi = x[i];
-        x[i] = gated(pass->gate, dot(w, delta, outputs), xi);
-        squares += x[i] * x[i];
-        add_scaled(target, pass->scale * xi, delta, outputs);
-    }
-    add_scaled(target, pass->scale, delta, outputs); /* the bias */
-    return TR_SIMD ? bounded_squares(x, inputs) : squares;
-}
-
-/* The same for the first layer that learns: its inputs need no gradient and stay as they are. */
-TR_INLINE void dense_backward_first(const tr_pass *pass, const float *restrict x,
-                                    const float *restrict delta, size_t inputs, size_t outputs)
-{
-    float *target = pass->target ? pass->target : pass->weights;
-    size_t o = 0;
-    for (; o + 16 <= outputs; o += 16) {
-        learn_block(target + o, pass->scale, x, delta + o, inputs, outputs, 4);
-    }
-    for (; o + FOUR <= outputs; o += FOUR) {
-        learn_block(target + o, pass->scale, x, delta + o, inputs, outputs, 1);
-    }
-    for (; o < outputs; o++) {
-        for (size_t i = 0; i < inputs; i++) {
-            target[i * outputs + o] += pass->scale * x[i] * delta[o];
-        }
-        target[inputs * outputs + o] += pass->scale * delta[o];
-    }
+    const uint32_t bits = bits_from_float(x);
+    return float_from_bits(bits & ~(0u - (bits >> 31)));
 }
 
 /* Number of positions of a convolution. */
@@ -638,94 +182,173 @@ TR_INLINE size_t positions_of(const tr_layer *layer)
     return ((size_t)layer->time - layer->kernel) / layer->stride + 1;
 }
 
-static void conv_forward(float *restrict out, const float *restrict x, const float *restrict w,
-                         const tr_layer *layer)
+/* The functions marked "kernel" do nearly all the work. TR_KERNELS names a file with faster forms of
+ * some of them, for one processor; it defines TR_HAS_... for each that it brings, and here that one
+ * is left out. The bits are the same. TR_PLAIN switches all fast forms off. */
+#if !defined(TR_KERNELS) && defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__GNUC__)
+#define TR_KERNELS "tinyreptile_cortex_m4.h"
+#endif
+#if defined(TR_KERNELS) && !defined(TR_PLAIN)
+#include TR_KERNELS
+#endif
+
+#ifndef TR_HAS_DOT
+/* Kernel: the dot product of a (n) and b (n), in four partial sums that are added pairwise, then
+ * what is left in order. */
+static float dot(const float *a, const float *b, size_t n)
 {
+    float sum = 0.0f;
+    size_t i = 0;
+    if (n >= 4) {
+        float p0 = a[0] * b[0];
+        float p1 = a[1] * b[1];
+        float p2 = a[2] * b[2];
+        float p3 = a[3] * b[3];
+        for (i = 4; i + 4 <= n; i += 4) {
+            p0 += a[i] * b[i];
+            p1 += a[i + 1] * b[i + 1];
+            p2 += a[i + 2] * b[i + 2];
+            p3 += a[i + 3] * b[i + 3];
+        }
+        sum = (p0 + p2) + (p1 + p3);
+    }
+    for (; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+#endif
+
+#ifndef TR_HAS_ADD_SCALED
+/* Kernel: target (n) += c * values (n) */
+static void add_scaled(float *target, float c, const float *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        target[i] += c * values[i];
+    }
+}
+#endif
+
+#ifndef TR_HAS_DENSE_FORWARD
+/* Kernel: out (outputs) = x (inputs) @ w (inputs, outputs) + bias (outputs), which follows w. Each
+ * output starts with its bias and adds the inputs from first to last. */
+static void dense_forward(float *out, const float *x, const float *w, size_t inputs, size_t outputs)
+{
+    const float *bias = w + inputs * outputs;
+    if (outputs == 1) {
+        *out = *bias + dot(x, w, inputs);
+        return;
+    }
+    memcpy(out, bias, outputs * sizeof *out);
+    for (size_t i = 0; i < inputs; i++) {
+        add_scaled(out, x[i], w + i * outputs, outputs);
+    }
+}
+#endif
+
+#ifndef TR_HAS_DENSE_BACKWARD
+/* Kernel: backward pass of a dense layer; delta (outputs) is the gradient of its output. The
+ * gradient of its inputs takes the place of x (inputs). Returns that gradient's sum of squares. */
+static float dense_backward(const tr_change *change, float *x, const float *delta, size_t inputs,
+                            size_t outputs)
+{
+    const float *w = change->weights;
+    float *target = change->target;
+    float squares = 0.0f;
+    for (size_t i = 0; i < inputs; i++, w += outputs, target += outputs) {
+        const float input = x[i];
+        x[i] = gated(change->gate, dot(w, delta, outputs), input);
+        squares += x[i] * x[i];
+        if (outputs == 1) { /* rounded in another order */
+            *target += change->scale * *delta * input;
+        } else {
+            add_scaled(target, change->scale * input, delta, outputs);
+        }
+    }
+    add_scaled(target, change->scale, delta, outputs); /* the bias */
+    return squares;
+}
+#endif
+
+#ifndef TR_HAS_DENSE_BACKWARD_FIRST
+/* Kernel: the same for the first layer that learns, whose inputs x (inputs) need no gradient. */
+static void dense_backward_first(const tr_change *change, const float *x, const float *delta,
+                                 size_t inputs, size_t outputs)
+{
+    float *target = change->target;
+    for (size_t i = 0; i < inputs; i++, target += outputs) {
+        add_scaled(target, change->scale * x[i], delta, outputs);
+    }
+    add_scaled(target, change->scale, delta, outputs); /* the bias */
+}
+#endif
+
+/* out (positions, outputs) = a dense layer on each window of x (time, channels) */
+static void conv_forward(float *out, const float *x, const float *w, const tr_layer *layer)
+{
+    const size_t window = (size_t)layer->kernel * layer->inputs;
     const size_t step = (size_t)layer->stride * layer->inputs;
     for (size_t t = positions_of(layer); t > 0; t--, x += step, out += layer->outputs) {
-        dense_forward(out, x, w, (size_t)layer->kernel * layer->inputs, layer->outputs);
+        dense_forward(out, x, w, window, layer->outputs);
     }
 }
 
-/* Four outputs of one row of a convolution's weight, at w: the gradient is summed over all
- * positions in registers and then added to target, and each position's share of dx is added to
- * column (or NULL). x is the row's input and delta the gradient at the first position. */
-TR_INLINE void conv_row_of_four(float *target, float scale, const float *w, float *column,
-                                const float *x, const float *delta, const tr_layer *layer)
+#ifndef TR_HAS_CONV_ROW
+/* Kernel: one row w (outputs) of a convolution's weight, four outputs at a time, then the rest one
+ * by one. Each weight's gradient is summed over all positions, then target (outputs) gains scale
+ * times it; each position's share of dx is added to column (time), or not if that is NULL. x is the
+ * row's input at the first position, delta (positions, outputs) the gradient of the output. */
+static void conv_row(float *target, float scale, const float *w, float *column, const float *x,
+                     const float *delta, const tr_layer *layer)
 {
-    const size_t x_step = (size_t)layer->stride * layer->inputs;
-    const four weight = load(w);
-    four gradient = FOUR_ALL(0.0f);
-    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
-        const four d = load(delta);
-        gradient = add_product(gradient, FOUR_ALL(*x), d);
-        if (column) {
-            *column += add_up(product(weight, d));
-            column += layer->stride;
+    const size_t outputs = layer->outputs;
+    const size_t step = (size_t)layer->stride * layer->inputs;
+    for (size_t o = 0, width; o < outputs; o += width) {
+        float gradient[4] = {0.0f};
+        width = outputs - o < 4 ? 1 : 4;
+        for (size_t t = 0; t < positions_of(layer); t++) {
+            const float *d = delta + t * outputs + o;
+            add_scaled(gradient, x[t * step], d, width);
+            if (column) {
+                column[t * layer->stride] += dot(w + o, d, width);
+            }
         }
+        add_scaled(target + o, scale, gradient, width);
     }
-    store(target, add_product(load(target), FOUR_ALL(scale), gradient));
 }
+#endif
 
-/* The same for one output. */
-TR_INLINE void conv_row_of_one(float *target, float scale, const float *w, float *column,
-                               const float *x, const float *delta, const tr_layer *layer)
-{
-    const size_t x_step = (size_t)layer->stride * layer->inputs;
-    const float weight = *w;
-    float gradient = 0.0f;
-    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
-        gradient += *x * *delta;
-        if (column) {
-            *column += weight * *delta;
-            column += layer->stride;
-        }
-    }
-    *target += scale * gradient;
-}
-
-/* Backward pass of a convolution, one input channel after the other: when all rows of a channel
- * are done, its gradients, collected in column (time), take the place of its inputs.
- * column is NULL for the first layer that learns. */
-TR_INLINE void conv_backward(const tr_pass *pass, float *x_gradient,
-                             float *restrict column, const float *x, const float *restrict delta,
-                             const tr_layer *layer)
+/* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
+ * done, its gradients, collected in column (time), take the place of its inputs in x (time,
+ * channels). x_gradient is x; it and column are NULL for the first layer that learns. */
+static void conv_backward(const tr_change *change, float *x_gradient, float *column,
+                          const float *x, const float *delta, const tr_layer *layer)
 {
     const size_t outputs = layer->outputs;
     const size_t channels = layer->inputs;
-    float *target = pass->target ? pass->target : pass->weights;
     for (size_t channel = 0; channel < channels; channel++) {
         if (column) {
             memset(column, 0, layer->time * sizeof *column);
         }
         for (size_t k = 0; k < layer->kernel; k++) {
             const size_t row = k * channels + channel;
-            const float *w = pass->weights + row * outputs;
-            float *to = target + row * outputs;
-            float *start = column ? column + k : NULL;
-            size_t o = 0;
-            for (; o + FOUR <= outputs; o += FOUR) {
-                conv_row_of_four(to + o, pass->scale, w + o, start, x + row, delta + o, layer);
-            }
-            for (; o < outputs; o++) {
-                conv_row_of_one(to + o, pass->scale, w + o, start, x + row, delta + o, layer);
-            }
+            conv_row(change->target + row * outputs, change->scale,
+                     change->weights + row * outputs, column ? column + k : NULL, x + row, delta,
+                     layer);
         }
-        if (column) {
-            for (size_t t = 0; t < layer->time; t++) {
-                float *value = x_gradient + t * channels + channel;
-                *value = gated(pass->gate, column[t], *value);
-            }
+        for (size_t t = 0; column && t < layer->time; t++) {
+            float *value = x_gradient + t * channels + channel;
+            *value = gated(change->gate, column[t], *value);
         }
     }
-    float *bias = target + layer->kernel * channels * outputs;
+    float *bias = change->target + layer->kernel * channels * outputs;
     for (size_t t = positions_of(layer); t > 0; t--, delta += outputs) {
-        add_scaled(bias, pass->scale, delta, outputs);
+        add_scaled(bias, change->scale, delta, outputs);
     }
 }
 
 /* out (channels) = mean over time of x (time, channels) */
-static void pool_forward(float *restrict out, const float *restrict x, size_t time,
+static void pool_forward(float *out, const float *x, size_t time,
                          size_t channels)
 {
     const float share = 1.0f / (float)time;
@@ -738,7 +361,7 @@ static void pool_forward(float *restrict out, const float *restrict x, size_t ti
     }
 }
 
-static void pool_backward(float *restrict x, const float *restrict delta, size_t time,
+static void pool_backward(float *x, const float *delta, size_t time,
                           size_t channels, int gate)
 {
     const float share = 1.0f / (float)time;
@@ -747,6 +370,41 @@ static void pool_backward(float *restrict x, const float *restrict delta, size_t
             x[c] = gated(gate, delta[c] * share, x[c]);
         }
     }
+}
+
+#ifndef TR_HAS_RELU_FORWARD
+/* Kernel: out (n) = x (n), or zero where that is negative; out may be x. Returns the sum of squares
+ * of x, as the output would hide a NaN. */
+static float relu_forward(float *out, const float *x, size_t n)
+{
+    float squares = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        squares += x[i] * x[i];
+        out[i] = relu(x[i]);
+    }
+    return squares;
+}
+#endif
+
+/* out (n) = layer(x (n)) of an elementwise layer; out may be x. Returns the sum of squares of what
+ * could be out of bounds: nothing for a tanh. */
+static float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
+{
+    float squares = 0.0f;
+    if (layer->kind == TR_KIND_RELU) {
+        return relu_forward(out, x, n);
+    }
+    if (layer->kind == TR_KIND_TANH) {
+        for (size_t i = 0; i < n; i++) {
+            out[i] = tanh_inline(x[i]);
+        }
+        return 0.0f;
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = layer->factor * x[i];
+        squares += out[i] * out[i];
+    }
+    return squares;
 }
 
 /* ---- Networks -------------------------------------------------------------------------------- */
@@ -914,6 +572,9 @@ tr_status tr_init(tr_model *model, const tr_network *network, float *weights, si
     if (weight_count != sizes.weights) {
         return TR_ERR_WEIGHTS;
     }
+    if ((uintptr_t)weights % sizeof *weights || (uintptr_t)workspace % sizeof *workspace) {
+        return TR_ERR_ALIGNMENT;
+    }
     if (workspace_floats < sizes.activations + sizes.column) {
         return TR_ERR_WORKSPACE;
     }
@@ -963,47 +624,6 @@ tr_status tr_freeze(tr_model *model, size_t layers)
 }
 
 /* ---- Forward pass ---------------------------------------------------------------------------- */
-
-/* Zero for a negative x, without a comparison. */
-TR_INLINE float relu(float x)
-{
-    const uint32_t bits = bits_from_float(x);
-    return float_from_bits(bits & ~(0u - (bits >> 31)));
-}
-
-/* out = layer(x) for n outputs of an elementwise layer; out may be x. Returns the sum of squares of
- * what could be out of bounds: of x for a ReLU, which would hide a NaN, nothing for a tanh. */
-static float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
-{
-    float squares = 0.0f;
-    switch (layer->kind) {
-    case TR_KIND_TANH:
-        for (size_t i = 0; i < n; i++) {
-            out[i] = tanh_inline(x[i]);
-        }
-        break;
-    case TR_KIND_RELU:
-        for (; n >= 2 * FOUR; n -= 2 * FOUR, x += 2 * FOUR, out += 2 * FOUR) {
-            TR_UNROLL
-            for (int j = 0; j < 2 * FOUR; j++) {
-                squares += x[j] * x[j];
-                out[j] = relu(x[j]);
-            }
-        }
-        for (; n > 0; n--, x++, out++) {
-            squares += *x * *x;
-            *out = relu(*x);
-        }
-        break;
-    default:
-        for (size_t i = 0; i < n; i++) {
-            out[i] = layer->factor * x[i];
-            squares += out[i] * out[i];
-        }
-        break;
-    }
-    return squares;
-}
 
 /* All layers for one sample. Checks the sample, and all activations that the backward pass will
  * multiply by, so that a step that goes wrong is refused before it has moved a weight. The output
@@ -1204,63 +824,52 @@ static tr_status forward_and_loss(const tr_model *model, float *loss, const floa
 /* ---- Backward pass --------------------------------------------------------------------------- */
 
 /* From the gradient in model->output down to the first layer that learns. Every gradient takes the
- * place of the activation it belongs to; `pass` tells what the weights' gradients are added to.
- * Inlined into the two functions below, so that an online step carries no code for a gradient
- * buffer. Those stay functions, so that the forward pass does not stand on their large frames. */
-TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
+ * place of the activation it belongs to; target (weight_count) gains scale * the weights' gradients
+ * and may be the weights themselves. */
+static tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
 {
     const tr_network *network = model->network;
-    float *delta = model->output;
+    float *delta = model->output; /* (size) gradient of the layer's output */
     float *column = model->output + model->outputs;
     size_t size = model->outputs;
     size_t offset = model->weight_count;
     for (size_t i = network->layer_count; i-- > model->first;) {
         const tr_layer *layer = &network->layers[i];
         const size_t inputs = input_size(layer, size);
-        const size_t count = weights_of(layer);
-        offset -= count;
-        const int gate = i > 0 ? network->layers[i - 1].kind : 0;
-        float *own_target = target ? target + offset : NULL;
-        const tr_pass pass = {model->weights + offset, own_target, scale, gate};
+        const int gate = i > 0 ? layer[-1].kind : 0;
+        offset -= weights_of(layer);
+        const tr_change change = {model->weights + offset, target + offset, scale, gate};
         if (works_in_place(network, i)) {
-            if (layer->kind == TR_KIND_SCALE) {
-                for (size_t j = 0; j < size; j++) {
-                    delta[j] *= layer->factor;
-                }
+            for (size_t j = 0; layer->kind == TR_KIND_SCALE && j < size; j++) {
+                delta[j] *= layer->factor;
             }
             continue; /* an activation's derivative was applied by whoever wrote delta */
         }
         if (i == model->first) {
             const float *sample = i > 0 ? delta - inputs : x;
             if (layer->kind == TR_KIND_DENSE) {
-                dense_backward_first(&pass, sample, delta, inputs, size);
+                dense_backward_first(&change, sample, delta, inputs, size);
             } else {
-                conv_backward(&pass, NULL, NULL, sample, delta, layer);
+                conv_backward(&change, NULL, NULL, sample, delta, layer);
             }
             break;
         }
-        float *in = delta - inputs;
+        float *in = delta - inputs; /* (inputs) becomes the gradient of the layer's input */
         float squares;
-        switch (layer->kind) {
-        case TR_KIND_DENSE:
-            squares = dense_backward(&pass, in, delta, inputs, size);
-            break;
-        case TR_KIND_CONV1D:
-            conv_backward(&pass, in, column, in, delta, layer);
-            squares = dot(in, in, inputs);
-            break;
-        case TR_KIND_GLOBAL_AVERAGE_POOL:
-            pool_backward(in, delta, layer->time, layer->inputs, gate);
-            squares = dot(in, in, inputs);
-            break;
-        default: {
-            const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
-            for (size_t j = 0; j < size; j++) {
-                in[j] = gated(gate, delta[j] * factor, in[j]);
+        if (layer->kind == TR_KIND_DENSE) {
+            squares = dense_backward(&change, in, delta, inputs, size);
+        } else {
+            if (layer->kind == TR_KIND_CONV1D) {
+                conv_backward(&change, in, column, in, delta, layer);
+            } else if (layer->kind == TR_KIND_GLOBAL_AVERAGE_POOL) {
+                pool_backward(in, delta, layer->time, layer->inputs, gate);
+            } else {
+                const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
+                for (size_t j = 0; j < size; j++) {
+                    in[j] = gated(gate, delta[j] * factor, in[j]);
+                }
             }
             squares = dot(in, in, inputs);
-            break;
-        }
         }
         if (!(squares <= TR_BOUND)) { /* a NaN compares as false */
             return TR_ERR_OVERFLOW;
@@ -1269,16 +878,6 @@ TR_INLINE tr_status backward_pass(const tr_model *model, const float *x, float *
         size = inputs;
     }
     return TR_OK;
-}
-
-TR_OUTLINE tr_status step_backward(const tr_model *model, const float *x, float rate)
-{
-    return backward_pass(model, x, NULL, -rate);
-}
-
-TR_OUTLINE tr_status add_gradient(const tr_model *model, const float *x, float *gradient)
-{
-    return backward_pass(model, x, gradient, 1.0f);
 }
 
 /* ---- Learning -------------------------------------------------------------------------------- */
@@ -1293,7 +892,7 @@ static tr_status learn_one(tr_model *model, float *loss, const float *x, tr_answ
 {
     tr_status status = forward_and_loss(model, loss, x, answer, 1.0f);
     if (status == TR_OK) {
-        status = step_backward(model, x, rate);
+        status = backward_pass(model, x, model->weights, -rate); /* weights -= rate * gradient */
     }
     model->steps += status == TR_OK;
     return status;
@@ -1377,7 +976,7 @@ tr_status tr_gradient(tr_model *model, float *loss, float *gradient, const tr_sa
         status = forward_and_loss(model, &one, x, answer_at(model, samples, i), share);
         if (status == TR_OK) {
             mean += one * share;
-            status = add_gradient(model, x, gradient);
+            status = backward_pass(model, x, gradient, 1.0f);
         }
     }
     if (status == TR_OK && loss) {

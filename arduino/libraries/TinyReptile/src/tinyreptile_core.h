@@ -52,7 +52,8 @@ typedef enum {
     TR_ERR_TARGET,    /* the target does so, or is missing */
     TR_ERR_LABEL,     /* the label is not in 0 ... outputs - 1, or is missing */
     TR_ERR_DIVERGED,  /* the output or the loss is out of bounds: the step was NOT made */
-    TR_ERR_OVERFLOW   /* ... within the backward pass: last layers stepped, first ones did not */
+    TR_ERR_OVERFLOW,  /* ... within the backward pass: last layers stepped, first ones did not */
+    TR_ERR_ALIGNMENT  /* weights or workspace do not begin where a float may: a multiple of 4 */
 } tr_status;
 
 /* One short English line for a status; never NULL. */
