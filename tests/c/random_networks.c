@@ -166,7 +166,8 @@ uint32_t random_network(uint32_t seed)
         learn(&model, STEPS / 2, 0.02f, 1.0f);
         use(&model);
         /* Runs away now and then, so that what is refused is compared too. */
-        learn(&model, 8, draw(2) ? 50.0f : 0.5f, draw(2) ? 1e4f : 1.0f);
+        const float rate = draw(2) ? 50.0f : 0.5f;
+        learn(&model, 8, rate, draw(2) ? 1e4f : 1.0f);
         (void)tr_reset(&model, phi);
         learn(&model, 8, draw(2) ? 900.0f : 1e-6f, 1e9f);
         return sum;
