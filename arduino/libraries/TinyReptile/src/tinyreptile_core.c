@@ -31,8 +31,10 @@
 
 #if defined(__GNUC__)
 #define TR_INLINE static inline __attribute__((always_inline))
+#define TR_OUTLINE static __attribute__((noinline)) /* so that no caller stands on its frame */
 #else
 #define TR_INLINE static inline
+#define TR_OUTLINE static
 #endif
 
 #if defined(__FAST_MATH__)
@@ -185,7 +187,7 @@ TR_INLINE size_t positions_of(const tr_layer *layer)
 /* The functions marked "kernel" do nearly all the work. TR_KERNELS names a file with faster forms of
  * some of them, for one processor; it defines TR_HAS_... for each that it brings, and here that one
  * is left out. The bits are the same. TR_PLAIN switches all fast forms off. */
-#if !defined(TR_KERNELS) && defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__GNUC__)
+#if !defined(TR_KERNELS) && defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && defined(__OPTIMIZE__)
 #define TR_KERNELS "tinyreptile_cortex_m4.h"
 #endif
 #if defined(TR_KERNELS) && !defined(TR_PLAIN)
@@ -321,8 +323,8 @@ static void conv_row(float *target, float scale, const float *w, float *column, 
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
  * done, its gradients, collected in column (time), take the place of its inputs in x (time,
  * channels). x_gradient is x; it and column are NULL for the first layer that learns. */
-static void conv_backward(const tr_change *change, float *x_gradient, float *column,
-                          const float *x, const float *delta, const tr_layer *layer)
+TR_OUTLINE void conv_backward(const tr_change *change, float *x_gradient, float *column,
+                              const float *x, const float *delta, const tr_layer *layer)
 {
     const size_t outputs = layer->outputs;
     const size_t channels = layer->inputs;
@@ -361,7 +363,7 @@ static void pool_forward(float *out, const float *x, size_t time,
     }
 }
 
-static void pool_backward(float *x, const float *delta, size_t time,
+TR_OUTLINE void pool_backward(float *x, const float *delta, size_t time,
                           size_t channels, int gate)
 {
     const float share = 1.0f / (float)time;

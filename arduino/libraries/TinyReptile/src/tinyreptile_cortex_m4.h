@@ -40,8 +40,6 @@
     "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", \
         "s29", "s30", "s31"
 
-#define TR_KERNEL static __attribute__((noinline))
-
 /* ---- Sums of scaled rows ---------------------------------------------------------------------- */
 
 /* s0 ... += x * the next floats at w, which moves on: the inner part of a forward pass. */
@@ -95,7 +93,7 @@ DEFINE_FORWARD(1, "s0")
 /* ---- dot and add_scaled ----------------------------------------------------------------------- */
 
 #define TR_HAS_DOT
-TR_KERNEL float dot(const float *a, const float *b, size_t n)
+TR_OUTLINE float dot(const float *a, const float *b, size_t n)
 {
     float sum = 0.0f;
     if (n >= 4) {
@@ -131,7 +129,7 @@ TR_KERNEL float dot(const float *a, const float *b, size_t n)
 }
 
 #define TR_HAS_ADD_SCALED
-TR_KERNEL void add_scaled(float *target, float c, const float *values, size_t n)
+TR_OUTLINE void add_scaled(float *target, float c, const float *values, size_t n)
 {
     register float factor __asm__("s0") = c;
     for (; n >= 8; n -= 8) {
@@ -150,10 +148,38 @@ TR_KERNEL void add_scaled(float *target, float c, const float *values, size_t n)
     }
 }
 
+/* ---- ReLU -------------------------------------------------------------------------------------- */
+
+/* Four at x: squares into s4 ... s7, sums into s0, negative ones cleared by their sign. */
+#define RELU_FOUR \
+    PEEK(x, 4, 7) \
+    "ldmia %[x]!, {r0-r3}\n\t" \
+    MUL4(4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7) \
+    ADD(0, 0, 4) "bic r0, r0, r0, asr #31\n\t" ADD(0, 0, 5) "bic r1, r1, r1, asr #31\n\t" \
+    ADD(0, 0, 6) "bic r2, r2, r2, asr #31\n\t" ADD(0, 0, 7) "bic r3, r3, r3, asr #31\n\t" \
+    "stmia %[out]!, {r0-r3}\n\t"
+
+#define TR_HAS_RELU_FORWARD
+TR_OUTLINE float relu_forward(float *out, const float *x, size_t n)
+{
+    register float squares __asm__("s0") = 0.0f;
+    for (; n >= 8; n -= 8) {
+        __asm__ volatile(RELU_FOUR RELU_FOUR
+                         : [out] "+r"(out), [x] "+r"(x), "+t"(squares)
+                         :
+                         : "memory", "r0", "r1", "r2", "r3", "s4", "s5", "s6", "s7");
+    }
+    for (; n > 0; n--, x++) {
+        squares += *x * *x;
+        *out++ = relu(*x);
+    }
+    return squares;
+}
+
 /* ---- Dense layers ----------------------------------------------------------------------------- */
 
 #define TR_HAS_DENSE_FORWARD
-TR_KERNEL void dense_forward(float *out, const float *x, const float *w, size_t inputs,
+TR_OUTLINE void dense_forward(float *out, const float *x, const float *w, size_t inputs,
                              size_t outputs)
 {
     const float *bias = w + inputs * outputs;
@@ -182,138 +208,162 @@ TR_KERNEL void dense_forward(float *out, const float *x, const float *w, size_t 
     }
 }
 
+/* Four gradients times the derivative of the activation whose outputs are y, as gated() does; `zero`
+ * is a free register. `vmovle` takes the place of a branch. */
+#define RELU_GATE(gradient, y, zero) \
+    "vcmp.f32 s" #y ", #0\n\tvmrs APSR_nzcv, fpscr\n\tit le\n\tvmovle.f32 s" #gradient ", s" #zero \
+    "\n\t"
+#define SUB(d, a, b) "vsub.f32 s" #d ", s" #a ", s" #b "\n\t"
+#define GATE(kind, a, b, c, d, ya, yb, yc, yd, zero) \
+    "cmp %[" #kind "], %[relu]\n\t" \
+    "beq 8f\n\t" \
+    "cmp %[" #kind "], %[tanh]\n\t" \
+    "bne 9f\n\t" \
+    "vmov.f32 s" #zero ", #1.0\n\t" \
+    MUL4(ya, yb, yc, yd, ya, yb, yc, yd, ya, yb, yc, yd) \
+    SUB(ya, zero, ya) SUB(yb, zero, yb) SUB(yc, zero, yc) SUB(yd, zero, yd) \
+    MUL4(a, b, c, d, a, b, c, d, ya, yb, yc, yd) \
+    "b 9f\n" \
+    "8:\n\t" \
+    "vmov.f32 s" #zero ", #1.0\n\t" SUB(zero, zero, zero) \
+    RELU_GATE(a, ya, zero) RELU_GATE(b, yb, zero) RELU_GATE(c, yc, zero) RELU_GATE(d, yd, zero) \
+    "\n9:\n\t"
+
 /* Four columns of one row: w in s24 ... s27, delta in s20 ... s23, the row's c in a register of its
  * own. The dot product's four partial sums p gain w * delta, then w += c * delta. */
-#define LEARN_ROW(row, c) \
+#define LEARN_FOUR(row, c) \
     MUL4(28, 29, 30, 31, c, c, c, c, 20, 21, 22, 23) ADD4(24, 25, 26, 27, 28, 29, 30, 31) \
     STORE(row, 24, 27)
 #define FIRST_FOUR(row, p0, p1, p2, p3, c) \
-    PEEK(row, 24, 27) MUL4(p0, p1, p2, p3, 24, 25, 26, 27, 20, 21, 22, 23) LEARN_ROW(row, c)
+    PEEK(row, 24, 27) MUL4(p0, p1, p2, p3, 24, 25, 26, 27, 20, 21, 22, 23) LEARN_FOUR(row, c)
 #define NEXT_FOUR(row, p0, p1, p2, p3, c) \
     PEEK(row, 24, 27) MUL4(28, 29, 30, 31, 24, 25, 26, 27, 20, 21, 22, 23) \
-    ADD4(p0, p1, p2, p3, 28, 29, 30, 31) LEARN_ROW(row, c)
+    ADD4(p0, p1, p2, p3, 28, 29, 30, 31) LEARN_FOUR(row, c)
 #define FOUR_ROWS(FOUR) \
     LOAD(delta, 20, 23) FOUR(row0, 0, 1, 2, 3, 16) FOUR(row1, 4, 5, 6, 7, 17) \
     FOUR(row2, 8, 9, 10, 11, 18) FOUR(row3, 12, 13, 14, 15, 19)
+/* One column of one row. */
+#define ONE(row, sum, c) \
+    "vldr s24, [%[" #row "]]\n\t" MUL(28, 24, 20) MUL(29, c, 20) ADD(sum, sum, 28) \
+    ADD(24, 24, 29) "vstmia %[" #row "]!, {s24}\n\t"
 
-/* Four rows of a weight matrix at once, so that each delta is loaded once for all: their dot
- * products with delta (n) into dx, then each row += c * delta. */
-TR_INLINE void send_back_and_learn(float dx[4], float *w, float scale, const float *x,
-                                   const float *delta, size_t n)
+/* Four rows of a weight matrix at w (4, n), which moves on, at once, so that each delta is loaded
+ * once for all: their dot products with delta (n), gated, take the place of x (4); each row +=
+ * scale * x * delta. Returns squares + the squares of the new x. */
+TR_INLINE float learn_four_rows(const tr_change *change, float squares, float **w, float *x,
+                                const float *delta, size_t n)
 {
-    float *row0 = w;
-    float *row1 = w + n;
-    float *row2 = w + 2 * n;
-    float *row3 = w + 3 * n;
-    const float c[4] = {scale * x[0], scale * x[1], scale * x[2], scale * x[3]};
-    float d0 = 0.0f;
-    float d1 = 0.0f;
-    float d2 = 0.0f;
-    float d3 = 0.0f;
-    if (n >= 4) {
-        size_t fours = n / 4 - 1;
-        register float c0 __asm__("s16") = c[0];
-        register float c1 __asm__("s17") = c[1];
-        register float c2 __asm__("s18") = c[2];
-        register float c3 __asm__("s19") = c[3];
-        register float sum0 __asm__("s0");
-        register float sum1 __asm__("s4");
-        register float sum2 __asm__("s8");
-        register float sum3 __asm__("s12");
-        __asm__ volatile(
-            FOUR_ROWS(FIRST_FOUR)
-            "lsrs %[n], %[n], #1\n\t"
-            "bcc 1f\n\t"
-            FOUR_ROWS(NEXT_FOUR)
-            "1:\n\t"
-            "cmp %[n], #0\n\t"
-            "beq 3f\n"
-            "2:\n\t"
-            FOUR_ROWS(NEXT_FOUR) FOUR_ROWS(NEXT_FOUR)
-            "subs %[n], %[n], #1\n\t"
-            "bne 2b\n"
-            "3:\n\t"
-            ADD(0, 0, 2) ADD(1, 1, 3) ADD(4, 4, 6) ADD(5, 5, 7)
-            ADD(8, 8, 10) ADD(9, 9, 11) ADD(12, 12, 14) ADD(13, 13, 15)
-            ADD(0, 0, 1) ADD(4, 4, 5) ADD(8, 8, 9) ADD(12, 12, 13)
-            : [row0] "+r"(row0), [row1] "+r"(row1), [row2] "+r"(row2), [row3] "+r"(row3),
-              [delta] "+r"(delta), [n] "+l"(fours), "=t"(sum0), "=t"(sum1), "=t"(sum2), "=t"(sum3)
-            : "t"(c0), "t"(c1), "t"(c2), "t"(c3)
-            : "cc", "memory", "s1", "s2", "s3", "s5", "s6", "s7", "s9", "s10", "s11", "s13", "s14",
-              "s15", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29", "s30",
-              "s31");
-        d0 = sum0;
-        d1 = sum1;
-        d2 = sum2;
-        d3 = sum3;
-    }
-    for (n %= 4; n > 0; n--) {
-        const float d = *delta++;
-        d0 += *row0 * d;
-        d1 += *row1 * d;
-        d2 += *row2 * d;
-        d3 += *row3 * d;
-        *row0++ += scale * x[0] * d;
-        *row1++ += scale * x[1] * d;
-        *row2++ += scale * x[2] * d;
-        *row3++ += scale * x[3] * d;
-    }
-    dx[0] = d0;
-    dx[1] = d1;
-    dx[2] = d2;
-    dx[3] = d3;
+    float *row1;
+    float *row2;
+    float *row3;
+    __asm__ volatile(
+        "add %[row1], %[row0], %[n], lsl #2\n\t"
+        "add %[row2], %[row1], %[n], lsl #2\n\t"
+        "add %[row3], %[row2], %[n], lsl #2\n\t"
+        "vldr s20, [%[change], %[scale]]\n\t"
+        PEEK(x, 16, 19) SCALE4(16, 17, 18, 19, 20)
+        "subs %[n], %[n], #4\n\t"
+        "blt 4f\n\t"
+        FOUR_ROWS(FIRST_FOUR)
+        "tst %[n], #4\n\t"
+        "beq 1f\n\t"
+        "sub %[n], %[n], #4\n\t"
+        FOUR_ROWS(NEXT_FOUR) "\n"
+        "1:\n\t"
+        "subs %[n], %[n], #8\n\t"
+        "blt 3f\n"
+        "2:\n\t"
+        FOUR_ROWS(NEXT_FOUR) FOUR_ROWS(NEXT_FOUR)
+        "subs %[n], %[n], #8\n\t"
+        "bge 2b\n"
+        "3:\n\t"
+        ADD(0, 0, 2) ADD(1, 1, 3) ADD(4, 4, 6) ADD(5, 5, 7)
+        ADD(8, 8, 10) ADD(9, 9, 11) ADD(12, 12, 14) ADD(13, 13, 15)
+        ADD(0, 0, 1) ADD(4, 4, 5) ADD(8, 8, 9) ADD(12, 12, 13)
+        "adds %[n], %[n], #8\n\t"
+        "beq 6f\n\t"
+        "b 5f\n"
+        "4:\n\t"
+        SUB(0, 20, 20) /* zero */
+        "adds %[n], %[n], #4\n\t"
+        "vmov.f32 s4, s0\n\tvmov.f32 s8, s0\n\tvmov.f32 s12, s0\n"
+        "5:\n\t"
+        "vldmia %[delta]!, {s20}\n\t"
+        ONE(row0, 0, 16) ONE(row1, 4, 17) ONE(row2, 8, 18) ONE(row3, 12, 19)
+        "subs %[n], %[n], #1\n\t"
+        "bne 5b\n"
+        "6:\n\t"
+        "ldr %[n], [%[change], %[gate]]\n\t"
+        PEEK(x, 20, 23)
+        GATE(n, 0, 4, 8, 12, 20, 21, 22, 23, 24)
+        "vmov s24, %[squares]\n\t"
+        MUL4(20, 21, 22, 23, 0, 4, 8, 12, 0, 4, 8, 12)
+        ADD(24, 24, 20) "vstr s0, [%[x]]\n\t" ADD(24, 24, 21) "vstr s4, [%[x], #4]\n\t"
+        ADD(24, 24, 22) "vstr s8, [%[x], #8]\n\t" ADD(24, 24, 23) "vstr s12, [%[x], #12]\n\t"
+        "vmov %[squares], s24\n\t"
+        : [row0] "+r"(*w), [row1] "=&r"(row1), [row2] "=&r"(row2), [row3] "=&r"(row3),
+          [delta] "+r"(delta), [n] "+r"(n), [squares] "+r"(squares)
+        : [x] "r"(x), [change] "r"(change), [scale] "n"(offsetof(tr_change, scale)),
+          [gate] "n"(offsetof(tr_change, gate)), [relu] "n"(TR_KIND_RELU), [tanh] "n"(TR_KIND_TANH)
+        : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS);
+    *w = row3;
+    return squares;
 }
 
-/* A layer with one output, the last one of a regression. */
-TR_INLINE float single_backward(const tr_change *change, int gate, float *x, float d, size_t inputs)
+/* A layer with one output, the last one of a regression, whose gradient is d: w (fours, 4) +=
+ * scale * d * x, and w * d, gated, takes the place of x (fours, 4). */
+TR_INLINE float learn_single(float **w, float **x, const tr_change *change, float d, size_t fours)
 {
-    const float *w = change->weights;
-    float *target = change->target;
-    const float c = change->scale * d;
-    float squares = 0.0f;
-    for (size_t i = 0; i < inputs; i++) {
-        const float input = x[i];
-        const float dx = gated(gate, w[i] * d, input);
-        x[i] = dx;
-        squares += dx * dx;
-        target[i] += c * input;
+    register float gradient __asm__("s0") = d;
+    register float c __asm__("s1") = change->scale * d;
+    register float squares __asm__("s2") = 0.0f;
+    for (; fours > 0; fours--) {
+        __asm__ volatile(
+            PEEK(x, 4, 7) PEEK(w, 8, 11) MUL4(12, 13, 14, 15, 0, 0, 0, 0, 8, 9, 10, 11)
+            MUL4(16, 17, 18, 19, 1, 1, 1, 1, 4, 5, 6, 7) ADD4(8, 9, 10, 11, 16, 17, 18, 19)
+            STORE(w, 8, 11)
+            GATE(gate, 12, 13, 14, 15, 4, 5, 6, 7, 16)
+            MUL4(4, 5, 6, 7, 12, 13, 14, 15, 12, 13, 14, 15)
+            STORE(x, 12, 15)
+            ADD(2, 2, 4) ADD(2, 2, 5) ADD(2, 2, 6) ADD(2, 2, 7)
+            : [x] "+r"(*x), [w] "+r"(*w), "+t"(squares)
+            : "t"(gradient), "t"(c), [gate] "r"(change->gate), [relu] "n"(TR_KIND_RELU),
+              [tanh] "n"(TR_KIND_TANH)
+            : "cc", "memory", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14",
+              "s15", "s16", "s17", "s18", "s19");
     }
-    target[inputs] += c;
     return squares;
 }
 
 #define TR_HAS_DENSE_BACKWARD
-TR_KERNEL float dense_backward(const tr_change *change, float *x, const float *delta,
-                               size_t inputs, size_t outputs)
+TR_OUTLINE float dense_backward(const tr_change *change, float *x, const float *delta,
+                                size_t inputs, size_t outputs)
 {
-    const int gate = change->gate;
-    const float scale = change->scale;
     const float *w = change->weights;
     float *target = change->target;
     float squares = 0.0f;
-    if (outputs == 1) {
-        switch (gate) { /* a loop for each, as the gate would be asked for every weight */
-        case TR_KIND_TANH: return single_backward(change, TR_KIND_TANH, x, *delta, inputs);
-        case TR_KIND_RELU: return single_backward(change, TR_KIND_RELU, x, *delta, inputs);
-        default: return single_backward(change, 0, x, *delta, inputs);
+    if (target == w) {
+        if (outputs == 1) {
+            squares = learn_single(&target, &x, change, *delta, inputs / 4);
+        } else {
+            for (size_t fours = inputs / 4; fours > 0; fours--, x += 4) {
+                squares = learn_four_rows(change, squares, &target, x, delta, outputs);
+            }
         }
-    }
-    for (; target == w && inputs >= 4; inputs -= 4, x += 4, w += 4 * outputs) {
-        float dx[4];
-        send_back_and_learn(dx, target, scale, x, delta, outputs);
-        target += 4 * outputs;
-        for (int r = 0; r < 4; r++) {
-            x[r] = gated(gate, dx[r], x[r]);
-            squares += x[r] * x[r];
-        }
+        w = target;
+        inputs %= 4;
     }
     for (; inputs > 0; inputs--, x++, w += outputs, target += outputs) {
-        const float c = scale * *x;
-        *x = gated(gate, dot(w, delta, outputs), *x);
+        const float input = *x;
+        *x = gated(change->gate, dot(w, delta, outputs), input);
         squares += *x * *x;
-        add_scaled(target, c, delta, outputs);
+        if (outputs == 1) {
+            *target += change->scale * *delta * input;
+        } else {
+            add_scaled(target, change->scale * input, delta, outputs);
+        }
     }
-    add_scaled(target, scale, delta, outputs);
+    add_scaled(target, change->scale, delta, outputs); /* the bias */
     return squares;
 }
 
@@ -367,7 +417,7 @@ DEFINE_LEARN(8, 7)
 DEFINE_LEARN(4, 3)
 
 #define TR_HAS_DENSE_BACKWARD_FIRST
-TR_KERNEL void dense_backward_first(const tr_change *change, const float *x, const float *delta,
+TR_OUTLINE void dense_backward_first(const tr_change *change, const float *x, const float *delta,
                                     size_t inputs, size_t outputs)
 {
     float *target = change->target;
@@ -504,7 +554,7 @@ TR_INLINE void conv_row_few(float *target, float scale, const float *w, float *c
 }
 
 #define TR_HAS_CONV_ROW
-TR_KERNEL void conv_row(float *target, float scale, const float *w, float *column, const float *x,
+TR_INLINE void conv_row(float *target, float scale, const float *w, float *column, const float *x,
                         const float *delta, const tr_layer *layer)
 {
     size_t left = layer->outputs;
