@@ -323,8 +323,8 @@ static void conv_row(float *target, float scale, const float *w, float *column, 
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
  * done, its gradients, collected in column (time), take the place of its inputs in x (time,
  * channels). x_gradient is x; it and column are NULL for the first layer that learns. */
-TR_OUTLINE void conv_backward(const tr_change *change, float *x_gradient, float *column,
-                              const float *x, const float *delta, const tr_layer *layer)
+TR_INLINE void conv_backward(const tr_change *change, float *x_gradient, float *column,
+                             const float *x, const float *delta, const tr_layer *layer)
 {
     const size_t outputs = layer->outputs;
     const size_t channels = layer->inputs;
@@ -363,7 +363,7 @@ static void pool_forward(float *out, const float *x, size_t time,
     }
 }
 
-TR_OUTLINE void pool_backward(float *x, const float *delta, size_t time,
+TR_INLINE void pool_backward(float *x, const float *delta, size_t time,
                           size_t channels, int gate)
 {
     const float share = 1.0f / (float)time;
@@ -827,56 +827,60 @@ static tr_status forward_and_loss(const tr_model *model, float *loss, const floa
 
 /* From the gradient in model->output down to the first layer that learns. Every gradient takes the
  * place of the activation it belongs to; target (weight_count) gains scale * the weights' gradients
- * and may be the weights themselves. */
-static tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
+ * and may be the weights themselves. Not inlined: the forward pass need not stand on its frame. */
+TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float *target, float scale)
 {
-    const tr_network *network = model->network;
-    float *delta = model->output; /* (size) gradient of the layer's output */
-    float *column = model->output + model->outputs;
+    const size_t count = model->weight_count;
+    tr_change change = {model->weights + count, target + count, scale, 0};
+    float *delta = model->output; /* (size) the gradient of the layer's output */
     size_t size = model->outputs;
-    size_t offset = model->weight_count;
-    for (size_t i = network->layer_count; i-- > model->first;) {
-        const tr_layer *layer = &network->layers[i];
+    for (size_t i = model->network->layer_count; i-- > model->first;) {
+        const tr_layer *layer = &model->network->layers[i];
         const size_t inputs = input_size(layer, size);
-        const int gate = i > 0 ? layer[-1].kind : 0;
-        offset -= weights_of(layer);
-        const tr_change change = {model->weights + offset, target + offset, scale, gate};
-        if (works_in_place(network, i)) {
+        change.weights -= weights_of(layer);
+        change.target -= weights_of(layer);
+        change.gate = i > 0 ? layer[-1].kind : 0;
+        if (works_in_place(model->network, i)) {
             for (size_t j = 0; layer->kind == TR_KIND_SCALE && j < size; j++) {
                 delta[j] *= layer->factor;
             }
             continue; /* an activation's derivative was applied by whoever wrote delta */
         }
-        if (i == model->first) {
-            const float *sample = i > 0 ? delta - inputs : x;
-            if (layer->kind == TR_KIND_DENSE) {
-                dense_backward_first(&change, sample, delta, inputs, size);
+        const float *input = i > 0 ? delta - inputs : x;         /* (inputs) */
+        float *dx = i > model->first ? delta - inputs : NULL; /* (inputs) or not needed */
+        float squares = 0.0f;
+        switch (layer->kind) {
+        case TR_KIND_DENSE:
+            if (dx) {
+                squares = dense_backward(&change, dx, delta, inputs, size);
             } else {
-                conv_backward(&change, NULL, NULL, sample, delta, layer);
+                dense_backward_first(&change, input, delta, inputs, size);
+            }
+            break;
+        case TR_KIND_CONV1D:
+            conv_backward(&change, dx, dx ? model->output + model->outputs : NULL, input, delta,
+                          layer);
+            break;
+        case TR_KIND_GLOBAL_AVERAGE_POOL:
+            pool_backward(dx, delta, layer->time, layer->inputs, change.gate);
+            break;
+        default:
+            for (size_t j = 0; j < size; j++) {
+                const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
+                dx[j] = gated(change.gate, delta[j] * factor, dx[j]);
             }
             break;
         }
-        float *in = delta - inputs; /* (inputs) becomes the gradient of the layer's input */
-        float squares;
-        if (layer->kind == TR_KIND_DENSE) {
-            squares = dense_backward(&change, in, delta, inputs, size);
-        } else {
-            if (layer->kind == TR_KIND_CONV1D) {
-                conv_backward(&change, in, column, in, delta, layer);
-            } else if (layer->kind == TR_KIND_GLOBAL_AVERAGE_POOL) {
-                pool_backward(in, delta, layer->time, layer->inputs, gate);
-            } else {
-                const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
-                for (size_t j = 0; j < size; j++) {
-                    in[j] = gated(gate, delta[j] * factor, in[j]);
-                }
-            }
-            squares = dot(in, in, inputs);
+        if (!dx) {
+            break;
+        }
+        if (layer->kind != TR_KIND_DENSE) {
+            squares = dot(dx, dx, inputs);
         }
         if (!(squares <= TR_BOUND)) { /* a NaN compares as false */
             return TR_ERR_OVERFLOW;
         }
-        delta = in;
+        delta = dx;
         size = inputs;
     }
     return TR_OK;

@@ -92,6 +92,7 @@ DEFINE_FORWARD(1, "s0")
 
 /* ---- dot and add_scaled ----------------------------------------------------------------------- */
 
+/* Only s0 ... s15, which need not be saved: these two are called often, for short arrays. */
 #define TR_HAS_DOT
 TR_OUTLINE float dot(const float *a, const float *b, size_t n)
 {
@@ -106,20 +107,21 @@ TR_OUTLINE float dot(const float *a, const float *b, size_t n)
             LOAD(a, 4, 7) LOAD(b, 8, 11) MUL4(4, 5, 6, 7, 4, 5, 6, 7, 8, 9, 10, 11)
             ADD4(0, 1, 2, 3, 4, 5, 6, 7) "\n"
             "1:\n\t"
-            "cbz %[n], 3f\n"
+            "cmp %[n], #0\n\t"
+            "beq 3f\n"
             "2:\n\t"
-            LOAD(a, 4, 11) LOAD(b, 16, 23)
-            MUL4(4, 5, 6, 7, 4, 5, 6, 7, 16, 17, 18, 19)
-            MUL4(8, 9, 10, 11, 8, 9, 10, 11, 20, 21, 22, 23)
+            LOAD(a, 4, 11)
+            LOAD(b, 12, 15) MUL4(4, 5, 6, 7, 4, 5, 6, 7, 12, 13, 14, 15)
+            LOAD(b, 12, 15) MUL4(8, 9, 10, 11, 8, 9, 10, 11, 12, 13, 14, 15)
             ADD4(0, 1, 2, 3, 4, 5, 6, 7) ADD4(0, 1, 2, 3, 8, 9, 10, 11)
             "subs %[n], %[n], #1\n\t"
             "bne 2b\n"
             "3:\n\t"
             ADD(0, 0, 2) ADD(1, 1, 3) ADD(0, 0, 1)
-            : [a] "+r"(a), [b] "+r"(b), [n] "+l"(fours), "=t"(total)
+            : [a] "+r"(a), [b] "+r"(b), [n] "+r"(fours), "=t"(total)
             :
             : "cc", "memory", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11",
-              "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23");
+              "s12", "s13", "s14", "s15");
         sum = total;
     }
     for (n %= 4; n > 0; n--) {
@@ -134,14 +136,14 @@ TR_OUTLINE void add_scaled(float *target, float c, const float *values, size_t n
     register float factor __asm__("s0") = c;
     for (; n >= 8; n -= 8) {
         __asm__ volatile(
-            LOAD(values, 8, 15) PEEK(target, 16, 23)
-            SCALE4(8, 9, 10, 11, 0) SCALE4(12, 13, 14, 15, 0)
-            ADD4(16, 17, 18, 19, 8, 9, 10, 11) ADD4(20, 21, 22, 23, 12, 13, 14, 15)
-            STORE(target, 16, 23)
+            PEEK(target, 8, 15)
+            LOAD(values, 4, 7) SCALE4(4, 5, 6, 7, 0) ADD4(8, 9, 10, 11, 4, 5, 6, 7)
+            LOAD(values, 4, 7) SCALE4(4, 5, 6, 7, 0) ADD4(12, 13, 14, 15, 4, 5, 6, 7)
+            STORE(target, 8, 15)
             : [target] "+r"(target), [values] "+r"(values)
             : "t"(factor)
-            : "memory", "s8", "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18",
-              "s19", "s20", "s21", "s22", "s23");
+            : "memory", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14",
+              "s15");
     }
     for (; n > 0; n--) {
         *target++ += c * *values++;
@@ -336,7 +338,7 @@ TR_INLINE float learn_single(float **w, float **x, const tr_change *change, floa
 }
 
 #define TR_HAS_DENSE_BACKWARD
-TR_OUTLINE float dense_backward(const tr_change *change, float *x, const float *delta,
+TR_INLINE float dense_backward(const tr_change *change, float *x, const float *delta,
                                 size_t inputs, size_t outputs)
 {
     const float *w = change->weights;
@@ -417,7 +419,7 @@ DEFINE_LEARN(8, 7)
 DEFINE_LEARN(4, 3)
 
 #define TR_HAS_DENSE_BACKWARD_FIRST
-TR_OUTLINE void dense_backward_first(const tr_change *change, const float *x, const float *delta,
+TR_INLINE void dense_backward_first(const tr_change *change, const float *x, const float *delta,
                                     size_t inputs, size_t outputs)
 {
     float *target = change->target;
