@@ -320,33 +320,49 @@ static void conv_row(float *target, float scale, const float *w, float *column, 
 }
 #endif
 
+/* Each position's gradient goes to the bias, which lies behind the weight (inputs, outputs). */
+static void conv_bias_backward(const tr_change *change, const float *delta, const tr_layer *layer)
+{
+    const size_t inputs = (size_t)layer->kernel * layer->inputs;
+    float *bias = change->target + inputs * layer->outputs;
+    for (size_t t = positions_of(layer); t > 0; t--, delta += layer->outputs) {
+        add_scaled(bias, change->scale, delta, layer->outputs);
+    }
+}
+
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
  * done, its gradients, collected in column (time), take the place of its inputs in x (time,
- * channels). x_gradient is x; it and column are NULL for the first layer that learns. */
-TR_INLINE void conv_backward(const tr_change *change, float *x_gradient, float *column,
-                             const float *x, const float *delta, const tr_layer *layer)
+ * channels). delta (positions, outputs) is the gradient of the output. */
+TR_INLINE void conv_backward(const tr_change *change, float *x, float *column, const float *delta,
+                             const tr_layer *layer)
 {
-    const size_t outputs = layer->outputs;
     const size_t channels = layer->inputs;
     for (size_t channel = 0; channel < channels; channel++) {
-        if (column) {
-            memset(column, 0, layer->time * sizeof *column);
-        }
+        memset(column, 0, layer->time * sizeof *column);
         for (size_t k = 0; k < layer->kernel; k++) {
             const size_t row = k * channels + channel;
-            conv_row(change->target + row * outputs, change->scale,
-                     change->weights + row * outputs, column ? column + k : NULL, x + row, delta,
-                     layer);
+            const size_t at = row * layer->outputs;
+            conv_row(change->target + at, change->scale, change->weights + at, column + k, x + row,
+                     delta, layer);
         }
-        for (size_t t = 0; column && t < layer->time; t++) {
-            float *value = x_gradient + t * channels + channel;
+        for (size_t t = 0; t < layer->time; t++) {
+            float *value = x + t * channels + channel;
             *value = gated(change->gate, column[t], *value);
         }
     }
-    float *bias = change->target + layer->kernel * channels * outputs;
-    for (size_t t = positions_of(layer); t > 0; t--, delta += outputs) {
-        add_scaled(bias, change->scale, delta, outputs);
+    conv_bias_backward(change, delta, layer);
+}
+
+/* The same for the first layer that learns, whose inputs need no gradient. */
+TR_INLINE void conv_backward_first(const tr_change *change, const float *x, const float *delta,
+                                   const tr_layer *layer)
+{
+    for (size_t row = 0; row < (size_t)layer->kernel * layer->inputs; row++) {
+        const size_t at = row * layer->outputs;
+        conv_row(change->target + at, change->scale, change->weights + at, NULL, x + row, delta,
+                 layer);
     }
+    conv_bias_backward(change, delta, layer);
 }
 
 /* out (channels) = mean over time of x (time, channels) */
@@ -390,7 +406,7 @@ static float relu_forward(float *out, const float *x, size_t n)
 
 /* out (n) = layer(x (n)) of an elementwise layer; out may be x. Returns the sum of squares of what
  * could be out of bounds: nothing for a tanh. */
-static float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
+TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
 {
     float squares = 0.0f;
     if (layer->kind == TR_KIND_RELU) {
@@ -428,10 +444,9 @@ TR_INLINE int is_elementwise(const tr_layer *layer)
 
 /* An elementwise layer overwrites what it reads, unless that is the sample, or the output of an
  * activation, which the backward pass needs. */
-TR_INLINE int works_in_place(const tr_network *network, size_t index)
+TR_INLINE int works_in_place(const tr_network *network, const tr_layer *layer)
 {
-    return index > 0 && is_elementwise(&network->layers[index])
-        && !is_activation(&network->layers[index - 1]);
+    return is_elementwise(layer) && layer > network->layers && !is_activation(layer - 1);
 }
 
 TR_INLINE size_t weights_of(const tr_layer *layer)
@@ -515,7 +530,7 @@ static tr_status measure(tr_sizes *sizes, const tr_network *network)
         }
         size = output_size(layer, size);
         found.weights += weights_of(layer);
-        found.activations += works_in_place(network, i) ? 0 : size;
+        found.activations += works_in_place(network, layer) ? 0 : size;
         if (found.weights > (size_t)TR_MAX_FLOATS || found.activations > (size_t)TR_MAX_FLOATS) {
             return TR_ERR_NETWORK;
         }
@@ -643,7 +658,7 @@ static tr_status forward_pass(const tr_model *model, const float *x)
     }
     for (size_t i = 0; i < network->layer_count; i++) {
         const tr_layer *layer = &network->layers[i];
-        if (works_in_place(network, i)) {
+        if (works_in_place(network, layer)) {
             out -= size;
         }
         switch (layer->kind) {
@@ -665,7 +680,7 @@ static tr_status forward_pass(const tr_model *model, const float *x)
         /* What an in-place layer is about to overwrite, it checks itself; the output is checked
          * by the callers. */
         const int last = i + 1u == network->layer_count;
-        if (!last && !is_elementwise(layer) && !works_in_place(network, i + 1u)) {
+        if (!last && !is_elementwise(layer) && !works_in_place(network, layer + 1)) {
             squares += dot(out, out, size);
         }
         in = out;
@@ -834,47 +849,43 @@ TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float 
     tr_change change = {model->weights + count, target + count, scale, 0};
     float *delta = model->output; /* (size) the gradient of the layer's output */
     size_t size = model->outputs;
-    for (size_t i = model->network->layer_count; i-- > model->first;) {
-        const tr_layer *layer = &model->network->layers[i];
+    const tr_layer *layer = &model->network->layers[model->network->layer_count];
+    while (layer > &model->network->layers[model->first]) {
+        layer--;
         const size_t inputs = input_size(layer, size);
         change.weights -= weights_of(layer);
         change.target -= weights_of(layer);
-        change.gate = i > 0 ? layer[-1].kind : 0;
-        if (works_in_place(model->network, i)) {
+        change.gate = layer > model->network->layers ? layer[-1].kind : 0;
+        if (works_in_place(model->network, layer)) {
             for (size_t j = 0; layer->kind == TR_KIND_SCALE && j < size; j++) {
                 delta[j] *= layer->factor;
             }
             continue; /* an activation's derivative was applied by whoever wrote delta */
         }
-        const float *input = i > 0 ? delta - inputs : x;         /* (inputs) */
-        float *dx = i > model->first ? delta - inputs : NULL; /* (inputs) or not needed */
-        float squares = 0.0f;
-        switch (layer->kind) {
-        case TR_KIND_DENSE:
-            if (dx) {
-                squares = dense_backward(&change, dx, delta, inputs, size);
-            } else {
+        if (layer == &model->network->layers[model->first]) {
+            const float *input = layer > model->network->layers ? delta - inputs : x;
+            if (layer->kind == TR_KIND_DENSE) {
                 dense_backward_first(&change, input, delta, inputs, size);
+            } else {
+                conv_backward_first(&change, input, delta, layer);
             }
             break;
-        case TR_KIND_CONV1D:
-            conv_backward(&change, dx, dx ? model->output + model->outputs : NULL, input, delta,
-                          layer);
-            break;
-        case TR_KIND_GLOBAL_AVERAGE_POOL:
-            pool_backward(dx, delta, layer->time, layer->inputs, change.gate);
-            break;
-        default:
-            for (size_t j = 0; j < size; j++) {
+        }
+        float *dx = delta - inputs; /* (inputs) takes the place of the layer's input */
+        float squares;
+        if (layer->kind == TR_KIND_DENSE) {
+            squares = dense_backward(&change, dx, delta, inputs, size);
+        } else {
+            if (layer->kind == TR_KIND_CONV1D) {
+                conv_backward(&change, dx, model->output + model->outputs, delta, layer);
+            } else if (layer->kind == TR_KIND_GLOBAL_AVERAGE_POOL) {
+                pool_backward(dx, delta, layer->time, layer->inputs, change.gate);
+            } else {
                 const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
-                dx[j] = gated(change.gate, delta[j] * factor, dx[j]);
+                for (size_t j = 0; j < size; j++) {
+                    dx[j] = gated(change.gate, delta[j] * factor, dx[j]);
+                }
             }
-            break;
-        }
-        if (!dx) {
-            break;
-        }
-        if (layer->kind != TR_KIND_DENSE) {
             squares = dot(dx, dx, inputs);
         }
         if (!(squares <= TR_BOUND)) { /* a NaN compares as false */

@@ -446,14 +446,6 @@ TR_INLINE void dense_backward_first(const tr_change *change, const float *x, con
 
 /* ---- Convolutions ----------------------------------------------------------------------------- */
 
-/* Steps from one position of a convolution to the next, in bytes. */
-typedef struct {
-    size_t positions;
-    size_t x;
-    size_t column;
-    size_t delta; /* from the end of what was read */
-} tr_steps;
-
 /* `width` outputs of a row without a column: their gradients in registers over all positions. */
 #define DEFINE_CONV_FIRST(width) \
     TR_INLINE void conv_first_##width(float *target, float scale, const float *x, \
@@ -461,7 +453,7 @@ typedef struct {
     { \
         size_t n = positions_of(layer); \
         __asm__ volatile( \
-            "vmov s0, %[zero]\n\t" CLEAR_##width \
+            CLEAR_##width "\n" \
             "1:\n\t" \
             "vldr s16, [%[x]]\n\t" \
             "add %[x], %[x], %[step]\n\t" \
@@ -471,13 +463,13 @@ typedef struct {
             "vmov s28, %[scale]\n\t" \
             ADD_ALL_##width \
             : [x] "+r"(x), [w] "+r"(w), [n] "+r"(n), [target] "+r"(target) \
-            : [scale] "r"(scale), [zero] "r"(0), \
+            : [scale] "r"(scale), \
               [step] "r"((size_t)layer->stride * layer->inputs * sizeof *x), \
               [skip] "r"(((size_t)layer->outputs - width) * sizeof *w) \
             : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
     }
 #define COPY(a) "vmov.f32 s" #a ", s0\n\t"
-#define CLEAR_4 COPY(1) COPY(2) COPY(3)
+#define CLEAR_4 "vmov.f32 s0, #1.0\n\t" SUB(0, 0, 0) COPY(1) COPY(2) COPY(3)
 #define CLEAR_8 CLEAR_4 COPY(4) COPY(5) COPY(6) COPY(7)
 #define CLEAR_16 \
     CLEAR_8 COPY(8) COPY(9) COPY(10) COPY(11) COPY(12) COPY(13) COPY(14) COPY(15)
@@ -495,64 +487,71 @@ DEFINE_CONV_FIRST(16)
 DEFINE_CONV_FIRST(8)
 DEFINE_CONV_FIRST(4)
 
-/* Eight outputs of a row with a column. Gradients in s0 ... s7, weights in s8 ... s15, the deltas of
- * a position in s16 ... s23, its input in s24, its place in the column in s25. */
-TR_INLINE void conv_row_8(float *target, float scale, const float *w, float *column,
+/* `width` outputs of a row with a column. Gradients in s0 ... s7, weights in s8 ... s15, the deltas
+ * of a position in s16 ... s23, its input in s24, its place in the column in s25. */
+#define CONV_4 \
+    LOAD(delta, 16, 19) \
+    "vldr s24, [%[x]]\n\tvldr s25, [%[column]]\n\t" \
+    MUL4(26, 27, 28, 29, 24, 24, 24, 24, 16, 17, 18, 19) \
+    MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) ADD4(0, 1, 2, 3, 26, 27, 28, 29) \
+    ADD(16, 16, 18) ADD(17, 17, 19) \
+    "add %[x], %[x], %[x_step]\n\t" \
+    ADD(16, 16, 17) \
+    "add %[delta], %[delta], %[skip]\n\t" \
+    ADD(25, 25, 16)
+#define CONV_8 \
+    LOAD(delta, 16, 23) \
+    "vldr s24, [%[x]]\n\tvldr s25, [%[column]]\n\t" \
+    MUL4(26, 27, 28, 29, 24, 24, 24, 24, 16, 17, 18, 19) ADD4(0, 1, 2, 3, 26, 27, 28, 29) \
+    MUL4(26, 27, 28, 29, 24, 24, 24, 24, 20, 21, 22, 23) ADD4(4, 5, 6, 7, 26, 27, 28, 29) \
+    MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) \
+    MUL4(20, 21, 22, 23, 20, 21, 22, 23, 12, 13, 14, 15) \
+    ADD(16, 16, 18) ADD(17, 17, 19) ADD(20, 20, 22) ADD(21, 21, 23) ADD(16, 16, 17) \
+    "add %[x], %[x], %[x_step]\n\t" \
+    ADD(25, 25, 16) ADD(20, 20, 21) \
+    "add %[delta], %[delta], %[skip]\n\t" \
+    ADD(25, 25, 20)
+#define DEFINE_CONV_ROW(width, weights) \
+    TR_INLINE void conv_row_##width(float *target, float scale, const float *w, float *column, \
+                                    const float *x, const float *delta, const tr_layer *layer) \
+    { \
+        size_t n = positions_of(layer); \
+        __asm__ volatile( \
+            CLEAR_##width \
+            "vldmia %[w], {" weights "}\n" \
+            "1:\n\t" \
+            CONV_##width \
+            "subs %[n], %[n], #1\n\t" \
+            "vstr s25, [%[column]]\n\t" \
+            "add %[column], %[column], %[column_step]\n\t" \
+            "bne 1b\n\t" \
+            "vmov s28, %[scale]\n\t" \
+            ADD_ALL_##width \
+            : [x] "+r"(x), [delta] "+r"(delta), [column] "+r"(column), [n] "+r"(n), \
+              [target] "+r"(target) \
+            : [w] "r"(w), [scale] "r"(scale), \
+              [x_step] "r"((size_t)layer->stride * layer->inputs * sizeof *x), \
+              [column_step] "r"(layer->stride * sizeof *column), \
+              [skip] "r"(((size_t)layer->outputs - width) * sizeof *delta) \
+            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+    }
+DEFINE_CONV_ROW(8, "s8-s15")
+DEFINE_CONV_ROW(4, "s8-s11")
+
+/* One output, of the last one to three. */
+TR_INLINE void conv_row_1(float *target, float scale, const float *w, float *column,
                           const float *x, const float *delta, const tr_layer *layer)
 {
-    size_t n = positions_of(layer);
-    __asm__ volatile(
-        "vmov s0, %[zero]\n\t" CLEAR_8
-        PEEK(weights, 8, 15)
-        "1:\n\t"
-        LOAD(delta, 16, 23)
-        "vldr s24, [%[x]]\n\t"
-        "vldr s25, [%[column]]\n\t"
-        MUL4(26, 27, 28, 29, 24, 24, 24, 24, 16, 17, 18, 19) ADD4(0, 1, 2, 3, 26, 27, 28, 29)
-        MUL4(26, 27, 28, 29, 24, 24, 24, 24, 20, 21, 22, 23) ADD4(4, 5, 6, 7, 26, 27, 28, 29)
-        MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11)
-        MUL4(20, 21, 22, 23, 20, 21, 22, 23, 12, 13, 14, 15)
-        ADD(16, 16, 18) ADD(17, 17, 19) ADD(20, 20, 22) ADD(21, 21, 23) ADD(16, 16, 17)
-        "add %[x], %[x], %[x_step]\n\t"
-        ADD(25, 25, 16) ADD(20, 20, 21)
-        "add %[delta], %[delta], %[skip]\n\t"
-        ADD(25, 25, 20)
-        "subs %[n], %[n], #1\n\t"
-        "vstr s25, [%[column]]\n\t"
-        "add %[column], %[column], %[column_step]\n\t"
-        "bne 1b\n\t"
-        "vmov s28, %[scale]\n\t"
-        ADD_ALL_8
-        : [x] "+r"(x), [delta] "+r"(delta), [column] "+r"(column), [n] "+r"(n),
-          [target] "+r"(target)
-        : [weights] "r"(w), [scale] "r"(scale), [zero] "r"(0),
-          [x_step] "r"((size_t)layer->stride * layer->inputs * sizeof *x),
-          [column_step] "r"(layer->stride * sizeof *column),
-          [skip] "r"(((size_t)layer->outputs - 8) * sizeof *delta)
-        : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS);
-}
-
-/* One, or four, without the help of an assembler. */
-TR_INLINE void conv_row_few(float *target, float scale, const float *w, float *column,
-                            const float *x, const float *delta, const tr_layer *layer,
-                            const int width)
-{
     const size_t step = (size_t)layer->stride * layer->inputs;
-    float gradient[4] = {0.0f};
+    float gradient = 0.0f;
     for (size_t t = positions_of(layer); t > 0; t--, x += step, delta += layer->outputs) {
-        for (int j = 0; j < width; j++) {
-            gradient[j] += *x * delta[j];
-        }
+        gradient += *x * *delta;
         if (column) {
-            *column += width == 1 ? *w * *delta
-                                  : (w[0] * delta[0] + w[2] * delta[2])
-                                        + (w[1] * delta[1] + w[3] * delta[3]);
+            *column += *w * *delta;
             column += layer->stride;
         }
     }
-    for (int j = 0; j < width; j++) {
-        target[j] += scale * gradient[j];
-    }
+    *target += scale * gradient;
 }
 
 #define TR_HAS_CONV_ROW
@@ -570,12 +569,16 @@ TR_INLINE void conv_row(float *target, float scale, const float *w, float *colum
             conv_first_8(target, scale, x, delta, layer);
         }
     }
-    if (left & 4) {
-        conv_row_few(target, scale, w, column, x, delta, layer, 4);
-        target += 4, w += 4, delta += 4;
+    if (left >= 4) {
+        if (column) {
+            conv_row_4(target, scale, w, column, x, delta, layer);
+        } else {
+            conv_first_4(target, scale, x, delta, layer);
+        }
+        left -= 4, target += 4, w += 4, delta += 4;
     }
-    for (left &= 3; left > 0; left--, target++, w++, delta++) {
-        conv_row_few(target, scale, w, column, x, delta, layer, 1);
+    for (; left > 0; left--, target++, w++, delta++) {
+        conv_row_1(target, scale, w, column, x, delta, layer);
     }
 }
 
