@@ -12,9 +12,11 @@ from pathlib import Path
 from tinyreptile_lite.core.cache import CannotBuild, cached, hash_of
 
 CORE = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
-# Nothing here changes a result: contraction stays off.
+HERE = Path(__file__).parent
+# Nothing here changes a result: contraction stays off, and the fast kernels give the plain bits.
 FLAGS = (
     "-std=c99", "-O3", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+    '-DTR_KERNELS="host_kernels.h"',
 )  # fmt: skip
 _ENDINGS = {"win32": ".dll", "darwin": ".dylib"}
 
@@ -69,10 +71,11 @@ def shared_library(name: str, sources: Sequence[Path], include: Path) -> Path:
     compiler = find_compiler()
     position = () if sys.platform == "win32" else ("-fPIC",)
     flags = (*FLAGS, *_wide_registers(), *position)  # in the hash, as computers may share a cache
-    contents = (path.read_bytes() for path in (*sources, *sorted(include.glob("*.h"))))
+    headers = [*sorted(include.glob("*.h")), *sorted(HERE.glob("*.h"))]
+    contents = (path.read_bytes() for path in (*sources, *headers))
     key = hash_of([*compiler, "", *flags, platform.machine(), *contents])
     file = name + _ENDINGS.get(sys.platform, ".so")
-    command = (*compiler, *flags, f"-I{include}", *map(str, sources))
+    command = (*compiler, *flags, f"-I{include}", f"-I{HERE}", *map(str, sources))
     make = partial(_compile, command, file)
     return cached("host", f"{name}-{key}", [file], make) / file
 
