@@ -1,5 +1,7 @@
 """The C core by itself: equal bits, clean under sanitizers and strict flags, fuzzed."""
 
+import ctypes
+import hashlib
 import re
 import shutil
 import subprocess
@@ -7,10 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from compilers import CC, HOST, SANITIZERS, STRICTEST, ZIG, needs_nm
+from compilers import BOARD, CC, HOST, SANITIZERS, STRICTEST, ZIG, needs_nm
 
-from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.core import native
+from tinyreptile_lite.core.build import CORE, HERE
+from tinyreptile_lite.core.structs import c_network
+from tinyreptile_lite.core.table import Status
+from tinyreptile_lite.layers import Dense
 from tinyreptile_lite.nano import VirtualNano
+from tinyreptile_lite.nano.compilers import find_compiler
+from tinyreptile_lite.network import Network
 
 DRIVERS = Path(__file__).parent / "c"
 STRICT = [
@@ -20,6 +28,11 @@ STRICT = [
 PLAIN = "-DTR_PLAIN_OPTIONS"  # the command line's level, not the source's own
 SANITIZED = ["-O0", "-g1", PLAIN, *SANITIZERS[STRICTEST]]
 OWN_CPU = {"gcc": "-march=native", "zig": "-mcpu=native"}
+FAST = ['-DTR_KERNELS="host_kernels.h"', f"-I{HERE}"]  # this computer's kernels
+RANDOM_NETWORKS = 500
+# Of what random_networks.c prints. It changes if any weight, loss or refusal changes by one bit:
+# then every figure that training gave has to be made again.
+RANDOM_BITS = "7cdef7a812256611"
 
 
 def build(target: Path, compiler: Sequence[str], flags: list[str], *drivers: str) -> Path:
@@ -59,15 +72,50 @@ def test_every_level_gives_the_same_bits(compiler, level, reference, tmp_path):
 def test_simd_and_this_computers_own_instructions_do_not_change_a_bit(
     compiler, reference, tmp_path
 ):
-    assert trajectories(tmp_path, HOST[compiler], ["-O2", "-DTR_NO_SIMD"]) == reference
-    assert trajectories(tmp_path, HOST[compiler], ["-O3", OWN_CPU[compiler]]) == reference
+    assert trajectories(tmp_path, HOST[compiler], ["-O2", *FAST]) == reference
+    assert trajectories(tmp_path, HOST[compiler], ["-O3", *FAST, OWN_CPU[compiler]]) == reference
+
+
+@pytest.mark.parametrize("flags", [["-O2"], ["-O2", *FAST], ["-O3", *FAST, "own"]])
+@pytest.mark.parametrize("compiler", HOST)
+def test_random_networks_give_the_bits_they_always_gave(compiler, flags, tmp_path):
+    flags = [OWN_CPU[compiler] if flag == "own" else flag for flag in flags]
+    drivers = ("random_networks.c", "random_networks_main.c")
+    program = build(tmp_path / "random", HOST[compiler], flags, *drivers)
+    said = run(program, str(RANDOM_NETWORKS))
+    assert len(set(said.split())) == RANDOM_NETWORKS
+    assert hashlib.sha256(said.encode()).hexdigest()[:16] == RANDOM_BITS
+
+
+@pytest.mark.parametrize("flags", [[], FAST])
+def test_frozen_layers_keep_their_bits_and_need_no_column(flags, tmp_path):
+    lines = run(build(tmp_path / "freeze", CC, ["-O2", *flags], "freeze.c")).splitlines()
+    for learnt in (lines[:5], lines[5:10]):  # online, minibatch; with 0, 1, 2, 3, 5 layers frozen
+        assert learnt[0] == "ok learnt learnt learnt column"
+        assert learnt[1:3] == ["ok kept learnt learnt no-column"] * 2
+        assert learnt[3:] == ["ok kept kept learnt no-column"] * 2
+    assert lines[10:] == ["0 1"]  # six are all: then nothing would be left to learn
+
+
+def test_misaligned_weights_and_workspace_are_refused():
+    net = Network([Dense(3, 5)], "mse", (3,))
+    memory = (ctypes.c_char * 400)()
+    model, start = ctypes.addressof(memory), ctypes.addressof(memory) + 200
+    network, init = c_network(net), native.load().tr_init
+    init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_void_p, ctypes.c_size_t] * 2]
+    for first, second in ((1, 0), (2, 0), (3, 0), (0, 1), (0, 2)):
+        found = init(model, ctypes.byref(network), start + first, net.size, start + 100 + second, 5)
+        assert found == Status.ALIGNMENT
+    assert init(model, ctypes.byref(network), start, net.size, start + 100, 5) == Status.OK
+    text = native.load().tr_status_text(Status.ALIGNMENT).decode()
+    assert "4 bytes" in text
 
 
 @pytest.mark.parametrize("compiler", HOST)
 def test_what_is_refused_near_the_bound_does_not_depend_on_simd(compiler, tmp_path):
     said = {
-        run(build(tmp_path / "near", HOST[compiler], ["-O2", flag], "near_bound.c"))
-        for flag in ("-DTR_NO_SIMD", "-O2", OWN_CPU[compiler])
+        run(build(tmp_path / "near", HOST[compiler], ["-O2", *flags], "near_bound.c"))
+        for flags in ((), FAST, (*FAST, OWN_CPU[compiler]))
     }
     (line,) = said
     assert 5000 < int(line.split()[0]) < 15000
@@ -77,12 +125,13 @@ def test_sanitizers_find_nothing_in_the_trajectories(tmp_path):
     short = trajectories(tmp_path, CC, ["-O2"], 50)
     strictest = HOST[STRICTEST]
     assert trajectories(tmp_path, strictest, SANITIZED, 50) == short
-    for flag in ("-DTR_NO_SIMD", OWN_CPU[STRICTEST]):
-        assert trajectories(tmp_path, strictest, [*SANITIZED, flag], 50) == short
+    for flags in (FAST, [*FAST, OWN_CPU[STRICTEST]]):
+        assert trajectories(tmp_path, strictest, [*SANITIZED, *flags], 50) == short
 
 
-def test_fuzzing_breaks_nothing(tmp_path):
-    program = build(tmp_path / "fuzz", HOST[STRICTEST], SANITIZED, "fuzz_core.c")
+@pytest.mark.parametrize("flags", [[], FAST])
+def test_fuzzing_breaks_nothing(flags, tmp_path):
+    program = build(tmp_path / "fuzz", HOST[STRICTEST], [*SANITIZED, *flags], "fuzz_core.c")
     assert run(program, "1", "10000") == "10000 rounds\n"
 
 
@@ -97,10 +146,24 @@ def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
 @pytest.mark.parametrize("level", ["-O2", "-Os"])
 @pytest.mark.parametrize("compiler", HOST)
 def test_strict_flags_raise_no_warning(compiler, level, tmp_path):
-    for source in (CORE / "tinyreptile_core.c", DRIVERS / "trajectory.c"):
-        flags = [*STRICT, level, f"-I{CORE}", "-c", str(source), "-o", str(tmp_path / "x.o")]
+    core = CORE / "tinyreptile_core.c"
+    for flags in ([str(core)], [*FAST, str(core)], [str(DRIVERS / "trajectory.c")]):
+        flags = [*STRICT, level, f"-I{CORE}", *flags, "-c", "-o", str(tmp_path / "x.o")]
         done = subprocess.run([*HOST[compiler], *flags], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("abi", ["softfp", "hard"])
+@pytest.mark.parametrize("compiler", BOARD)
+def test_the_boards_kernels_suit_every_level_and_abi(compiler, abi, tmp_path):
+    for flags, expected in (["-Os"], True), (["-O2"], True), (["-Os", "-DTR_PLAIN"], False):
+        strict = ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow", "-funsigned-char"]
+        tail = ["-S", str(CORE / "tinyreptile_core.c"), "-o", str(tmp_path / "x.s")]
+        command = [*find_compiler(compiler).c, f"-mfloat-abi={abi}", *strict, *flags, *tail]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        text = re.sub(r"[ \t]", "", (tmp_path / "x.s").read_text())
+        assert bool(re.search(r"vldmia\w+!?,{s16(-|,s17,s18,)s19}", text)) == expected
 
 
 def test_header_serves_a_sketch_in_cpp(tmp_path):

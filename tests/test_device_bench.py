@@ -14,8 +14,9 @@ from tinyreptile_lite.nano.cycles import cost, model
 
 # instructions, modelled cycles, bytes of RAM for weights, workspace, model and stack
 GOALS = {
-    "mlp_1_32_32_1": (13_500, 20_000, 5_400),
-    "mlp_64_32_10": (22_000, 38_000, 10_300),
+    "mlp_1_32_32_1": (10_000, 15_300, 5_200),
+    "mlp_64_32_10": (15_000, 24_600, 10_160),
+    "wrist": (1_650_000, 2_400_000, 44_628),
 }
 
 

@@ -46,6 +46,7 @@ class Status(IntEnum):
     LABEL = 9
     DIVERGED = 10
     OVERFLOW = 11
+    ALIGNMENT = 12
 
 
 class Kind(NamedTuple):
