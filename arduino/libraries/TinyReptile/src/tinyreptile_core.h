@@ -146,7 +146,7 @@ typedef struct {
 
 /* Bind a network to memory. The arrays stay the caller's, must outlive the model, and `weights` is
  * left as it is: fill it with tr_reset. `weight_count` must be exact, the workspace may be larger.
- * Fails with TR_ERR_NULL, _NETWORK, _WEIGHTS, _WORKSPACE; then the model must not be used. */
+ * Fails with TR_ERR_NULL, _NETWORK, _WEIGHTS, _WORKSPACE, _ALIGNMENT; then the model must not be used. */
 tr_status tr_init(tr_model *model, const tr_network *network, float *weights, size_t weight_count,
                   float *workspace, size_t workspace_floats);
 

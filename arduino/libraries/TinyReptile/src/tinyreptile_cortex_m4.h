@@ -8,12 +8,12 @@
  * - What is used again stays in the FPU's 32 registers: sixteen outputs' sums over all inputs, or
  *   sixteen deltas over all rows, or the sums of four rows of weights.
  * - VMUL and VADD, 2 cycles together; the fused VFMA takes 3, and would round once.
- * - No instruction needs what the one right before it has computed, which costs the FPU a cycle.
- *   Not counted below, but a real core feels it.
+ * - In the long loops no instruction needs what the one right before it has computed, which costs a
+ *   real core's FPU a cycle; the modelled cycles do not count that.
  *
- * The costs in the comments are modelled cycles per weight, without what is done once for each row
- * or call; "plain" is what GCC 12.2 makes of the plain form, with the flags of the Arduino core.
- * FPU registers are named by number, so that whoever reads can follow who lies where.
+ * "Gains" in the comments is what one online step takes less than with the plain form of that kernel
+ * alone, in instructions and modelled cycles, by GCC 12.2 with the flags of the Arduino core. FPU
+ * registers are named by number, so that whoever reads can follow who lies where.
  */
 #ifndef TINYREPTILE_CORTEX_M4_H
 #define TINYREPTILE_CORTEX_M4_H
@@ -27,7 +27,7 @@
 #define STORE(pointer, first, last) "vstmia %[" #pointer "]!, {s" #first "-s" #last "}\n\t"
 #define PUT(pointer, first, last) "vstmia %[" #pointer "], {s" #first "-s" #last "}\n\t"
 
-/* Four at once: all of one kind before the next, so that nobody waits. */
+/* Four at once: all of one kind before the next, so that none waits for the one before. */
 #define SCALE4(a, b, c, d, by) MUL(a, a, by) MUL(b, b, by) MUL(c, c, by) MUL(d, d, by)
 #define MUL4(a, b, c, d, a1, b1, c1, d1, a2, b2, c2, d2) \
     MUL(a, a1, a2) MUL(b, b1, b2) MUL(c, c1, c2) MUL(d, d1, d2)
@@ -92,7 +92,8 @@ DEFINE_FORWARD(1, "s0")
 
 /* ---- dot and add_scaled ----------------------------------------------------------------------- */
 
-/* Only s0 ... s15, which need not be saved: these two are called often, for short arrays. */
+/* Only s0 ... s15, which need not be saved: these two are called often, for short arrays. Gains 179
+ * instructions and 206 cycles for 64-32-10. */
 #define TR_HAS_DOT
 TR_OUTLINE float dot(const float *a, const float *b, size_t n)
 {
@@ -130,6 +131,7 @@ TR_OUTLINE float dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
+/* Gains 8,406 instructions and 11,705 cycles for the wrist's network. */
 #define TR_HAS_ADD_SCALED
 TR_OUTLINE void add_scaled(float *target, float c, const float *values, size_t n)
 {
@@ -161,6 +163,7 @@ TR_OUTLINE void add_scaled(float *target, float c, const float *values, size_t n
     ADD(0, 0, 6) "bic r2, r2, r2, asr #31\n\t" ADD(0, 0, 7) "bic r3, r3, r3, asr #31\n\t" \
     "stmia %[out]!, {r0-r3}\n\t"
 
+/* Gains 288 instructions and 312 cycles for 1-32-32-1. */
 #define TR_HAS_RELU_FORWARD
 TR_OUTLINE float relu_forward(float *out, const float *x, size_t n)
 {
@@ -180,6 +183,8 @@ TR_OUTLINE float relu_forward(float *out, const float *x, size_t n)
 
 /* ---- Dense layers ----------------------------------------------------------------------------- */
 
+/* Gains 1,380 instructions and 3,824 cycles for 1-32-32-1; 260,290 and 764,838 for the wrist's
+ * network, whose convolutions go through it. */
 #define TR_HAS_DENSE_FORWARD
 TR_OUTLINE void dense_forward(float *out, const float *x, const float *w, size_t inputs,
                              size_t outputs)
@@ -337,6 +342,7 @@ TR_INLINE float learn_single(float **w, float **x, const tr_change *change, floa
     return squares;
 }
 
+/* Gains 3,226 instructions and 7,777 cycles for 1-32-32-1. */
 #define TR_HAS_DENSE_BACKWARD
 TR_INLINE float dense_backward(const tr_change *change, float *x, const float *delta,
                                 size_t inputs, size_t outputs)
@@ -418,6 +424,7 @@ DEFINE_LEARN(16, 15)
 DEFINE_LEARN(8, 7)
 DEFINE_LEARN(4, 3)
 
+/* Gains 2,297 instructions and 5,306 cycles for 64-32-10. */
 #define TR_HAS_DENSE_BACKWARD_FIRST
 TR_INLINE void dense_backward_first(const tr_change *change, const float *x, const float *delta,
                                     size_t inputs, size_t outputs)
@@ -554,6 +561,7 @@ TR_INLINE void conv_row_1(float *target, float scale, const float *w, float *col
     *target += scale * gradient;
 }
 
+/* Gains 3,104,429 instructions and 5,687,606 cycles for the wrist's network. */
 #define TR_HAS_CONV_ROW
 TR_INLINE void conv_row(float *target, float scale, const float *w, float *column, const float *x,
                         const float *delta, const tr_layer *layer)
