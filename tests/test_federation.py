@@ -328,6 +328,33 @@ def test_archives_of_something_else_are_refused(mlp, tmp_path, arrays, refuses):
     _refused(federation(mlp), file, refuses, "damaged or no checkpoint")
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("round", 3),
+        ("round", "many"),
+        ("history", []),
+        ("history", {"loss": 1}),
+        ("visited", 5),
+        ("visited", [1, 2]),
+        ("visited", [["a"]]),
+        ("visited", [[99]]),
+        ("loss", None),
+        ("loss", ["low"]),
+        ("rng", {}),
+        ("rng", 1),
+    ],
+)
+def test_a_forged_state_is_refused(mlp, saved, refuses, part, value):
+    phi, state = checkpoint.read(saved)
+    where = state["history"] if part in state["history"] else state
+    length = len(state["history"]["loss"])
+    where[part] = value * length if isinstance(value, list) and len(value) == 1 else value
+    file = saved.with_name("forged.npz")
+    np.savez(file, phi=phi, state=np.array(json.dumps(state)))
+    _refused(federation(mlp), file, refuses, str(file))
+
+
 def test_a_plain_array_file_is_refused(mlp, tmp_path, refuses):
     np.save(tmp_path / "array.npy", np.zeros(25, np.float32))
     _refused(federation(mlp), tmp_path / "array.npy", refuses, "damaged or no checkpoint")

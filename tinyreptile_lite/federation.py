@@ -279,7 +279,8 @@ class Federation:
                     f"{origin} has another {part}: {_short(found)}, "
                     f"not {_short(value)}; start again with another file name"
                 )
-        phi, history = _sound(phi, self.net), _read_history(state["history"])
+        phi = _sound(phi, self.net)
+        history = _read_history(state["history"], len(self.visitor.names))
         done, before = state["round"], self.rng.bit_generator.state
         counted = type(done) is int and 0 <= done <= self.rounds
         if not (counted and history and len(history.loss) == len(history.visited) == done):
@@ -302,14 +303,18 @@ def _sound(phi: Array, net: Network) -> Array:
     return phi
 
 
-def _read_history(plain: object) -> History | None:
+def _read_history(plain: object, clients: int) -> History | None:
     """Return the history that ``vars`` has described, or None if that is none."""
     if not isinstance(plain, dict) or plain.keys() != vars(History()).keys():
         return None
-    numbers = [*plain["loss"], *plain["outer_rate"], *plain["probe_round"], *plain["probe_value"]]
-    places = [place for places in plain["visited"] for place in places]
-    sound = all(type(n) in (int, float) for n in numbers) and all(type(p) is int for p in places)
-    return History(**plain) if sound else None
+    try:
+        places = [place for places in plain["visited"] for place in places]
+        names = ("loss", "outer_rate", "probe_round", "probe_value")
+        numbers = [number for name in names for number in plain[name]]
+    except TypeError:
+        return None
+    sound = all(type(n) in (int, float) for n in numbers)
+    return History(**plain) if sound and {*places} <= {*range(clients)} else None
 
 
 def _digest(value: object) -> str:
