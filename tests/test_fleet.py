@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from tinyreptile_lite.clients import Order
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano
 from tinyreptile_lite.nano.image import FLASH_BYTES
+from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.fleet import Fleet, VirtualLink, firmware_for, recording
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
@@ -87,18 +89,12 @@ def test_a_process_that_dies_is_a_lost_link_and_comes_back(fleet):
 
 def test_a_server_visits_the_boards_of_a_round_side_by_side(fleet, tmp_path):
     def run(folder, clients):
-        server = Server(
-            NET,
-            fed_avg(0.02, 4, 3),
-            clients,
-            3,
-            np.random.default_rng(0),
-            out=folder / "phi.npz",
-            journal=folder / "phi.journal",
-        )
-        phi = server.run()
+        rng = np.random.default_rng(0)
+        federation = Federation(NET, fed_avg(0.02, 4, 3), Boards(clients), 3, rng)
+        server = Server(federation, folder / "phi.npz", folder / "phi.journal")
+        server.run()
         server.close()
-        return phi
+        return federation.phi
 
     (tmp_path / "again").mkdir()
     first, again = run(tmp_path, clients_of(fleet)), run(tmp_path / "again", clients_of(fleet))
@@ -107,6 +103,7 @@ def test_a_server_visits_the_boards_of_a_round_side_by_side(fleet, tmp_path):
 
 PARENT = """
 import json, sys
+from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.fleet import Fleet
 from tinyreptile_lite.serve.roster import seated_devices
 from tinyreptile_lite.tasks import find_family

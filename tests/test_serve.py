@@ -16,15 +16,16 @@ import pytest
 from tinyreptile_lite import checkpoint, cli
 from tinyreptile_lite.clients import Order, SimulatedClient
 from tinyreptile_lite.core.native import native
-from tinyreptile_lite.errors import DivergenceError
+from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve import roster
+from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.command import find_boards
 from tinyreptile_lite.serve.journal import Journal, read_journal
 from tinyreptile_lite.serve.live import Live
 from tinyreptile_lite.serve.roster import Roster, seated_devices
-from tinyreptile_lite.serve.server import Server, Watch
+from tinyreptile_lite.serve.server import Server, look_away
 from tinyreptile_lite.strategies import fed_avg, reptile, tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
@@ -48,38 +49,28 @@ def seat(link, patience=4) -> BoardClient:
     return BoardClient(link, NET, patience=patience)
 
 
-class Diary(Watch):
-    """Notes what it is told."""
+class Diary:
+    """Notes who was skipped and who came back."""
 
     def __init__(self):
         self.notes = []
 
-    def skipped(self, server, name, reason):
-        self.notes.append(("skipped", name, reason))
-
-    def returned(self, server, name):
-        self.notes.append(("returned", name))
+    def __call__(self, server, record):
+        if record["event"] in ("skip", "back"):
+            self.notes.append((record["event"], record["board"], record.get("reason")))
 
 
-def serve(folder, clients, rounds=12, strategy=STRATEGY, seed=1, wait=0.0, watch=None):
-    return Server(
-        NET,
-        strategy,
-        clients,
-        rounds,
-        np.random.default_rng(seed),
-        out=folder / "phi.npz",
-        journal=folder / "phi.journal",
-        wait=wait,
-        watch=watch,
-    )
+def serve(folder, clients, rounds=12, strategy=STRATEGY, seed=1, wait=0.0, watch=look_away):
+    boards, rng = Boards(clients, wait), np.random.default_rng(seed)
+    federation = Federation(NET, strategy, boards, rounds, rng)
+    return Server(federation, folder / "phi.npz", folder / "phi.journal", watch)
 
 
-def run(folder, clients, **options):
+def run(folder, clients, **options) -> Federation:
     server = serve(folder, clients, **options)
     with contextlib.closing(server):
         server.run()
-    return server
+    return server.federation
 
 
 def rounds_of(folder) -> list[dict]:
@@ -129,10 +120,10 @@ def test_a_board_that_vanishes_is_skipped_and_taken_back(tmp_path):
         links[1].unplugged = 5 <= number < 20
         server.step()
     server.close()
-    skipped, returned = diary.notes
-    assert skipped == ("skipped", "sine-1", "sine-1 is unplugged; plug it in again")
-    assert returned == ("returned", "sine-1")
-    by_board = [clients[0] for clients in server.history.visited]
+    *skips, back = diary.notes
+    assert set(skips) == {("skip", "sine-1", "sine-1 is unplugged; plug it in again")}
+    assert back == ("back", "sine-1", None)
+    by_board = [clients[0] for clients in server.federation.history.visited]
     assert 1 not in by_board[5:20]
     assert 1 in by_board[30:]
 
@@ -206,7 +197,7 @@ def test_what_is_no_board_of_this_run_is_skipped(tmp_path, link, reason):
     diary = Diary()
     server = run(tmp_path, [seat(plug(0)), seat(link())], watch=diary)
     assert {client for (client,) in server.history.visited} == {0}
-    assert diary.notes[0][:2] == ("skipped", "sine-1")
+    assert diary.notes[0][:2] == ("skip", "sine-1")
     assert reason in diary.notes[0][2]
 
 
@@ -229,11 +220,11 @@ def test_what_is_not_finite_never_reaches_phi(tmp_path):
 
 def test_if_everybody_diverges_the_inner_rate_is_wrong(tmp_path, refuses):
     server = serve(tmp_path, [Poisoned(NET, DEVICES[0])], wait=60.0)
-    phi = server.phi.copy()
+    phi = server.federation.phi.copy()
     with refuses("lower the inner rate", error=DivergenceError):
         server.run()
     server.close()
-    np.testing.assert_array_equal(server.phi, phi)
+    np.testing.assert_array_equal(server.federation.phi, phi)
 
 
 def test_if_nobody_is_left_the_run_can_go_on_later(tmp_path, refuses):
@@ -268,7 +259,7 @@ def test_a_board_that_is_late_takes_part_from_then_on(tmp_path):
             server.step()
         server.close()
         late.close()
-    by_board = [clients[0] for clients in server.history.visited]
+    by_board = [clients[0] for clients in server.federation.history.visited]
     assert 1 not in by_board[:10]
     assert 1 in by_board[20:]
 
@@ -300,29 +291,44 @@ def test_no_board_at_all_is_refused_and_leaves_no_files(tmp_path, refuses):
 def test_files_of_another_run_are_refused_and_left_alone(tmp_path, refuses):
     run(tmp_path, [seat(plug(0)), seat(plug(1))], rounds=3)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 2
     clients = [seat(plug(0)), seat(plug(1))]
-    with refuses("phi.npz", "another rounds", "another file name"):
+    with refuses("phi.journal", "another rounds", "another file name"):
         serve(tmp_path, clients, rounds=4)
-    with refuses("phi.npz", "another seed"):
+    with refuses("phi.journal", "another seed"):
         serve(tmp_path, clients, rounds=3, seed=2)
-    (tmp_path / "phi.npz").rename(tmp_path / "kept.npz")
-    with refuses("phi.journal", "another run"):
-        serve(tmp_path, clients, rounds=4)
-    with refuses("phi.journal", "3 rounds", "phi.npz", "missing"):
+    with refuses("phi.journal", "another clients"):
+        serve(tmp_path, clients[:1], rounds=3)
+    (tmp_path / "phi.journal").rename(tmp_path / "kept")
+    with refuses("phi.npz", "journal", "is not; put it back"):
         serve(tmp_path, clients, rounds=3)
-    (tmp_path / "kept.npz").rename(tmp_path / "phi.npz")
+    (tmp_path / "kept").rename(tmp_path / "phi.journal")
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
-def test_a_journal_that_does_not_fit_its_checkpoint_is_refused(tmp_path, refuses):
+def test_a_checkpoint_of_another_run_is_not_written_over(tmp_path, refuses):
+    run(tmp_path, [seat(plug(0))], rounds=3)
+    (tmp_path / "phi.npz").rename(tmp_path / "kept.npz")
+    run(tmp_path_of(tmp_path, "other"), [seat(plug(0))], rounds=4)
+    theirs = (tmp_path / "other" / "phi.npz").read_bytes()
+    (tmp_path / "phi.npz").write_bytes(theirs)
+    with refuses("phi.npz", "another run", "name another file"):
+        serve(tmp_path, [seat(plug(0))], rounds=3)
+    assert (tmp_path / "phi.npz").read_bytes() == theirs
+    (tmp_path / "phi.npz").unlink()  # ours is made again
+    run(tmp_path, [seat(plug(0))], rounds=3)
+    mine = [checkpoint.read(tmp_path / name)[0] for name in ("phi.npz", "kept.npz")]
+    np.testing.assert_array_equal(*mine)
+
+
+def test_a_journal_that_is_older_than_its_checkpoint_is_refused(tmp_path, refuses):
     server = serve(tmp_path, [seat(plug(0))])
     server.step()
-    old = (tmp_path / "phi.npz").read_bytes()
-    server.step()
-    server.step()
     server.close()
-    (tmp_path / "phi.npz").write_bytes(old)
-    with refuses("1 rounds", "3", "right file back"):
+    old = (tmp_path / "phi.journal").read_bytes()
+    run(tmp_path, [seat(plug(0))])
+    (tmp_path / "phi.journal").write_bytes(old)
+    with refuses("12 rounds", "1;", "right files back"):
         serve(tmp_path, [seat(plug(0))])
 
 
@@ -340,7 +346,7 @@ def test_a_journal_that_does_not_fit_its_checkpoint_is_refused(tmp_path, refuses
         (["local:4", "--strategy", "reptile"], ["MinibatchSGD", "choose tiny_reptile"]),
         (["numpy:4", "--faults", "drop=2"], ["drop is 2.0", "0 to 1"]),
         (["numpy:99", "--family", "wrist"], ["99 boards", "ask for fewer"]),
-        (["numpy:1", "--out", "nowhere/phi.npz"], ["nowhere", "No such file"]),
+        (["numpy:1", "--out", "nowhere/phi.npz"], ["nowhere", "folder"]),
     ],
 )
 def test_slips_on_the_command_line(tmp_path, monkeypatch, capsys, words, answers):
@@ -394,19 +400,21 @@ def ports(*boards):
             player.terminate()
 
 
-def kill_after(command, journal: Path, lines: int) -> None:
-    """Start a server and kill it when it has added so many lines to its journal."""
-    before = count_lines(journal)
+def kill_after(command, journal: Path, count: int) -> None:
+    """Start a server and kill it when it has added so many records to its journal."""
+    before = count_records(journal)
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         end = time.monotonic() + 60
-        while count_lines(journal) < before + lines and time.monotonic() < end:
+        while count_records(journal) < before + count and time.monotonic() < end:
             assert server.poll() is None
             time.sleep(0.002)
         server.send_signal(signal.SIGKILL)
 
 
-def count_lines(journal: Path) -> int:
-    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+def count_records(journal: Path) -> int:
+    with contextlib.suppress(KitError):  # none yet
+        return len(read_journal(journal))
+    return 0
 
 
 def unbroken(rounds: int) -> np.ndarray:
@@ -417,35 +425,43 @@ def unbroken(rounds: int) -> np.ndarray:
         return Federation(NET, strategy, roster.clients, rounds, rng).run()
 
 
-@pytest.mark.parametrize("moment", ["save", "write", "watch"])
-def test_between_any_two_steps_of_a_commit(tmp_path, monkeypatch, moment):
-    """Die before the checkpoint, between checkpoint and journal, and after both."""
+@pytest.mark.parametrize("moment", ["visit", "note", "write", "keep", "kept", "save", "round"])
+@pytest.mark.parametrize("again", ["restart", "go on"])
+def test_between_any_two_steps_of_a_round(tmp_path, monkeypatch, moment, again):
+    """Interrupted before, within and after the transaction: it is all there, or nothing."""
     whole = run(tmp_path_of(tmp_path, "whole"), [seat(plug(0)), seat(plug(1))])
-    server = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
-    for _ in range(5):
-        server.step()
+    armed = []
 
     def die(*_, **__):
         raise KeyboardInterrupt
 
-    if moment == "save":
-        monkeypatch.setattr(checkpoint, "save", die)
+    def watch(_, record):
+        if armed and record["event"] == moment:
+            die()
 
-    elif moment == "watch":
-        server.watch.done = die
-    else:
-        plain = server.journal.write
-        server.journal.write = lambda r, sync=False: die() if sync else plain(r)
+    server = serve(tmp_path, [seat(plug(0)), seat(plug(1))], watch=watch)
+    for _ in range(5):
+        server.step()
+    armed.append(True)
+    if moment == "save":
+        monkeypatch.setattr(checkpoint.Keeper, "__call__", die)
+    elif moment == "kept":
+        keep = server.journal.keep
+        monkeypatch.setattr(server.journal, "keep", lambda: (keep(), die()))
+    elif moment in ("note", "write", "keep"):
+        monkeypatch.setattr(server.journal, moment, die)
     with pytest.raises(KeyboardInterrupt):
         server.step()
     monkeypatch.undo()
+    armed.clear()
+    if again == "restart":
+        server.close()
+        server = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
+        assert server.federation.round == (6 if moment in ("kept", "save", "round") else 5)
+    server.run()
     server.close()
-    again = serve(tmp_path, [seat(plug(0)), seat(plug(1))])
-    assert again.round == (5 if moment == "save" else 6)
-    again.run()
-    again.close()
-    np.testing.assert_array_equal(again.phi, whole.phi)
-    assert again.history == whole.history
+    np.testing.assert_array_equal(server.federation.phi, whole.phi)
+    assert server.federation.history == whole.history
     assert [record["round"] for record in rounds_of(tmp_path)] == list(range(1, 13))
 
 
@@ -456,7 +472,8 @@ def test_a_run_with_found_boards_keeps_them(tmp_path, monkeypatch, capsys):
     journal = tmp_path / "phi.journal"
     monkeypatch.setattr(roster, "usb_ports", lambda: ["/dev/b", "/dev/a"])
     assert find_boards(["usb", "numpy:1"], journal) == ["/dev/b", "/dev/a", "numpy:1"]
-    Journal(journal, {"found": ["/dev/a", "numpy:1"]}).close()
+    federation = Federation(NET, STRATEGY, Boards([seat(plug(0))]), 1, np.random.default_rng(0))
+    Journal(journal, federation, ["/dev/a", "numpy:1"]).close()
     monkeypatch.setattr(roster, "usb_ports", lambda: ["/dev/c"])
     assert find_boards(["usb", "numpy:1"], journal) == ["/dev/a", "numpy:1"]
     assert "left out: /dev/c" in capsys.readouterr().err

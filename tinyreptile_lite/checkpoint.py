@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.federation import Federation
 
 Array = np.ndarray
@@ -50,6 +50,20 @@ def resume(federation: Federation, path: Path) -> None:
     """
     phi, state = read(path)
     federation.take_up(phi, state, f"the checkpoint {path}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file of this name.
+
+    Raises
+    ------
+    KitError
+        If it cannot be the name of a file, or one may not look.
+    """
+    with file_errors("choose another name"):
+        if not path.name or path.is_dir():
+            raise KitError(f"{str(path)!r} is no file; give the name of one, for example phi.npz")
+        return path.exists()
 
 
 def read(path: Path) -> tuple[Array, dict[str, Any]]:

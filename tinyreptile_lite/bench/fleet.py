@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.bench.timing import row
+from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.fleet import Fleet
 from tinyreptile_lite.serve.roster import seated_devices
 from tinyreptile_lite.serve.server import Server
@@ -57,15 +59,11 @@ def measure(count: int, strategy: Strategy, workers: int | None, repeats: int) -
         TemporaryDirectory() as folder,
         Fleet(net, seated_devices(family, 0)[:count], workers) as fleet,
     ):
-        server = Server(
-            net,
-            strategy,
-            [BoardClient(link, net) for link in fleet.links],
-            (1 + repeats) * steps,
-            np.random.default_rng(0),
-            out=Path(folder) / "phi.npz",
-            journal=Path(folder) / "phi.journal",
+        boards = Boards([BoardClient(link, net) for link in fleet.links])
+        federation = Federation(
+            net, strategy, boards, (1 + repeats) * steps, np.random.default_rng(0)
         )
+        server = Server(federation, Path(folder) / "phi.npz", Path(folder) / "phi.journal")
         speeds = [_speed(server, steps) for _ in range(1 + repeats)]
         server.close()
     return np.array(speeds[1:])
@@ -75,4 +73,4 @@ def _speed(server: Server, steps: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         server.step()
-    return steps * server.strategy.client_count / (time.perf_counter() - start)
+    return steps * server.federation.strategy.client_count / (time.perf_counter() - start)

@@ -1,9 +1,9 @@
 """A server that is killed again and again, at random moments: no round lost, none doubled.
 
 Three boards, each the board's own C sources, sit on pseudo-terminals in a process of their own, as
-boards on USB would. The server runs in another process, which gets SIGKILL when its journal has
-grown by some random number of bytes and a random moment has passed; then it is started again. The
-journal tells which rounds were done; phi must equal, in every bit, that of the same rounds without
+boards on USB would. The server runs in another process, which gets SIGKILL when its journal has got
+some random number of records and a random moment has passed; then it is started again. The journal
+tells which rounds were done; phi must equal, in every bit, that of the same rounds without
 a server, without kills and without serial ports. Linux and macOS.
 """
 
@@ -11,9 +11,10 @@ import multiprocessing
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.serve.boards import Boards, Record
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
@@ -32,7 +34,7 @@ from tinyreptile_lite.wire.links import SerialLink
 
 KILLS, ROUNDS, BOARDS = 200, 2000, 3  # enough rounds for all kills on a fast computer
 STRATEGY = tiny_reptile(0.02, 8)
-_MOST_BYTES = 2000  # of journal between two kills: up to some seven rounds
+_MOST_RECORDS = 14  # in the journal between two kills: up to some seven rounds
 _MOST_SECONDS = 0.02  # a round takes about so long
 
 
@@ -81,37 +83,33 @@ class _Ports:
 def _run(ports: Sequence[str], folder: Path, rounds: int, rng: np.random.Generator | None) -> bool:
     """Start a server; kill it if there is a generator. Returns whether it was killed."""
     # A fork is ready at once; starting Python anew would take most of the time.
-    server = multiprocessing.get_context("fork").Process(
-        target=_serve, args=(ports, folder, rounds)
-    )
+    context = multiprocessing.get_context("fork")
+    told, tells = context.Pipe(duplex=False)
+    server = context.Process(target=_serve, args=(ports, folder, rounds, tells))
     server.start()
+    tells.close()  # so that the pipe ends with the server
     if rng is not None:
-        _await_growth(server, folder / "phi.journal", int(rng.integers(1, _MOST_BYTES)))
+        with suppress(EOFError):
+            for _ in range(rng.integers(1, _MOST_RECORDS)):
+                told.recv_bytes()
         server.join(rng.uniform(0, _MOST_SECONDS))
         server.kill()
     server.join()
+    told.close()
     if server.exitcode not in (0, -signal.SIGKILL):
         raise RuntimeError(f"the server ended with {server.exitcode}")
     return server.exitcode != 0
 
 
-def _await_growth(server: Any, journal: Path, size: int) -> None:
-    begin = journal.stat().st_size if journal.exists() else 0
-    while server.is_alive() and not (journal.exists() and journal.stat().st_size >= begin + size):
-        time.sleep(0.001)
+def _serve(ports: Sequence[str], folder: Path, rounds: int, tells: Connection) -> None:
+    def watch(_: Server, record: Record) -> None:
+        with suppress(BrokenPipeError):  # nobody waits to kill it
+            tells.send_bytes(record["event"].encode())
 
-
-def _serve(ports: Sequence[str], folder: Path, rounds: int) -> None:
     net = Sine().network()
-    server = Server(
-        net,
-        STRATEGY,
-        [BoardClient(SerialLink(port), net) for port in ports],
-        rounds,
-        np.random.default_rng(1),
-        out=folder / "phi.npz",
-        journal=folder / "phi.journal",
-    )
+    boards = Boards([BoardClient(SerialLink(port), net) for port in ports])
+    federation = Federation(net, STRATEGY, boards, rounds, np.random.default_rng(1))
+    server = Server(federation, folder / "phi.npz", folder / "phi.journal", watch)
     server.run()
     server.close()
 

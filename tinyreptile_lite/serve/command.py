@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.live import Live, describe
 from tinyreptile_lite.serve.roster import Roster, discover, seated_devices
@@ -69,19 +71,15 @@ def serve(options: argparse.Namespace) -> None:
     names = find_boards(options.boards, journal)
     devices = seated_devices(family, options.fold)
     with Roster(names, net, devices, faults, options.patience, source) as roster:
-        server = Server(
+        federation = Federation(
             net,
             strategy,
-            roster.clients,
+            Boards(roster.clients, options.wait),
             recipe.rounds,
             np.random.default_rng([options.seed, options.fold]),
-            out=options.out,
-            journal=journal,
-            watch=Live(),
-            wait=options.wait,
             data={"family": family.name, "fold": options.fold},
-            found=names,
         )
+        server = Server(federation, options.out, journal, Live(), found=names)
         try:
             server.run()
         finally:
@@ -115,22 +113,22 @@ def find_boards(names: Sequence[str], journal: Path) -> list[str]:
 
 
 def _report(server: Server, options: argparse.Namespace) -> None:
-    traffic = server.traffic
+    federation, boards = server.federation, server.boards
     result = {
         "family": options.family,
-        "strategy": server.strategy.name,
-        "rounds": server.round,
+        "strategy": federation.strategy.name,
+        "rounds": federation.round,
         "boards": [
             {"name": seat.name, "away": seat.reason or None} | vars(seat.traffic)
-            for seat in server.seats
+            for seat in boards.seats
         ],
-        "loss": float(np.mean(server.history.loss[-100:])),
-        "out": str(options.out),
+        "loss": float(np.mean(federation.history.loss[-100:])),
+        "out": str(server.out),
         "journal": str(server.journal.path),
     }
     text = (
-        f"{server.strategy.name} on {options.family}: {server.round} rounds with "
-        f"{len(server.seats)} boards, mean loss {result['loss']:.3f} while learning in the last "
-        f"rounds; {describe(traffic)}; phi is in {options.out}"
+        f"{federation.strategy.name} on {options.family}: {federation.round} rounds with "
+        f"{len(boards.seats)} boards, mean loss {result['loss']:.3f} while learning in the last "
+        f"rounds; {describe(boards.traffic)}; phi is in {server.out}"
     )
     print(json.dumps(result, indent=2) if options.json else text)

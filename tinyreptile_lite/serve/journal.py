@@ -1,23 +1,40 @@
-"""The server's journal: what happened in a run, line by line, safe against power cuts.
+"""The journal: a run in one file. Who takes part, what happened, and from where it goes on.
 
-A line is a JSON object and eight hexadecimal digits. The digits are the CRC-32 of all objects so
-far, so that a line that was changed, lost or moved is noticed. The first line says which run it
-is. Only the last line may be torn: the program was killed, or the power went, while it was written.
-It never counted, and is cut off.
+The file is a database of SQLite, which comes with Python. A round is one transaction: what happened
+in it, phi after it and the state of the random generator are on the disk together, or none is. So
+the file always is a run between two rounds, whenever the program is killed or the power goes.
+
+While a server works, new rounds are in a second file beside it, ``-wal``, that belongs to it: a
+round then costs one wait for the disk (``synchronous=FULL``), and others may read at any time. A
+server that ends in good order leaves the one file. The folder must be on a disk of this computer:
+over a network SQLite cannot share a file that is in use.
+
+A server never lets go of the right to write, so there is one at a time. SQLite checks its own pages
+but not what is in them: each record, and phi, has a CRC-32.
 """
 
-import contextlib
 import json
-import os
+import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.federation import Federation
 
 Record = dict[str, Any]
-VERSION = 1
+VERSION = 2  # 1 was a text file
+COMPANIONS = ("", "-wal", "-shm", "-journal")  # what SQLite may add to the file's name
+_APPLICATION = 0x54524C4A  # in the file's header: "TRLJ"
+_DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
+_SCHEMA = [
+    ("CREATE TABLE records (number INTEGER PRIMARY KEY, record TEXT, crc INT)",),
+    ("CREATE TABLE state (one INTEGER PRIMARY KEY, round INT, phi BLOB, rng TEXT, crc INT)",),
+]
 
 
 class Journal:
@@ -26,164 +43,106 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Made if it is not there.
-    identity : dict
-        Tells one run from another, in plain JSON types.
-
-    Attributes
-    ----------
-    records : list of dict
-        What the file held when it was opened, without the first line.
+        Made if it is not there; else the federation goes on from it.
+    federation : Federation
+    found : sequence of str
+        The names that the clients were made from.
 
     Raises
     ------
     KitError
-        If the file is the journal of another run, damaged before its last line, in use by another
-        server, or cannot be written.
+        If the file is the journal of another run, no journal, damaged, in use by another server,
+        or cannot be written. It is left as it was then.
     """
 
-    def __init__(self, path: Path, identity: Record) -> None:
+    def __init__(self, path: Path, federation: Federation, found: Sequence[str] = ()) -> None:
         self.path = Path(path)
-        _check_ordinary(self.path)
-        with self._explained():
-            self._file = self.path.open("a+b")
+        self._mine = False
+        with _explained(self.path):
+            self._db = _connect(self.path, "rwc")
         try:
-            _lock(self._file, self.path)
-            self.records = self._take_up(identity)
+            with _explained(self.path):
+                self._open(federation, list(found))
         except BaseException:
             self.close()
             raise
 
-    def _take_up(self, identity: Record) -> list[Record]:
-        """Read what is there, cut a torn line off, and begin the journal if it is new."""
-        self._file.seek(0)
-        data = self._file.read()
-        records, good, self._crc = _read(data, self.path)
-        if not records:
-            if data[: len(_HEAD)] != _HEAD[: len(data)]:
-                raise KitError(f"{self.path} is no journal; name another file for the journal")
-            records = [{"journal": VERSION, "run": identity}]
-            self._cut(0)
-            self.write(records[0], sync=True)
-        elif good < len(data):
-            self._cut(good)
-        _check_run(records[0], identity, self.path)
-        return records[1:]
+    def _open(self, federation: Federation, found: list[str]) -> None:
+        self._take_up(federation)  # what is refused is not touched
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA busy_timeout=0")  # who may write keeps it: no use to wait
+        self._db.execute("BEGIN IMMEDIATE")
+        if not self._take_up(federation):
+            self._db.execute(f"PRAGMA application_id={_APPLICATION}")
+            for (statement,) in _SCHEMA:
+                self._db.execute(statement)
+            run = federation.identity() | {"boards": list(federation.visitor.names), "found": found}
+            self.write({"journal": VERSION, "run": run}, federation)
+        self._mine = True
 
-    def _cut(self, size: int) -> None:
-        with self._explained():
-            self._file.truncate(size)
+    def _take_up(self, federation: Federation) -> bool:
+        """Let the federation go on from what is in the file, if anything is."""
+        if _is_new(self._db, self.path):
+            return False
+        phi, state = _read_state(self._db, self.path)
+        federation.take_up(phi, state, f"the journal {self.path}")
+        return True
 
-    def write(self, record: Record, sync: bool = False) -> None:
-        """Add a line.
-
-        Parameters
-        ----------
-        record : dict
-            In plain JSON types.
-        sync : bool
-            Return only when the line is on the disk.
+    def note(self, record: Record) -> None:
+        """Add a record, in plain JSON types; it lasts from the next `keep` or `write` on.
 
         Raises
         ------
         KitError
             If it cannot be written, as on a full disk.
         """
-        text = json.dumps(record).encode()
-        self._crc = zlib.crc32(text, self._crc)
-        with self._explained():
-            self._file.write(b"%s %08x\n" % (text, self._crc))
-            self._file.flush()
-            if sync:
-                os.fsync(self._file.fileno())
+        text = json.dumps(record)
+        row = (text, zlib.crc32(text.encode()))
+        with self._whole():
+            if not self._db.in_transaction:  # something was dropped
+                self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("INSERT INTO records (record, crc) VALUES (?, ?)", row)
 
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def write(self, record: Record, federation: Federation) -> None:
+        """Make a record and where the federation stands last; raises as `note` does."""
+        phi, rng = federation.phi.tobytes(), json.dumps(federation.state()["rng"])
+        row = (federation.round, phi, rng, zlib.crc32(rng.encode(), zlib.crc32(phi)))
+        with self._whole():
+            self.note(record)
+            self._db.execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?)", row)
+            self.keep()
+
+    @property
+    def round(self) -> int:
+        """Rounds that are written down."""
+        with self._whole():
+            return int(self._db.execute("SELECT round FROM state").fetchone()[0])
+
+    def keep(self) -> None:
+        """Make last what has been noted; raises as `note` does."""
+        with self._whole():
+            self._db.execute("COMMIT")
+            self._db.execute("BEGIN IMMEDIATE")
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Explain errors, and drop all that was noted and not kept: no half a round is left."""
         try:
-            yield
-        except OSError as error:
-            raise KitError(
-                f"cannot write the journal {self.path}: {error.strerror}; free some space or name "
-                "another file, then start again: the run goes on where it was"
-            ) from error
+            with _explained(self.path):
+                yield
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
-        """Close the file; another server may open it then."""
-        with contextlib.suppress(OSError):  # what was still in the buffer has been reported
-            self._file.close()
-
-
-_HEAD = b'{"journal": '
-
-
-def _check_ordinary(path: Path) -> None:
-    if path.exists() and not path.is_file():  # a device may never end
-        raise KitError(f"{path} is no ordinary file; name another one for the journal")
-
-
-def _read(data: bytes, path: Path) -> tuple[list[Record], int, int]:
-    """Return the records, the bytes that hold them, and their CRC."""
-    records: list[Record] = []
-    good = crc = 0
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
-        text, _, digits = line.rpartition(b" ")
-        new = zlib.crc32(text, crc)
-        record = _parse(text) if digits == b"%08x" % new else None
-        if record is None:
-            raise KitError(
-                f"the journal {path} is damaged in line {number}; "
-                "move it and its checkpoint away and start again"
-            )
-        records.append(record)
-        crc, good = new, good + len(line) + 1
-    return records, good, crc
-
-
-def _parse(text: bytes) -> Record | None:
-    try:
-        record = json.loads(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _check_run(head: Record, identity: Record, path: Path) -> None:
-    if head.get("journal") != VERSION:
-        raise KitError(
-            f"{path} is a journal of version {head.get('journal')}, not {VERSION}; "
-            "name another file for the journal"
-        )
-    found = head.get("run", {})
-    for part, value in json.loads(json.dumps(identity)).items():
-        if found.get(part) != value:
-            raise KitError(
-                f"{path} is the journal of another run: {part} is {_short(found.get(part))} there, "
-                f"{_short(value)} here; name another file, or start with the settings of that run"
-            )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 120 else text[:117] + "..."
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other servers out; the lock goes with the process, however that ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            file.seek(1 << 30)  # Windows forbids reading what is locked: lock where nothing is
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise KitError(
-            f"another server is writing to {path}; stop it, or name another file"
-        ) from error
+        """Close the file; another server may open it then. What was not kept is dropped."""
+        with suppress(sqlite3.Error):  # it is safe as it is; a reader may be at it just now
+            self._db.rollback()
+            if self._mine:
+                self._db.execute("PRAGMA journal_mode=DELETE")
+        self._db.close()
 
 
 def read_journal(path: Path) -> list[Record]:
@@ -196,19 +155,115 @@ def read_journal(path: Path) -> list[Record]:
     Returns
     -------
     list of dict
-        The first says which run it is.
+        The first says which run it is; the others have an "event" each, in their order.
 
     Raises
     ------
     KitError
         If there is no such file, or it is no journal or damaged.
     """
-    _check_ordinary(Path(path))
+    path = Path(path)
+    with _explained(path), closing(_connect(path, "ro")) as db:
+        if _is_new(db, path):
+            raise KitError(f"the journal {path} is empty; start the server first")
+        return _read_records(db, path)
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    if path.exists():
+        kind = path.stat()
+        if not path.is_file():  # a device may never end
+            raise KitError(f"{path} is no ordinary file; name another one for the journal")
+        if kind.st_nlink > 1:  # under its other name the file would have another -wal
+            raise KitError(f"{path} has a second name, a hard link; remove it or name another file")
+        if kind.st_size == 1:  # SQLite takes it for an empty file
+            raise _no_journal(path)
+    address = f"{path.resolve().as_uri()}?mode={mode}"
+    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _is_new(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether nothing is in it yet; refuses what is no whole journal."""
+    schema = db.execute("SELECT sql FROM sqlite_schema ORDER BY rowid").fetchall()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    if application not in (_APPLICATION, 0) or (
+        schema and (schema, application) != (_SCHEMA, _APPLICATION)
+    ):
+        raise _no_journal(path)
+    return not schema
+
+
+def _read_records(db: sqlite3.Connection, path: Path) -> list[Record]:
+    with _believed(path):
+        sound = db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        records = []
+        rows = db.execute("SELECT number, record, crc FROM records ORDER BY number")
+        for number, (found, text, crc) in enumerate(rows, start=1):
+            sound = sound and (number, zlib.crc32(text.encode())) == (found, crc)
+            records.append(json.loads(text))
+        if not sound or records[0]["journal"] != VERSION:
+            raise ValueError
+        return records
+
+
+def _read_state(db: sqlite3.Connection, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return phi and what `Federation.take_up` needs."""
+    head, *records = _read_records(db, path)
+    with _believed(path):
+        ((done, phi, rng, crc),) = db.execute("SELECT round, phi, rng, crc FROM state").fetchall()
+        if zlib.crc32(rng.encode(), zlib.crc32(phi)) != crc:
+            raise ValueError
+        rounds = [record for record in records if record["event"] == "round"]
+        history = {
+            "loss": [record["loss"] for record in rounds],
+            "outer_rate": [record["outer_rate"] for record in rounds],
+            "visited": [record["clients"] for record in rounds],
+            "probe_round": [],
+            "probe_value": [],
+        }
+        if [record["round"] for record in rounds] != list(range(1, len(rounds) + 1)):
+            raise ValueError
+        state = {"identity": head["run"], "round": done, "rng": json.loads(rng), "history": history}
+        return np.frombuffer(phi, np.float32).copy(), state
+
+
+@contextmanager
+def _believed(path: Path) -> Iterator[None]:
+    """What cannot be read as it should be is damaged or forged."""
     try:
-        data = Path(path).read_bytes()
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _no_journal(path: Path) -> KitError:
+    return KitError(f"{path} is no journal; name another file for the journal")
+
+
+def _damaged(path: Path) -> KitError:
+    return KitError(f"the journal {path} is damaged; move it away and start again")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk say into a sentence."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        kind = getattr(error, "sqlite_errorname", "")
+        if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise KitError(
+                f"another server is writing to {path}; stop it, or name another file"
+            ) from error
+        if kind == "SQLITE_NOTADB":
+            raise _no_journal(path) from error
+        if kind.startswith(_DISK):
+            raise KitError(
+                f"cannot use the journal {path}: {error}; free some space or name a file in a "
+                "folder that you can write to, then start again: the run goes on where it was"
+            ) from error
+        raise _damaged(path) from error
     except OSError as error:
-        raise KitError(f"cannot read the journal {path}: {error.strerror}") from error
-    records, _, _ = _read(data, path)
-    if not records or "journal" not in records[0]:
-        raise KitError(f"{path} is no journal; name the file that tinyreptile serve has written")
-    return records
+        raise KitError(
+            f"cannot use the journal {path}: {error.strerror}; name another file"
+        ) from error

@@ -4,10 +4,10 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from typing import TextIO
 
-from tinyreptile_lite.serve.server import Seat, Server, Watch
+from tinyreptile_lite.serve.boards import Record, Seat
+from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.wire.channel import Traffic
 
 _REDRAW_SECONDS = 0.1
@@ -16,8 +16,8 @@ _LOSS_ROUNDS = 20  # the loss of one round says little
 _MOST_SEATS = 16
 
 
-class Live(Watch):
-    """Shows round, boards, loss, bytes and link errors while the server works.
+class Live:
+    """Shows round, boards, loss, bytes and link errors while the server works: its ``watch``.
 
     Parameters
     ----------
@@ -31,42 +31,39 @@ class Live(Watch):
         self._terminal = self._stream.isatty()
         self._visits: Counter[str] = Counter()
         self._at: set[str] = set()
+        self._reasons: dict[str, str] = {}  # that were told
         self._height = 0  # lines of the table on the screen
         self._next = 0.0
         self._begun = (time.monotonic(), 0)
 
-    def started(self, server: Server) -> None:
-        """Say who is there."""
-        here = sum(not seat.reason for seat in server.seats)
-        self._begun = (time.monotonic(), server.round)
-        where = f"goes on after round {server.round}" if server.round else "begins"
-        self._say(f"the run {where}: {here} of {len(server.seats)} boards, {server.rounds} rounds")
+    def __call__(self, server: Server, record: Record) -> None:
+        """Show what has happened, and the state of the run, but not too often."""
+        event, board, where = record["event"], record.get("board", ""), f"round {record['round']}"
+        if event == "start":
+            self._start(server)
+        elif event == "visit":
+            self._at.add(board)
+            self._visits[board] += 1
+            if self._terminal:
+                self._show(server)
+        elif event == "skip" and self._reasons.get(board) != record["reason"]:
+            self._reasons[board] = record["reason"]
+            self._say(f"{where}: skipped {board}: {record['reason']}")
+        elif event == "back":
+            self._reasons.pop(board, None)
+            self._say(f"{where}: {board} is back")
+        elif event == "wait":
+            self._say(f"{where}: no board is left; waiting for one")
+        elif event == "round":
+            self._at.clear()
+            self._show(server, last=record["round"] == server.federation.rounds)
 
-    def visiting(self, server: Server, names: Sequence[str]) -> None:
-        """Mark the boards that work."""
-        self._at = set(names)
-        self._visits.update(names)
-        if self._terminal:
-            self._show(server)
-
-    def skipped(self, server: Server, name: str, reason: str) -> None:
-        """Say why."""
-        self._say(f"round {server.round + 1}: skipped {name}: {reason}")
-
-    def returned(self, server: Server, name: str) -> None:
-        """Say so."""
-        self._say(f"round {server.round + 1}: {name} is back")
-
-    def waiting(self, server: Server) -> None:
-        """Say so, now and then."""
-        if time.monotonic() >= self._next:
-            self._say(f"round {server.round + 1}: no board is left; waiting for one")
-            self._next = time.monotonic() + _LINE_SECONDS
-
-    def done(self, server: Server) -> None:
-        """Show the state of the run, not too often."""
-        self._at = set()
-        self._show(server, last=server.round == server.rounds)
+    def _start(self, server: Server) -> None:
+        federation, seats = server.federation, server.boards.seats
+        here = sum(not seat.reason for seat in seats)
+        self._begun = (time.monotonic(), federation.round)
+        where = f"goes on after round {federation.round}" if federation.round else "begins"
+        self._say(f"the run {where}: {here} of {len(seats)} boards, {federation.rounds} rounds")
 
     def _show(self, server: Server, last: bool = False) -> None:
         now = time.monotonic()
@@ -99,17 +96,19 @@ class Live(Watch):
 
     def _summary(self, server: Server) -> str:
         since, first = self._begun
-        speed = (server.round - first) / max(1e-9, time.monotonic() - since)
-        loss = server.history.loss[-_LOSS_ROUNDS:]
+        federation = server.federation
+        speed = (federation.round - first) / max(1e-9, time.monotonic() - since)
+        loss = federation.history.loss[-_LOSS_ROUNDS:]
         shown = f"loss {sum(loss) / len(loss):.3f}, " if loss else ""
         return (
-            f"round {server.round} of {server.rounds}, {shown}{speed:.1f} rounds/s, "
-            f"{describe(server.traffic)}"
+            f"round {federation.round} of {federation.rounds}, {shown}{speed:.1f} rounds/s, "
+            f"{describe(server.boards.traffic)}"
         )
 
     def _table(self, server: Server) -> list[str]:
-        rows = [self._row(seat) for seat in server.seats[:_MOST_SEATS]]
-        more = len(server.seats) - _MOST_SEATS
+        seats = server.boards.seats
+        rows = [self._row(seat) for seat in seats[:_MOST_SEATS]]
+        more = len(seats) - _MOST_SEATS
         return rows + ([f"  and {more} more"] if more > 0 else [])
 
     def _row(self, seat: Seat) -> str:

@@ -1,0 +1,305 @@
+"""The boards of a run, which come and go: a visitor of the round loop.
+
+An order carries the round and a seed. If the board that was drawn for it cannot do it, the same
+order goes to the next board of the list that is free, in the order of the list. So the seed stays,
+the device changes: the result is defined by phi, the order and the device that did it, and the
+history says which one that was. The draws of later rounds do not depend on it. If fewer boards are
+left than the strategy visits, one board does two orders.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.clients import Check, Client, Order, Visited
+from tinyreptile_lite.errors import DivergenceError, KitError
+from tinyreptile_lite.learners import Learned
+from tinyreptile_lite.nano.machine import BoardFault
+from tinyreptile_lite.wire.channel import BoardError, BoardRefused, Traffic
+from tinyreptile_lite.wire.client import BoardClient
+from tinyreptile_lite.wire.links import LinkLost
+
+Record = dict[str, Any]
+Listener = Callable[[Record], None]
+_AWAY = (BoardError, LinkLost, BoardFault)  # a board fails like this, and may come back
+_LONGEST_PAUSE = 8  # rounds before a board that is away is tried again
+_GREETING_PATIENCE = 4  # silences after which a board that is met again counts as away
+_RETRY_SECONDS = 1.0
+
+
+@dataclass
+class Seat:
+    """A client's place in the round, and why it is empty if it is.
+
+    Attributes
+    ----------
+    client : Client
+    reason : str
+        Why it cannot take part; "" if it can.
+    failures : int
+        Without a success in between.
+    next_try : int
+        The round in which it is tried again.
+    board_id : bytes
+        Of the board that sits there, if it is a board.
+    """
+
+    client: Client
+    reason: str = ""
+    failures: int = 0
+    next_try: int = 0
+    board_id: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """Name of the client."""
+        return self.client.name
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over its link; nothing if it has none."""
+        board = isinstance(self.client, BoardClient)
+        return self.client.session.traffic if board else Traffic()  # type: ignore[attr-defined]
+
+
+class Boards:
+    """Visits clients side by side; one that fails is skipped, and another one takes over.
+
+    Parameters
+    ----------
+    clients : sequence of Client
+    wait : float
+        Seconds to wait for a board when none is left.
+
+    Attributes
+    ----------
+    names : list of str
+    seats : list of Seat
+        In the order of the clients.
+    orders : sequence of Order
+        Of the last round that was done.
+
+    Raises
+    ------
+    KitError
+        If two have one name, or `wait` is no number of seconds.
+    """
+
+    def __init__(self, clients: Sequence[Client], wait: float = 60.0) -> None:
+        if not (wait >= 0 and math.isfinite(wait)):
+            raise KitError(f"wait is {wait} s; give 0 or more seconds")
+        self.names = [client.name for client in clients]
+        if len(set(self.names)) < len(clients):
+            raise KitError("two boards have one name; name each board once")
+        self.seats = [Seat(client) for client in clients]
+        self.wait = wait
+        self.orders: Sequence[Order] = ()
+        self._listeners: list[Listener] = []
+        self._ids = threading.Lock()
+        self._threads = ThreadPoolExecutor(
+            max(1, min(32, len(clients))), thread_name_prefix="visit"
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def listen(self, listener: Listener) -> None:
+        """Have each event told as a record: "visit", "skip", "back", and "wait" if nobody is left.
+
+        Each has its "event" and "round", those of one board its "board", and a visit the "seed",
+        a skip the "reason".
+        """
+        self._listeners.append(listener)
+
+    def _tell(self, event: str, number: int, **more: object) -> None:
+        for listener in self._listeners:
+            listener({"event": event, "round": number + 1} | more)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What went over all links since they were opened."""
+        each = [vars(seat.traffic) for seat in self.seats]
+        return Traffic(**{name: sum(part[name] for part in each) for name in vars(Traffic())})
+
+    # ---- Who is there ----------------------------------------------------------------------------
+
+    def meet(self) -> dict[int, Exception]:
+        """Say hello to all boards; return which seats stay empty, and why.
+
+        Raises
+        ------
+        KitError
+            If two boards have one id, or if no board is there.
+        """
+        greeted = enumerate(self._threads.map(self._greet, self.seats))
+        absent = {place: error for place, error in greeted if error}
+        for error in absent.values():
+            if isinstance(error, SameId):
+                raise error
+        if len(absent) == len(self.seats):
+            raise KitError(f"no board can take part: {absent[0]}")
+        return absent
+
+    def _greet(self, seat: Seat) -> Exception | None:
+        """Say hello if it is a board that has not been met, or was away."""
+        if not isinstance(seat.client, BoardClient) or seat.client.session.board is not None:
+            return None
+        session = seat.client.session
+        patience = session.patience
+        session.patience = min(_GREETING_PATIENCE, patience)
+        try:
+            session.hello()
+            self._check_id(seat)
+        except _AWAY as error:
+            session.board = None
+            return error
+        finally:
+            session.patience = patience
+        return None
+
+    def _check_id(self, seat: Seat) -> None:
+        """Note which board sits there; raises `SameId` if another seat has the same one."""
+        board = seat.client.session.board if isinstance(seat.client, BoardClient) else None
+        if board is None:
+            return
+        with self._ids:
+            for other in self.seats:
+                if other.board_id == board.board_id and other is not seat and not other.reason:
+                    raise SameId(
+                        f"{seat.name} and {other.name} have one id, {board.board_id.hex()}; "
+                        "name each board once, and give each board an id of its own"
+                    )
+            seat.board_id = board.board_id
+
+    def skip(self, place: int, error: Exception, number: int) -> None:
+        """Note why a board does not take part, and when to try it again."""
+        seat = self.seats[place]
+        seat.reason, seat.board_id = str(error), b""
+        seat.failures += 1
+        seat.next_try = number + min(2**seat.failures, _LONGEST_PAUSE)
+        if isinstance(seat.client, BoardClient):
+            seat.client.session.begin_anew()
+        self._tell("skip", number, board=seat.name, reason=seat.reason)
+
+    def _welcome_back(self, seat: Seat, number: int) -> None:
+        was_away, seat.reason, seat.failures = bool(seat.reason), "", 0
+        if was_away:
+            self._tell("back", number, board=seat.name)
+
+    # ---- A round ---------------------------------------------------------------------------------
+
+    def visit_all(
+        self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
+        """Do all orders of a round, each on its client or on another one that is free.
+
+        Raises
+        ------
+        KitError
+            If no board takes part for so long, or all that do diverge.
+        """
+        number = orders[0].round
+        done: dict[int, Visited] = {}  # by position of the order
+        failed: dict[int, Exception] = {}  # by place, since the last pause
+        end: float | None = None
+        while len(done) < len(orders):
+            left = [at for at in range(len(orders)) if at not in done]
+            used = {visited.client for visited in done.values()}
+            jobs = self._assign(number, left, drawn, failed, used)
+            if not jobs:
+                if end is None:
+                    end = time.monotonic() + self.wait
+                    self._tell("wait", number)
+                self._pause(failed, end, number)
+            for at, result in self._run_jobs(jobs, phi, orders, check):
+                if isinstance(result, Learned):
+                    done[at], end = Visited(jobs[at], result), None
+                    self._welcome_back(self.seats[jobs[at]], number)
+                else:
+                    failed[jobs[at]] = result
+                    self.skip(jobs[at], result, number)
+        self.orders = orders
+        return [done[at] for at in range(len(orders))]
+
+    def _assign(
+        self,
+        number: int,
+        left: list[int],
+        drawn: Sequence[int],
+        failed: Iterable[int],
+        used: set[int],
+    ) -> dict[int, int]:
+        """Give each order that is left a place: the drawn one, or the next one on the list.
+
+        A board that has done an order of this round gets another one only if nobody else can.
+        """
+        able = {
+            place
+            for place, seat in enumerate(self.seats)
+            if place not in failed and (not seat.reason or seat.next_try <= number)
+        }
+        jobs: dict[int, int] = {}
+        for at in left:
+            free = (able - used or able) - set(jobs.values())
+            if free:
+                jobs[at] = min(free, key=lambda place: (place - drawn[at]) % len(self.seats))
+        return jobs
+
+    def _run_jobs(
+        self, jobs: dict[int, int], phi: np.ndarray, orders: Sequence[Order], check: Check
+    ) -> list[tuple[int, Learned | Exception]]:
+        """Visit all at once, each in a thread of its own; results in the order of the orders."""
+        for at, place in jobs.items():
+            order = orders[at]
+            self._tell("visit", order.round, board=self.seats[place].name, seed=order.seed)
+
+        def attempt(at: int) -> Learned | Exception:
+            return self._attempt(self.seats[jobs[at]], phi, orders[at], check)
+
+        side_by_side = self._threads.map if len(jobs) > 1 else map
+        return list(zip(jobs, side_by_side(attempt, jobs), strict=True))
+
+    def _attempt(
+        self, seat: Seat, phi: np.ndarray, order: Order, check: Check
+    ) -> Learned | Exception:
+        """Visit one client; return why it failed, if it did."""
+        error = self._greet(seat)
+        if error is not None:
+            return error
+        try:
+            learned = seat.client.visit(phi, order)
+            self._check_id(seat)  # somebody may have put another board there
+        except (*_AWAY, DivergenceError) as failure:
+            return failure
+        try:
+            check(seat.name, learned)
+        except KitError as refusal:
+            return refusal
+        return learned
+
+    def _pause(self, failed: dict[int, Exception], end: float, number: int) -> None:
+        """Nobody is left: wait a little, then try everybody again."""
+        errors = list(failed.values())
+        if errors and not any(isinstance(error, _AWAY) for error in errors):
+            raise errors[0]  # waiting would not help
+        if time.monotonic() > end:
+            reasons = sorted({seat.reason for seat in self.seats if seat.reason})
+            raise KitError(
+                f"no board has taken part for {self.wait:g} s: {'; '.join(reasons)}; "
+                "then start again: the run goes on where it was"
+            )
+        time.sleep(_RETRY_SECONDS)
+        failed.clear()
+        for seat in self.seats:
+            seat.next_try = number
+
+
+class SameId(BoardRefused):
+    """Two boards with one id: nobody could tell who has learned what."""
