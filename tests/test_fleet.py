@@ -80,7 +80,7 @@ def test_a_process_that_dies_is_a_lost_link_and_comes_back(fleet):
     first = client.visit(phi, order(3))
     worker = next(worker for worker in fleet.workers if client.session.link in worker.links)
     worker.process.kill()
-    worker.process.wait()
+    worker.process.join()
     with pytest.raises(LinkLost, match="has ended"):
         client.session.link.receive(0.1)
     np.testing.assert_array_equal(client.visit(phi, order(3)).params, first.params)

@@ -4,25 +4,25 @@ Each board is a Nano 33 BLE of its own (`VirtualNano`) that runs the sketch Fede
 server reaches it over a link that carries bytes, like any board. Each plays its own wearer: windows
 of the stream that he trains with are in its flash. With one input it has a sine wave of its own.
 
-A worker process gets its orders from its standard input and ends when that is closed, so nothing
-is left over when the server is killed.
+A worker process gets its orders through a pipe and ends when that is closed, so nothing is left
+over when the server is killed. What boards send is passed on as bytes and never unpickled.
 """
 
 import itertools
-import json
+import multiprocessing
 import os
 import shutil
+import signal
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import suppress
 from math import prod
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -41,7 +41,6 @@ from tinyreptile_lite.wire.local import board_id
 
 SKETCH = CORE.parents[2] / "FederatedClient"
 _PROGRAM_BYTES = 65_536  # of flash kept free for the sketch, which takes about 26,000
-_SIZE = struct.Struct("<I")
 _ORDER = struct.Struct("<BHd")  # what, board, seconds
 _SEND, _RECEIVE, _REOPEN, _RESET = range(4)
 _OK, _TROUBLE = b"\0", b"\1"
@@ -85,14 +84,11 @@ def recording(net: Network, device: Device) -> Samples:
 # ---- The server's side ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Board:
+class _Board(NamedTuple):
     """What a worker has to know to make one board."""
 
     name: str
-    firmware: str
-    elf: str
-    compiler: str
+    firmware: Firmware
     seed: int
 
 
@@ -159,9 +155,7 @@ def _build_boards(net: Network, devices: Sequence[Device], cores: int) -> list[_
     return [
         _Board(
             f"virtual:{device.name}",
-            firmware.name,
-            str(firmware.path),
-            firmware.compiler,
+            firmware,
             int.from_bytes(board_id(device.name)[:4], "little"),
         )
         for firmware, device in zip(firmwares, devices, strict=True)
@@ -174,7 +168,7 @@ class Worker:
     Attributes
     ----------
     links : list of FleetLink
-    process : subprocess.Popen
+    process : multiprocessing.Process
     """
 
     def __init__(self, boards: Sequence[_Board]) -> None:
@@ -185,74 +179,65 @@ class Worker:
 
     def _start(self) -> None:
         """Start the process; many start side by side, so `await_start` waits."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tinyreptile_lite.serve.fleet"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self._write(json.dumps([asdict(board) for board in self._boards]).encode())
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=_work, args=(theirs, self._boards), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the process
 
     def await_start(self) -> None:
         """Wait until the boards are there. Raises `KitError` with the worker's reason if not."""
         try:
             self._answer()
         except LinkLost as error:
-            raise KitError(f"virtual boards did not start: {error}") from None
+            raise KitError(
+                f"virtual boards did not start: {error}; a script that starts some does so "
+                'under if __name__ == "__main__":'
+            ) from None
 
     def tell(self, what: int, board: int, data: bytes = b"") -> None:
         """Give an order that has no answer."""
         with self._lock:
-            self._write(_ORDER.pack(what, board, 0.0) + data)
+            self._send(_ORDER.pack(what, board, 0.0) + data)
 
     def ask(self, what: int, board: int, seconds: float) -> bytes:
         """Give an order and wait for the answer."""
         with self._lock:
-            self._write(_ORDER.pack(what, board, seconds))
+            self._send(_ORDER.pack(what, board, seconds))
             return self._answer()
 
     def revive(self) -> None:
         """If the process has died, start it again: all its boards are reset."""
         with self._lock:
-            if self.process.poll() is not None:
-                self._end()
+            if not self.process.is_alive():
+                self._pipe.close()
                 self._start()
                 self._answer()
 
-    def _write(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         try:
-            _put(self._pipe(self.process.stdin), data)
-        except (OSError, ValueError):
+            self._pipe.send_bytes(data)
+        except OSError:
             raise self._gone() from None
 
     def _answer(self) -> bytes:
-        answer = _take(self._pipe(self.process.stdout))
-        if answer is None:
-            raise self._gone()
+        try:
+            answer = self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            raise self._gone() from None
         if answer[:1] == _TROUBLE:
             raise LinkLost(answer[1:].decode())
         return answer[1:]
 
-    @staticmethod
-    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-        assert pipe is not None  # both were asked for
-        return pipe
-
     def _gone(self) -> LinkLost:
-        self.process.wait()
+        self.process.join()
         return LinkLost(f"the process {self.process.pid} of the virtual boards has ended")
 
     def close(self) -> None:
         """Let the process end."""
         with self._lock:
-            self._end()
-
-    def _end(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            try:
-                self._pipe(pipe).close()
-            except OSError:  # what was still in the pipe of a dead process
-                continue
-        self.process.wait()
+            self._pipe.close()
+            self.process.join()
 
 
 class FleetLink:
@@ -333,31 +318,31 @@ class VirtualLink:
         """Nothing to close."""
 
 
-def main() -> None:
-    """Work until standard input ends: the first message lists the boards, then come orders."""
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    try:
-        links = [_make(_Board(**board)) for board in json.loads(_take(stdin) or b"[]")]
-    except KitError as error:
-        _put(stdout, _TROUBLE + str(error).encode())
-        return
-    _put(stdout, _OK)
-    while (message := _take(stdin)) is not None:
-        what, number, seconds = _ORDER.unpack_from(message)
-        link = links[number]
-        if what == _SEND:
-            link.send(message[_ORDER.size :])
-        elif what == _RECEIVE:
-            _put(stdout, _receive(link, seconds))
-        elif what == _REOPEN:
-            link.reopen()
-        elif what == _RESET:
-            link.board.reset()
+def _work(pipe: Connection, boards: Sequence[_Board]) -> None:
+    """Play the boards until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server: it closes the pipe
+    with suppress(EOFError, OSError):  # the server has gone
+        try:
+            links = [VirtualLink(VirtualNano(b.firmware, seed=b.seed), b.name) for b in boards]
+        except KitError as error:
+            pipe.send_bytes(_TROUBLE + str(error).encode())
+            return
+        pipe.send_bytes(_OK)
+        while True:
+            _obey(pipe, links, pipe.recv_bytes())
 
 
-def _make(board: _Board) -> VirtualLink:
-    firmware = Firmware(board.firmware, Path(board.elf), board.compiler, "")
-    return VirtualLink(VirtualNano(firmware, seed=board.seed), board.name)
+def _obey(pipe: Connection, links: Sequence[VirtualLink], message: bytes) -> None:
+    what, number, seconds = _ORDER.unpack_from(message)
+    link = links[number]
+    if what == _SEND:
+        link.send(message[_ORDER.size :])
+    elif what == _RECEIVE:
+        pipe.send_bytes(_receive(link, seconds))
+    elif what == _REOPEN:
+        link.reopen()
+    elif what == _RESET:
+        link.board.reset()
 
 
 def _receive(link: VirtualLink, seconds: float) -> bytes:
@@ -366,24 +351,3 @@ def _receive(link: VirtualLink, seconds: float) -> bytes:
     except BoardFault as fault:
         link.board.reset()
         return _TROUBLE + f"{link.name}: {fault}".encode()
-
-
-def _put(pipe: IO[bytes], data: bytes) -> None:
-    pipe.write(_SIZE.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _take(pipe: IO[bytes]) -> bytes | None:
-    """Read one message; None at the end."""
-    head = pipe.read(_SIZE.size)
-    if len(head) < _SIZE.size:
-        return None
-    data = pipe.read(_SIZE.unpack(head)[0])
-    return data if len(data) == _SIZE.unpack(head)[0] else None
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (KeyboardInterrupt, BrokenPipeError):
-        os._exit(130)  # the server has gone: nobody reads what the interpreter would say
