@@ -55,6 +55,7 @@ def slip(*arguments: str, **variables: str | None) -> str:
 
 
 EXPORT = ("export", "sine", "--phi", "phi.npz", "--out")
+SERVE = ("serve", "numpy:2", "--rounds", "1", "--out")
 LONG = "x" * 300
 
 
@@ -67,6 +68,12 @@ LONG = "x" * 300
         ((*EXPORT, ".", "--name", LONG), [LONG, "File name too long", "up to 200 letters"]),
         (("export", "sine", "--phi", "hidden/phi.npz", "--out", "."), ["hidden/phi.npz"]),
         (("export", "sine", "--phi", LONG, "--out", "."), [LONG]),
+        (("train", "sine", "--out", "shut/phi.npz"), ["shut/phi.npz", "Permission denied"]),
+        (("train", "sine", "--out", "hidden/phi.npz"), ["hidden/phi.npz", "Permission denied"]),
+        (("adapt", "sine", "--phi", "hidden/phi.npz"), ["hidden/phi.npz", "Permission denied"]),
+        ((*SERVE, "shut/phi.npz"), ["shut/phi.journal", "a folder that you can write to"]),
+        ((*SERVE, "hidden/phi.npz"), ["hidden/phi.npz", "Permission denied"]),
+        ((*SERVE, "new.npz", "--journal", "hidden/new"), ["hidden/new", "Permission denied"]),
         (("flash", "hidden/Blink"), ["Blink.ino", "Permission denied", "you can read"]),
         (("flash", LONG), [LONG, "File name too long"]),
         (("flash", "Blink", "--imu", "hidden/r.csv"), ["hidden/r.csv", "Permission denied"]),

@@ -16,7 +16,7 @@ import pytest
 from tinyreptile_lite import checkpoint, cli
 from tinyreptile_lite.clients import Order, SimulatedClient
 from tinyreptile_lite.core.native import native
-from tinyreptile_lite.errors import DivergenceError, KitError
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve import roster
@@ -204,27 +204,109 @@ def test_what_is_no_board_of_this_run_is_skipped(tmp_path, link, reason):
 FAMILY_OF_16 = type(NET)([*NET.layers[:2], *NET.layers[-1:]], "mse", (1,))
 
 
-class Poisoned(SimulatedClient):
-    """Sends NaN."""
+class Absurd(SimulatedClient):
+    """Learns, but says something else from a round on."""
+
+    since: int = 0
+    answer: dict
 
     def visit(self, phi, order):
-        return super().visit(phi, order)._replace(params=np.full_like(phi, np.nan))
+        learned = super().visit(phi, order)
+        if order.round < self.since:
+            return learned
+        return learned._replace(**{name: make(phi) for name, make in self.answer.items()})
 
 
-def test_what_is_not_finite_never_reaches_phi(tmp_path):
-    clean = [SimulatedClient(NET, device) for device in DEVICES[:2]]
-    server = run(tmp_path, [Poisoned(NET, DEVICES[2]), *clean])
-    assert np.isfinite(server.phi).all()
-    assert {client for (client,) in server.history.visited} == {1, 2}
+def absurd(place, since=0, **answer):
+    client = Absurd(NET, DEVICES[place])
+    object.__setattr__(client, "since", since)  # it is frozen
+    object.__setattr__(client, "answer", answer)
+    return client
 
 
-def test_if_everybody_diverges_the_inner_rate_is_wrong(tmp_path, refuses):
-    server = serve(tmp_path, [Poisoned(NET, DEVICES[0])], wait=60.0)
+def all_of(value):
+    return lambda phi: np.full_like(phi, value)
+
+
+ABSURD = {
+    "far": ({"params": all_of(9.9e11)}, "went"),
+    "farther": ({"params": all_of(3e38)}, "went"),
+    "nan": ({"params": all_of(np.nan)}, "no longer finite"),
+    "loss": ({"loss": lambda _: -1e30}, "below 0"),
+    "no loss": ({"loss": lambda _: np.nan}, "no longer finite"),
+    "shape": ({"params": lambda phi: phi[1:]}, "shape"),
+    "type": ({"params": lambda phi: phi.astype(np.float64)}, "float32"),
+    "list": ({"params": lambda phi: phi.tolist()}, "float32"),
+}
+every_absurdity = pytest.mark.parametrize(("answer", "reason"), ABSURD.values(), ids=ABSURD)
+
+
+@every_absurdity
+@pytest.mark.parametrize("since", [0, 5])
+@pytest.mark.parametrize("strategy", [STRATEGY, fed_avg(0.02, 4, 3)], ids=["one", "fedavg"])
+def test_an_absurd_answer_skips_its_board_and_another_one_does_the_round(
+    tmp_path, answer, reason, since, strategy
+):
+    clean = [SimulatedClient(NET, device) for device in DEVICES[:3]]
+    diary = Diary()
+    clients = [*clean, absurd(3, since, **answer)]
+    done = run(tmp_path, clients, strategy=strategy, watch=diary, rounds=20)
+    assert np.linalg.norm(done.phi) < 100
+    assert all(3 not in places for places in done.history.visited[since:])
+    assert diary.notes
+    for event, board, why in diary.notes:
+        assert (event, board) == ("skip", "sine-3")
+        assert reason in why
+
+
+@every_absurdity
+def test_if_only_absurd_boards_are_left_the_run_ends_and_phi_stays(
+    tmp_path, refuses, answer, reason
+):
+    clients = [absurd(place, 2, **answer) for place in range(2)]
+    server = serve(tmp_path, clients, wait=60.0)
+    server.step(), server.step()
     phi = server.federation.phi.copy()
-    with refuses("lower the inner rate", error=DivergenceError):
+    with refuses(reason):
         server.run()
     server.close()
     np.testing.assert_array_equal(server.federation.phi, phi)
+    np.testing.assert_array_equal(checkpoint.read(tmp_path / "phi.npz")[0], phi)
+
+
+class Relentless(LocalLink):
+    """A board that answers everything with good frames that lead nowhere."""
+
+    def __init__(self, board, make):
+        super().__init__(board)
+        self.make, self.hostile = make, False
+
+    def send(self, data):
+        self.hostile |= any(c[1] == frames.Push.KIND for c in frames.Decoder().feed(data))
+        super().send(data)
+
+    def receive(self, seconds):
+        data = super().receive(seconds)
+        return frames.encode(self.make) * 20 if self.hostile else data
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        frames.Report(frames.State.TRAINING, 0, 1, 1, 0, 0.0),
+        frames.Report(frames.State.RECEIVING, 0, 1, 1, 0, 0.0),
+        frames.Chunk(1, 0, bytes(16)),
+    ],
+    ids=["training", "receiving", "chunk"],
+)
+def test_a_board_that_never_comes_to_an_end_is_skipped_by_name(tmp_path, message):
+    diary = Diary()
+    hostile = Relentless(LocalBoard(NET, DEVICES[1]), message)
+    clients = [seat(plug(0)), seat(hostile, patience=2), seat(plug(2))]
+    done = run(tmp_path, clients, watch=diary)
+    assert {place for (place,) in done.history.visited} == {0, 2}
+    assert {note[:2] for note in diary.notes} == {("skip", "sine-1")}
+    assert all("sine-1" in note[2] for note in diary.notes)
 
 
 def test_if_nobody_is_left_the_run_can_go_on_later(tmp_path, refuses):
@@ -355,6 +437,73 @@ def test_slips_on_the_command_line(tmp_path, monkeypatch, capsys, words, answers
     sentence = capsys.readouterr().err.splitlines()[-1]
     for answer in answers:
         assert answer in sentence
+
+
+HUGE, LONG = "9" * 400, "n" * 300
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("serve", "--seed -1 | --fold -1 | --wait nan | --wait inf | --wait -1 | --patience 0"),
+        ("serve", f"--seed {HUGE} | --fold {HUGE} | --rounds {HUGE} | --patience {HUGE}"),
+        (
+            "serve",
+            f"--out= | --out . | --out folder | --out {LONG} | --journal= | --journal folder",
+        ),
+        ("serve", f"--journal {LONG} | --journal folder | --journal /dev/full | --faults drop=nan"),
+        ("train", f"--out= | --out . | --out folder | --out {LONG} | --seed -1 | --fold -1"),
+        ("train", f"--seed {HUGE} | --fold {HUGE} | --rounds {HUGE} | --strategy="),
+        ("adapt", f"--phi= | --phi . | --phi {LONG} | --seed {HUGE} | --fold -1 | --device="),
+        (
+            "compare",
+            "--strategies= | --strategies , | --strategies tinyreptile, | --plot= | --plot .",
+        ),
+        ("compare", f"--plot {LONG}.png | --plot folder | --plot nowhere/x.png | --plot x.jpg"),
+        ("compare", f"--draws 0 | --draws {HUGE} | --draws 10001 | --jobs 0 | --jobs {HUGE}"),
+        ("compare", f"--seeds {HUGE} | --seed {HUGE} | --rounds {HUGE}"),
+    ],
+)
+def test_slips_of_any_kind_are_one_sentence_before_any_work(
+    tmp_path, monkeypatch, capsys, command, options
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    what = ["numpy:2"] if command == "serve" else ["sine"]
+    for option in options.split(" | "):
+        assert cli.main([command, *what, *option.split()]) == 2, option
+        shown = capsys.readouterr()
+        assert (shown.out, shown.err.count("\n")) == ("", 1)
+        assert shown.err.startswith("tinyreptile: ")
+        assert [path.name for path in tmp_path.iterdir()] == ["folder"], option
+
+
+@pytest.mark.parametrize(
+    ("out", "journal"),
+    [
+        ("run", "run"),
+        ("run", "./folder/../run"),
+        ("run", "run.part"),
+        ("RUN.npz", "run.npz"),
+        ("run-wal", "run"),
+        ("run-shm", "run"),
+        ("link", "run"),
+        ("run", "link"),
+        ("run", "folder/back/run"),
+        ("second", "first"),
+    ],
+)
+def test_a_checkpoint_that_would_be_written_over_the_journal(tmp_path, refuses, out, journal):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "back").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to("run")
+    (tmp_path / "first").write_bytes(b"one file")
+    (tmp_path / "second").hardlink_to(tmp_path / "first")
+    federation = Federation(NET, STRATEGY, Boards([seat(plug(0))]), 1, np.random.default_rng(0))
+    with refuses("need files of the same name"):
+        Server(federation, tmp_path / out, tmp_path / journal)
+    assert (tmp_path / "first").read_bytes() == b"one file"
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("words", [["ble:TinyReptile-0000"], ["ble"]])

@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.export import export
-from tinyreptile_lite.errors import KitError, at_least_one
+from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import (
     Population,
@@ -34,6 +34,7 @@ from tinyreptile_lite.serve.command import add_serve_parser
 from tinyreptile_lite.tasks import FAMILIES, find_family
 
 CHECKPOINT_EVERY = 100  # rounds
+_MOST_DRAWS = 10_000  # tasks of a device: more take hours and all memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,7 +114,7 @@ def _train(options: argparse.Namespace) -> None:
     recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
     people = population(family, options.fold)
     federation = build(family, recipe, people, _generator(options.seed, options.fold))
-    if options.out.exists():
+    if checkpoint.is_there(options.out):
         if not options.resume:
             raise KitError(f"{options.out} is already there; add --resume or name another --out")
         checkpoint.resume(federation, options.out)
@@ -140,8 +141,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _generator(seed: int, fold: int) -> np.random.Generator:
-    if seed < 0:
-        raise KitError(f"seed is {seed}; give 0 or a larger whole number")
+    not_negative(seed=seed, fold=fold)
     return np.random.default_rng([seed, fold])
 
 
@@ -247,30 +247,33 @@ def _add_compare(commands: Any) -> None:
 def _compare(options: argparse.Namespace) -> None:
     at_least_one(seeds=options.seeds, draws=options.draws, jobs=options.jobs)
     _generator(options.seed, 0)  # refuses a negative seed before the work
-    if options.plot:
+    if options.draws > _MOST_DRAWS:
+        raise KitError(f"draws is {options.draws}; give at most {_MOST_DRAWS:,}")
+    if options.plot is not None:
         _check_picture(options.plot)
     family = find_family(options.family)
     known = list(recipes(options.family))
-    names = options.strategies.split(",") if options.strategies else known
+    names = known if options.strategies is None else options.strategies.split(",")
     rows = compare(
         options.family,
         names,
         range(options.seed, options.seed + options.seeds),
         options.rounds,
         options.draws,
-        options.jobs,
+        min(options.jobs, 4 * (os.cpu_count() or 1)),
         progress=sys.stderr.isatty(),
         c_core=not options.numpy,
     )
     result = {"family": family.name, "metric": family.metric, "rows": rows}
     _report(options, result, table(rows, family.metric))
-    if options.plot:
+    if options.plot is not None:
         _plot(rows, family.metric, options.plot)
 
 
 def _check_picture(path: Path) -> None:
     """Refuse before the work what could not be drawn after it."""
     _check_matplotlib()
+    checkpoint.is_there(path)  # refuses what is no name of a file
     if path.suffix != ".png":
         raise KitError(f"cannot write the picture {path}; end its name in .png")
     if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
+_MOST = 2**63 - 1  # a larger one fits no counter
+
 
 class KitError(ValueError):
     """A wrong input. The command line prints it as one line and exits with code 2."""
@@ -74,6 +76,17 @@ def at_least_one(owner: str = "", /, **counts: object) -> None:
     **counts
         Each by its name.
     """
-    for name, count in counts.items():
-        if not isinstance(count, Integral) or count < 1:
-            raise KitError(f"{owner}{name} is {count}; give a whole number of at least 1")
+    _check_whole(1, owner, counts)
+
+
+def not_negative(**numbers: object) -> None:
+    """Raise `KitError` unless each is a whole number of at least 0, as a seed."""
+    _check_whole(0, "", numbers)
+
+
+def _check_whole(least: int, owner: str, numbers: dict[str, object]) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or number < least:
+            raise KitError(f"{owner}{name} is {number}; give a whole number of at least {least}")
+        if number > _MOST:
+            raise KitError(f"{owner}{name} has {len(str(number))} digits; give a smaller number")

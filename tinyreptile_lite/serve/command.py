@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve.boards import Boards
@@ -63,9 +64,10 @@ def serve(options: argparse.Namespace) -> None:
     strategy = recipe.strategy
     if strategy is None or strategy.pooled:
         raise KitError(f"{recipe.name} is nothing that boards can do; choose tinyreptile or fedavg")
-    if options.seed < 0:
-        raise KitError(f"seed is {options.seed}; give 0 or a larger whole number")
+    not_negative(seed=options.seed)
+    at_least_one(patience=options.patience)
     faults = Faults.parse(options.faults) if options.faults else None
+    checkpoint.is_there(options.out)  # refuses what is no name of a file
     journal = options.journal or options.out.with_suffix(".journal")
     net, source = family.network(), Source.SENSOR if options.sensor else Source.DATA
     names = find_boards(options.boards, journal)

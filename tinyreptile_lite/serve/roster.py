@@ -23,7 +23,7 @@ import numpy as np
 from tinyreptile_lite.clients import Client, SimulatedClient
 from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.experiment import POPULATION_SEED
+from tinyreptile_lite.experiment import population
 from tinyreptile_lite.nano.arduino_cli import is_port
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import Fleet
@@ -43,7 +43,7 @@ _STABLE_NAMES = Path("/dev/serial/by-id")  # Linux: the name holds the chip's ow
 
 def seated_devices(family: Family, fold: int) -> Sequence[Device]:
     """The family's training devices, in the order in which boards get them."""
-    return family.split(fold, np.random.default_rng([POPULATION_SEED, fold]))[0]
+    return population(family, fold).train
 
 
 class Roster:
@@ -154,7 +154,7 @@ class Roster:
 
 
 def _count(name: str, text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and len(text) < 10 and int(text) > 0:
         return int(text)
     raise KitError(f"{name!r} does not say how many; write for example {name.partition(':')[0]}:4")
 
