@@ -445,7 +445,8 @@ HUGE, LONG = "9" * 400, "n" * 300
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("serve", "--seed -1 | --fold -1 | --wait nan | --wait inf | --wait -1 | --patience 0"),
+        ("serve", "--seed -1 | --fold -1 | --wait nan | --wait inf | --wait -1 | --score -1"),
+        ("serve", f"--patience 0 | --score {HUGE} | --score 99999999999"),
         ("serve", f"--seed {HUGE} | --fold {HUGE} | --rounds {HUGE} | --patience {HUGE}"),
         (
             "serve",
@@ -642,6 +643,26 @@ def test_the_command_line_tells_what_happens(tmp_path, monkeypatch, capsys):
     result = json.loads(capsys.readouterr().out)
     assert result["rounds"] == 30
     assert [board["name"] for board in result["boards"]][2] == "numpy:sine-2"
+
+
+@pytest.mark.parametrize("names", [["local:2", "numpy:2", "native:1"], ["numpy:3"]])
+def test_scores_before_and_after_learning_change_no_bit(tmp_path, capsys, names):
+    runs = {}
+    for count in (0, 16):
+        folder = tmp_path_of(tmp_path, str(count))
+        with Roster(names, NET, DEVICES) as boards:
+            visitor, rng = Boards(boards.clients, test_count=count), np.random.default_rng(1)
+            federation = Federation(NET, fed_avg(0.02, 32, 3), visitor, 30, rng)
+            server = Server(federation, folder / "phi.npz", folder / "phi.journal", Live())
+            with contextlib.closing(server):
+                server.run()
+        runs[count] = federation.phi, rounds_of(folder), capsys.readouterr().err
+    np.testing.assert_array_equal(runs[0][0], runs[16][0])
+    assert "scores" not in runs[0][1][0] and "after learning" not in runs[0][2]
+    scores = np.array([record["scores"] for record in runs[16][1]])
+    assert scores.shape == (30, 3, 2)
+    assert (scores[0, :, 1] < scores[0, :, 0]).all()  # from random weights everybody learns
+    assert "after learning" in runs[16][2]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are Unix")

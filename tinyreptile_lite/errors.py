@@ -86,7 +86,9 @@ def not_negative(**numbers: object) -> None:
 
 def _check_whole(least: int, owner: str, numbers: dict[str, object]) -> None:
     for name, number in numbers.items():
-        if not isinstance(number, Integral) or number < least:
+        if not isinstance(number, Integral) or int(number) < least:
             raise KitError(f"{owner}{name} is {number}; give a whole number of at least {least}")
-        if number > _MOST:
-            raise KitError(f"{owner}{name} has {len(str(number))} digits; give a smaller number")
+        if int(number) > _MOST:
+            raise KitError(
+                f"{owner}{name} has {len(str(int(number)))} digits; give a smaller number"
+            )

@@ -13,24 +13,33 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyreptile_lite.clients import Check, Client, Order, Visited
+from tinyreptile_lite.clients import Check, Client, Order, SimulatedClient, Visited
 from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.wire.channel import BoardError, BoardRefused, Traffic
-from tinyreptile_lite.wire.client import BoardClient
+from tinyreptile_lite.wire.client import MAX_SAMPLES, BoardClient
 from tinyreptile_lite.wire.links import LinkLost
 
 Record = dict[str, Any]
 Listener = Callable[[Record], None]
+Scores = tuple[float | None, float | None]  # mean loss before and after learning; None: unknown
 _AWAY = (BoardError, LinkLost, BoardFault)  # a board fails like this, and may come back
 _LONGEST_PAUSE = 8  # rounds before a board that is away is tried again
 _GREETING_PATIENCE = 4  # silences after which a board that is met again counts as away
 _RETRY_SECONDS = 1.0
+_TEST = 1  # tells a score's seed from that of the training
+
+
+class Done(NamedTuple):
+    """An order that was done."""
+
+    learned: Learned
+    scores: Scores
 
 
 @dataclass
@@ -48,6 +57,8 @@ class Seat:
         The round in which it is tried again.
     board_id : bytes
         Of the board that sits there, if it is a board.
+    scores : (float or None, float or None)
+        Its mean loss before and after it learned in its last visit, if that is known.
     """
 
     client: Client
@@ -55,6 +66,7 @@ class Seat:
     failures: int = 0
     next_try: int = 0
     board_id: bytes = b""
+    scores: Scores = (None, None)
 
     @property
     def name(self) -> str:
@@ -76,6 +88,9 @@ class Boards:
     clients : sequence of Client
     wait : float
         Seconds to wait for a board when none is left.
+    test_count : int
+        If not 0, each visit is scored before and after learning, on so many samples of the device
+        that it does not learn from. What it learns is the same in every bit.
 
     Attributes
     ----------
@@ -84,22 +99,27 @@ class Boards:
         In the order of the clients.
     orders : sequence of Order
         Of the last round that was done.
+    scores : list of (float or None, float or None)
+        Of these orders.
 
     Raises
     ------
     KitError
-        If two have one name, or `wait` is no number of seconds.
+        If two have one name, or a number cannot be.
     """
 
-    def __init__(self, clients: Sequence[Client], wait: float = 60.0) -> None:
+    def __init__(self, clients: Sequence[Client], wait: float = 60.0, test_count: int = 0) -> None:
+        if not 0 <= test_count < MAX_SAMPLES:
+            raise KitError(f"cannot score on {test_count} samples; give 0 to {MAX_SAMPLES - 1}")
         if not (wait >= 0 and math.isfinite(wait)):
             raise KitError(f"wait is {wait} s; give 0 or more seconds")
         self.names = [client.name for client in clients]
         if len(set(self.names)) < len(clients):
             raise KitError("two boards have one name; name each board once")
         self.seats = [Seat(client) for client in clients]
-        self.wait = wait
+        self.wait, self.test_count = wait, test_count
         self.orders: Sequence[Order] = ()
+        self.scores: list[Scores] = []
         self._listeners: list[Listener] = []
         self._ids = threading.Lock()
         self._threads = ThreadPoolExecutor(
@@ -207,6 +227,7 @@ class Boards:
         """
         number = orders[0].round
         done: dict[int, Visited] = {}  # by position of the order
+        scores: dict[int, Scores] = {}
         failed: dict[int, Exception] = {}  # by place, since the last pause
         end: float | None = None
         while len(done) < len(orders):
@@ -219,13 +240,15 @@ class Boards:
                     self._tell("wait", number)
                 self._pause(failed, end, number)
             for at, result in self._run_jobs(jobs, phi, orders, check):
-                if isinstance(result, Learned):
-                    done[at], end = Visited(jobs[at], result), None
-                    self._welcome_back(self.seats[jobs[at]], number)
+                seat = self.seats[jobs[at]]
+                if isinstance(result, Done):
+                    done[at], end = Visited(jobs[at], result.learned), None
+                    scores[at] = seat.scores = result.scores
+                    self._welcome_back(seat, number)
                 else:
                     failed[jobs[at]] = result
                     self.skip(jobs[at], result, number)
-        self.orders = orders
+        self.orders, self.scores = orders, [scores[at] for at in range(len(orders))]
         return [done[at] for at in range(len(orders))]
 
     def _assign(
@@ -254,27 +277,25 @@ class Boards:
 
     def _run_jobs(
         self, jobs: dict[int, int], phi: np.ndarray, orders: Sequence[Order], check: Check
-    ) -> list[tuple[int, Learned | Exception]]:
+    ) -> list[tuple[int, Done | Exception]]:
         """Visit all at once, each in a thread of its own; results in the order of the orders."""
         for at, place in jobs.items():
             order = orders[at]
             self._tell("visit", order.round, board=self.seats[place].name, seed=order.seed)
 
-        def attempt(at: int) -> Learned | Exception:
+        def attempt(at: int) -> Done | Exception:
             return self._attempt(self.seats[jobs[at]], phi, orders[at], check)
 
         side_by_side = self._threads.map if len(jobs) > 1 else map
         return list(zip(jobs, side_by_side(attempt, jobs), strict=True))
 
-    def _attempt(
-        self, seat: Seat, phi: np.ndarray, order: Order, check: Check
-    ) -> Learned | Exception:
+    def _attempt(self, seat: Seat, phi: np.ndarray, order: Order, check: Check) -> Done | Exception:
         """Visit one client; return why it failed, if it did."""
         error = self._greet(seat)
         if error is not None:
             return error
         try:
-            learned = seat.client.visit(phi, order)
+            learned, scores = self._visit(seat.client, phi, order)
             self._check_id(seat)  # somebody may have put another board there
         except (*_AWAY, DivergenceError) as failure:
             return failure
@@ -282,7 +303,17 @@ class Boards:
             check(seat.name, learned)
         except KitError as refusal:
             return refusal
-        return learned
+        if self.test_count and isinstance(seat.client, SimulatedClient):
+            scores = _score(seat.client, phi, learned, order, self.test_count)
+        return Done(learned, scores)
+
+    def _visit(self, client: Client, phi: np.ndarray, order: Order) -> tuple[Learned, Scores]:
+        """Visit a client; a board scores itself on the way."""
+        if not (self.test_count and isinstance(client, BoardClient)):
+            return client.visit(phi, order), (None, None)
+        learned, scores = client.scored_visit(phi, order, self.test_count)
+        before, after = (score.loss if score else None for score in scores)
+        return learned, (before, after)
 
     def _pause(self, failed: dict[int, Exception], end: float, number: int) -> None:
         """Nobody is left: wait a little, then try everybody again."""
@@ -299,6 +330,15 @@ class Boards:
         failed.clear()
         for seat in self.seats:
             seat.next_try = number
+
+
+def _score(
+    client: SimulatedClient, phi: np.ndarray, learned: Learned, order: Order, count: int
+) -> Scores:
+    """Score a client of this process, on samples of its own."""
+    test = client.device.stream(count, np.random.default_rng([order.seed, _TEST]))
+    before, after = (float(client.net.loss(each, *test)) for each in (phi, learned.params))
+    return before, after
 
 
 class SameId(BoardRefused):

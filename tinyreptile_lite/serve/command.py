@@ -47,6 +47,13 @@ def add_serve_parser(commands: Any) -> None:
     parser.add_argument("--sensor", action="store_true", help="real boards learn from their sensor")
     parser.add_argument("--patience", type=int, default=12, help="unanswered questions; default 12")
     parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a board")
+    parser.add_argument(
+        "--score",
+        type=int,
+        default=0,
+        metavar="SAMPLES",
+        help="measure each board before and after it learns, on so many samples; default: not",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=serve)
 
@@ -76,7 +83,7 @@ def serve(options: argparse.Namespace) -> None:
         federation = Federation(
             net,
             strategy,
-            Boards(roster.clients, options.wait),
+            Boards(roster.clients, options.wait, options.score),
             recipe.rounds,
             np.random.default_rng([options.seed, options.fold]),
             data={"family": family.name, "fold": options.fold},

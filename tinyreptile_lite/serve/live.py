@@ -4,9 +4,10 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import TextIO
 
-from tinyreptile_lite.serve.boards import Record, Seat
+from tinyreptile_lite.serve.boards import Record, Scores, Seat
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.wire.channel import Traffic
 
@@ -100,6 +101,7 @@ class Live:
         speed = (federation.round - first) / max(1e-9, time.monotonic() - since)
         loss = federation.history.loss[-_LOSS_ROUNDS:]
         shown = f"loss {sum(loss) / len(loss):.3f}, " if loss else ""
+        shown += _scores(seat.scores for seat in server.boards.seats)
         return (
             f"round {federation.round} of {federation.rounds}, {shown}{speed:.1f} rounds/s, "
             f"{describe(server.boards.traffic)}"
@@ -114,7 +116,19 @@ class Live:
     def _row(self, seat: Seat) -> str:
         mark = "away" if seat.reason else "*" if seat.name in self._at else ""
         visits = f"{self._visits[seat.name]:6} orders"
-        return f"  {seat.name:28} {mark:5} {visits}, {seat.reason or describe(seat.traffic)}"
+        scores = _scores([seat.scores])
+        return (
+            f"  {seat.name:28} {mark:5} {visits}, {scores}{seat.reason or describe(seat.traffic)}"
+        )
+
+
+def _scores(each: Iterable[Scores]) -> str:
+    """Mean losses before and after learning, where both are known, in words."""
+    known = [(before, after) for before, after in each if before is not None and after is not None]
+    if not known:
+        return ""
+    before, after = (sum(losses) / len(known) for losses in zip(*known, strict=True))
+    return f"loss {before:.3f} before and {after:.3f} after learning, "
 
 
 def describe(traffic: Traffic) -> str:

@@ -116,7 +116,7 @@ class Server:
         if self.journal.round == self.federation.round:  # else it was interrupted while it wrote
             self.federation.step()
         history, traffic = self.federation.history, self.boards.traffic
-        record = {
+        record: Record = {
             "event": "round",
             "round": self.federation.round,
             "clients": history.visited[-1],
@@ -127,6 +127,8 @@ class Server:
             "sent": traffic.sent - self._counted.sent,
             "received": traffic.received - self._counted.received,
         }
+        if self.boards.test_count:
+            record["scores"] = self.boards.scores
         self.journal.write(record, self.federation)
         self._counted = traffic
         checkpoint.Keeper(self.out, SAVE_EVERY)(self.federation)
