@@ -31,6 +31,7 @@ VERSION = 2  # 1 was a text file
 COMPANIONS = ("", "-wal", "-shm", "-journal")  # what SQLite may add to the file's name
 _APPLICATION = 0x54524C4A  # in the file's header: "TRLJ"
 _DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
+_DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 _SCHEMA = [
     ("CREATE TABLE records (number INTEGER PRIMARY KEY, record TEXT, crc INT)",),
     ("CREATE TABLE state (one INTEGER PRIMARY KEY, round INT, phi BLOB, rng TEXT, crc INT)",),
@@ -85,7 +86,7 @@ class Journal:
         """Let the federation go on from what is in the file, if anything is."""
         if _is_new(self._db, self.path):
             return False
-        phi, state = _read_state(self._db, self.path)
+        phi, state = _read_state(self._db)
         federation.take_up(phi, state, f"the journal {self.path}")
         return True
 
@@ -166,7 +167,7 @@ def read_journal(path: Path) -> list[Record]:
     with _explained(path), closing(_connect(path, "ro")) as db:
         if _is_new(db, path):
             raise KitError(f"the journal {path} is empty; start the server first")
-        return _read_records(db, path)
+        return _read_records(db)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -186,84 +187,64 @@ def _is_new(db: sqlite3.Connection, path: Path) -> bool:
     """Whether nothing is in it yet; refuses what is no whole journal."""
     schema = db.execute("SELECT sql FROM sqlite_schema ORDER BY rowid").fetchall()
     (application,) = db.execute("PRAGMA application_id").fetchone()
-    if application not in (_APPLICATION, 0) or (
-        schema and (schema, application) != (_SCHEMA, _APPLICATION)
-    ):
+    if (schema, application) not in (([], 0), ([], _APPLICATION), (_SCHEMA, _APPLICATION)):
         raise _no_journal(path)
     return not schema
 
 
-def _read_records(db: sqlite3.Connection, path: Path) -> list[Record]:
-    with _believed(path):
-        sound = db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        records = []
-        rows = db.execute("SELECT number, record, crc FROM records ORDER BY number")
-        for number, (found, text, crc) in enumerate(rows, start=1):
-            sound = sound and (number, zlib.crc32(text.encode())) == (found, crc)
-            records.append(json.loads(text))
-        if not sound or records[0]["journal"] != VERSION:
-            raise ValueError
-        return records
+def _read_records(db: sqlite3.Connection) -> list[Record]:
+    """Return all records; raises `ValueError` or its like if they are damaged."""
+    sound = db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    records = []
+    rows = db.execute("SELECT number, record, crc FROM records ORDER BY number")
+    for number, (found, text, crc) in enumerate(rows, start=1):
+        sound = sound and (number, zlib.crc32(text.encode())) == (found, crc)
+        records.append(json.loads(text))
+    if not sound or records[0]["journal"] != VERSION:
+        raise ValueError
+    return records
 
 
-def _read_state(db: sqlite3.Connection, path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return phi and what `Federation.take_up` needs."""
-    head, *records = _read_records(db, path)
-    with _believed(path):
-        ((done, phi, rng, crc),) = db.execute("SELECT round, phi, rng, crc FROM state").fetchall()
-        if zlib.crc32(rng.encode(), zlib.crc32(phi)) != crc:
-            raise ValueError
-        rounds = [record for record in records if record["event"] == "round"]
-        history = {
-            "loss": [record["loss"] for record in rounds],
-            "outer_rate": [record["outer_rate"] for record in rounds],
-            "visited": [record["clients"] for record in rounds],
-            "probe_round": [],
-            "probe_value": [],
-        }
-        if [record["round"] for record in rounds] != list(range(1, len(rounds) + 1)):
-            raise ValueError
-        state = {"identity": head["run"], "round": done, "rng": json.loads(rng), "history": history}
-        return np.frombuffer(phi, np.float32).copy(), state
-
-
-@contextmanager
-def _believed(path: Path) -> Iterator[None]:
-    """What cannot be read as it should be is damaged or forged."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path) from error
+def _read_state(db: sqlite3.Connection) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return phi and what `Federation.take_up` needs; raises as `_read_records` does."""
+    head, *records = _read_records(db)
+    ((done, phi, rng, crc),) = db.execute("SELECT round, phi, rng, crc FROM state").fetchall()
+    rounds = [record for record in records if record["event"] == "round"]
+    numbered = [record["round"] for record in rounds] == list(range(1, len(rounds) + 1))
+    if not numbered or zlib.crc32(rng.encode(), zlib.crc32(phi)) != crc:
+        raise ValueError
+    names = {"loss": "loss", "outer_rate": "outer_rate", "visited": "clients"}
+    history = {name: [record[key] for record in rounds] for name, key in names.items()}
+    history |= {"probe_round": [], "probe_value": []}
+    state = {"identity": head["run"], "round": done, "rng": json.loads(rng), "history": history}
+    return np.frombuffer(phi, np.float32).copy(), state
 
 
 def _no_journal(path: Path) -> KitError:
     return KitError(f"{path} is no journal; name another file for the journal")
 
 
-def _damaged(path: Path) -> KitError:
-    return KitError(f"the journal {path} is damaged; move it away and start again")
-
-
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk say into a sentence."""
+    """Turn what SQLite and the disk say, and what damaged contents lead to, into a sentence."""
     try:
         yield
-    except sqlite3.Error as error:
-        kind = getattr(error, "sqlite_errorname", "")
-        if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            raise KitError(
-                f"another server is writing to {path}; stop it, or name another file"
-            ) from error
-        if kind == "SQLITE_NOTADB":
-            raise _no_journal(path) from error
-        if kind.startswith(_DISK):
-            raise KitError(
-                f"cannot use the journal {path}: {error}; free some space or name a file in a "
-                "folder that you can write to, then start again: the run goes on where it was"
-            ) from error
-        raise _damaged(path) from error
-    except OSError as error:
-        raise KitError(
-            f"cannot use the journal {path}: {error.strerror}; name another file"
-        ) from error
+    except KitError:
+        raise
+    except (sqlite3.Error, OSError, *_DAMAGED) as error:
+        raise _sentence(path, error) from error
+
+
+def _sentence(path: Path, error: Exception) -> KitError:
+    kind = getattr(error, "sqlite_errorname", "")
+    if kind.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return KitError(f"another server is writing to {path}; stop it, or name another file")
+    if kind == "SQLITE_NOTADB":
+        return _no_journal(path)
+    if kind.startswith(_DISK) or isinstance(error, OSError):
+        return KitError(
+            f"cannot use the journal {path}: {getattr(error, 'strerror', error)}; free some space "
+            "or name a file in a folder that you can write to, then start again: the run goes on "
+            "where it was"
+        )
+    return KitError(f"the journal {path} is damaged; move it away and start again")
