@@ -1,6 +1,8 @@
 """Virtual boards in worker processes: separate machines, each with its own wearer."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -124,6 +126,31 @@ def test_nothing_is_left_over_when_the_server_is_killed():
     while any(map(lives, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(lives, workers))
+
+
+def test_a_script_needs_no_guard_and_runs_once(tmp_path):
+    """A student's script that is not written for processes that import it."""
+    script = tmp_path / "mine.py"
+    script.write_text(PARENT.replace("sys.stdin.read()", "fleet.close()"))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert (len(json.loads(done.stdout)), done.stderr) == (2, "")
+
+
+def test_ctrl_c_is_quiet():
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        workers = json.loads(parent.stdout.readline())
+        for pid in workers:  # as a terminal does
+            os.kill(pid, signal.SIGINT)
+        time.sleep(0.2)
+        assert all(map(lives, workers))
+        parent.stdin.close()
+        assert parent.stderr.read() == ""
 
 
 def lives(pid: int) -> bool:

@@ -14,14 +14,16 @@ import os
 import shutil
 import signal
 import struct
+import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -43,6 +45,7 @@ SKETCH = CORE.parents[2] / "FederatedClient"
 _PROGRAM_BYTES = 65_536  # of flash kept free for the sketch, which takes about 26,000
 _ORDER = struct.Struct("<BHd")  # what, board, seconds
 _SEND, _RECEIVE, _REOPEN, _RESET = range(4)
+_STARTING = threading.Lock()
 _OK, _TROUBLE = b"\0", b"\1"
 
 
@@ -182,7 +185,8 @@ class Worker:
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=_work, args=(theirs, self._boards), daemon=True)
-        self.process.start()
+        with _without_script():
+            self.process.start()
         theirs.close()  # so that the pipe ends with the process
 
     def await_start(self) -> None:
@@ -190,10 +194,7 @@ class Worker:
         try:
             self._answer()
         except LinkLost as error:
-            raise KitError(
-                f"virtual boards did not start: {error}; a script that starts some does so "
-                'under if __name__ == "__main__":'
-            ) from None
+            raise KitError(f"virtual boards did not start: {error}") from None
 
     def tell(self, what: int, board: int, data: bytes = b"") -> None:
         """Give an order that has no answer."""
@@ -238,6 +239,18 @@ class Worker:
         with self._lock:
             self._pipe.close()
             self.process.join()
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the user's script from a process that starts: it would run it again from the top."""
+    with _STARTING:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
 
 
 class FleetLink:
