@@ -1,6 +1,7 @@
 """Checkpoints: files from which a run goes on, written in one piece."""
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.errors import KitError, file_errors
-from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.federation import Federation, History, sound
 
 Array = np.ndarray
 
@@ -36,7 +37,7 @@ def save(federation: Federation, path: Path) -> None:
     KitError
         If the folder is missing or cannot be written to.
     """
-    write_npz(path, phi=federation.phi, state=np.array(json.dumps(federation.state())))
+    write_npz(path, phi=federation.phi, state=np.array(json.dumps(state(federation))))
 
 
 def resume(federation: Federation, path: Path) -> None:
@@ -48,8 +49,98 @@ def resume(federation: Federation, path: Path) -> None:
         If the file is missing, damaged or forged, or of another run: another network, strategy,
         number of rounds, list of clients or seed.
     """
-    phi, state = read(path)
-    federation.take_up(phi, state, f"the checkpoint {path}")
+    phi, where = read(path)
+    take_up(federation, phi, where, f"the checkpoint {path}")
+
+
+def identity(run: Federation) -> dict[str, Any]:
+    """Tell this run from any other, in plain JSON types."""
+    names = run.visitor.names
+    return {
+        "network": run.net.config(),
+        "strategy": run.strategy.config(),
+        "rounds": run.rounds,
+        "data": run.data,
+        "clients": {"count": len(names), "names": _digest(list(names))},
+        "seed": _digest(run.seed),
+    }
+
+
+def state(run: Federation) -> dict[str, Any]:
+    """Tell where the run stands, besides phi, in plain JSON types."""
+    return {
+        "identity": identity(run),
+        "round": run.round,
+        "rng": _plain(run.rng.bit_generator.state),
+        "history": vars(run.history),
+    }
+
+
+def take_up(run: Federation, phi: Array, state: dict[str, Any], origin: str) -> None:
+    """Go on from phi and a `state` of this very run.
+
+    Parameters
+    ----------
+    run : Federation
+    phi : ndarray, shape (P,)
+    state : dict
+    origin : str
+        Where both come from, to begin a sentence with.
+
+    Raises
+    ------
+    KitError
+        If they are of another run - another network, strategy, number of rounds, list of
+        clients or seed - or contradict themselves. Nothing is changed then.
+    """
+    for part, value in identity(run).items():
+        found = state["identity"].get(part)
+        if found != value:
+            raise KitError(
+                f"{origin} has another {part}: {_short(found)}, "
+                f"not {_short(value)}; start again with another file name"
+            )
+    phi = sound(phi, run.net)
+    history = _read_history(state["history"], len(run.visitor.names))
+    done, before = state["round"], run.rng.bit_generator.state
+    counted = type(done) is int and 0 <= done <= run.rounds
+    if not (counted and history and len(history.loss) == len(history.visited) == done):
+        raise KitError(f"{origin} contradicts itself; move it away and train again")
+    try:
+        run.rng.bit_generator.state = state["rng"]
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        run.rng.bit_generator.state = before
+        raise KitError(f"{origin} has no generator; move it away and train again") from error
+    run.phi, run.round, run.history = phi, done, history
+
+
+def _read_history(plain: object, clients: int) -> History | None:
+    """Return the history that ``vars`` has described, or None if that is none."""
+    if not isinstance(plain, dict) or plain.keys() != vars(History()).keys():
+        return None
+    try:
+        places = [place for places in plain["visited"] for place in places]
+        names = ("loss", "outer_rate", "probe_round", "probe_value")
+        numbers = [number for name in names for number in plain[name]]
+    except TypeError:
+        return None
+    sound = all(type(n) in (int, float) for n in numbers)
+    return History(**plain) if sound and {*places} <= {*range(clients)} else None
+
+
+def _digest(value: object) -> str:
+    """Short fingerprint of plain values, to compare and to show."""
+    return hashlib.sha256(json.dumps(_plain(value)).encode()).hexdigest()[:12]
+
+
+def _plain(value: object) -> Any:
+    """Return JSON types alone; some generators keep arrays."""
+    return json.loads(json.dumps(value, default=np.ndarray.tolist))
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 200 else text[:197] + "..."
 
 
 def is_there(path: Path) -> bool:

@@ -4,8 +4,6 @@ Who carries phi to the clients is not its business: a `Visitor` does, in this pr
 over Flower, and says who did each order and what came back.
 """
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -97,8 +95,8 @@ class Federation:
             )
         self.net, self.strategy, self.rounds = net, strategy, rounds
         self.rng, self.data = rng, data or {}
-        self._start = _digest(rng.bit_generator.state)
-        self.phi = _sound(net.init(rng) if phi is None else np.array(phi, np.float32), net)
+        self.seed = rng.bit_generator.state  # by which a run is known
+        self.phi = sound(net.init(rng) if phi is None else np.array(phi, np.float32), net)
         self.round = 0
         self.history = History()
         # How far the last visits went; the first one may go as far as the start's own length.
@@ -124,7 +122,7 @@ class Federation:
                 visits = self.visitor.visit_all(self.phi, drawn, orders, self.check)
                 learned = [visit.learned for visit in visits]
                 phi = self.strategy.combine(self.phi, [one.params for one in learned], rate)
-            phi = _sound(phi, self.net)
+            phi = sound(phi, self.net)
         except BaseException:
             self.rng.bit_generator.state = before
             raise
@@ -233,67 +231,8 @@ class Federation:
         self.history.probe_round.append(self.round)
         self.history.probe_value.append(float(probe(self.phi)))
 
-    # What a run is, and where it stands: for checkpoints of any kind
 
-    def identity(self) -> dict[str, Any]:
-        """Tell this run from any other, in plain JSON types."""
-        names = self.visitor.names
-        return {
-            "network": self.net.config(),
-            "strategy": self.strategy.config(),
-            "rounds": self.rounds,
-            "data": self.data,
-            "clients": {"count": len(names), "names": _digest(list(names))},
-            "seed": self._start,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """Tell where the run stands, besides phi, in plain JSON types."""
-        return {
-            "identity": self.identity(),
-            "round": self.round,
-            "rng": _plain(self.rng.bit_generator.state),
-            "history": vars(self.history),
-        }
-
-    def take_up(self, phi: Array, state: dict[str, Any], origin: str) -> None:
-        """Go on from phi and a `state` of this very run.
-
-        Parameters
-        ----------
-        phi : ndarray, shape (P,)
-        state : dict
-        origin : str
-            Where both come from, to begin a sentence with.
-
-        Raises
-        ------
-        KitError
-            If they are of another run - another network, strategy, number of rounds, list of
-            clients or seed - or contradict themselves. Nothing is changed then.
-        """
-        for part, value in self.identity().items():
-            found = state["identity"].get(part)
-            if found != value:
-                raise KitError(
-                    f"{origin} has another {part}: {_short(found)}, "
-                    f"not {_short(value)}; start again with another file name"
-                )
-        phi = _sound(phi, self.net)
-        history = _read_history(state["history"], len(self.visitor.names))
-        done, before = state["round"], self.rng.bit_generator.state
-        counted = type(done) is int and 0 <= done <= self.rounds
-        if not (counted and history and len(history.loss) == len(history.visited) == done):
-            raise KitError(f"{origin} contradicts itself; move it away and train again")
-        try:
-            self.rng.bit_generator.state = state["rng"]
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            self.rng.bit_generator.state = before
-            raise KitError(f"{origin} has no generator; move it away and train again") from error
-        self.phi, self.round, self.history = phi, done, history
-
-
-def _sound(phi: Array, net: Network) -> Array:
+def sound(phi: Array, net: Network) -> Array:
     """Return phi as what nobody can write into, or refuse what no network can start from."""
     if phi.shape != (net.size,):
         raise KitError(f"phi has shape {phi.shape}; this network needs {(net.size,)}")
@@ -301,32 +240,3 @@ def _sound(phi: Array, net: Network) -> Array:
         raise KitError("phi holds NaN or infinite values; start from other parameters")
     phi.flags.writeable = False
     return phi
-
-
-def _read_history(plain: object, clients: int) -> History | None:
-    """Return the history that ``vars`` has described, or None if that is none."""
-    if not isinstance(plain, dict) or plain.keys() != vars(History()).keys():
-        return None
-    try:
-        places = [place for places in plain["visited"] for place in places]
-        names = ("loss", "outer_rate", "probe_round", "probe_value")
-        numbers = [number for name in names for number in plain[name]]
-    except TypeError:
-        return None
-    sound = all(type(n) in (int, float) for n in numbers)
-    return History(**plain) if sound and {*places} <= {*range(clients)} else None
-
-
-def _digest(value: object) -> str:
-    """Short fingerprint of plain values, to compare and to show."""
-    return hashlib.sha256(json.dumps(_plain(value)).encode()).hexdigest()[:12]
-
-
-def _plain(value: object) -> Any:
-    """Return JSON types alone; some generators keep arrays."""
-    return json.loads(json.dumps(value, default=np.ndarray.tolist))
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) < 200 else text[:197] + "..."

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyreptile_lite.checkpoint import identity, state, take_up
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
 
@@ -78,7 +79,7 @@ class Journal:
             self._db.execute(f"PRAGMA application_id={_APPLICATION}")
             for (statement,) in _SCHEMA:
                 self._db.execute(statement)
-            run = federation.identity() | {"boards": list(federation.visitor.names), "found": found}
+            run = identity(federation) | {"boards": list(federation.visitor.names), "found": found}
             self.write({"journal": VERSION, "run": run}, federation)
         self._mine = True
 
@@ -86,8 +87,8 @@ class Journal:
         """Let the federation go on from what is in the file, if anything is."""
         if _is_new(self._db, self.path):
             return False
-        phi, state = _read_state(self._db)
-        federation.take_up(phi, state, f"the journal {self.path}")
+        phi, where = _read_state(self._db)
+        take_up(federation, phi, where, f"the journal {self.path}")
         return True
 
     def note(self, record: Record) -> None:
@@ -107,7 +108,7 @@ class Journal:
 
     def write(self, record: Record, federation: Federation) -> None:
         """Make a record and where the federation stands last; raises as `note` does."""
-        phi, rng = federation.phi.tobytes(), json.dumps(federation.state()["rng"])
+        phi, rng = federation.phi.tobytes(), json.dumps(state(federation)["rng"])
         row = (federation.round, phi, rng, zlib.crc32(rng.encode(), zlib.crc32(phi)))
         with self._whole():
             self.note(record)

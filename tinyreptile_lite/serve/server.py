@@ -82,7 +82,7 @@ class Server:
         if not checkpoint.is_there(self.out):
             return
         _, state = checkpoint.read(self.out)
-        if state["identity"] != self.federation.identity():
+        if state["identity"] != checkpoint.identity(self.federation):
             raise KitError(f"{self.out} is of another run than the journal; name another file")
         if state["round"] > self.federation.round:
             raise KitError(
