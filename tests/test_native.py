@@ -26,6 +26,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire import local
 
 STEPS = 1000
 NETWORKS = {
@@ -278,6 +279,22 @@ def test_without_a_compiler_numpy_goes_on_and_one_line_says_so(no_compiler, rng)
         warnings.simplefilter("error")  # and it says so only once
         NativeMinibatchSGD(0.02, 1, 5).learn(net, params, samples, rng)
     assert np.array_equal(learned.params, OnlineSGD(0.02).learn(net, params, samples, rng).params)
+
+
+@pytest.mark.parametrize("load", [native.load, local.load_library])
+def test_a_library_that_may_not_be_loaded_is_one_line(load, tmp_path, monkeypatch, refuses):
+    """As on a disk mounted noexec; here the compiler writes what is no library."""
+    script = tmp_path / "cc"
+    script.write_text('#!/bin/sh\nfor file do :; done\necho "no library" > "$file"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path / "cache"))
+    core_build.find_compiler.cache_clear()
+    try:
+        with refuses("cannot load", "set TINYREPTILE_CACHE", error=core_build.CannotBuild):
+            load.__wrapped__()
+    finally:
+        core_build.find_compiler.cache_clear()
 
 
 def test_the_library_is_built_once(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Compile C sources for this computer, once: the result stays in the user's cache."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -54,14 +55,7 @@ def _wide_registers() -> tuple[str, ...]:
 def shared_library(name: str, sources: Sequence[Path], include: Path) -> Path:
     """Return a shared library made from C sources, compiled now if it is not in the cache.
 
-    Parameters
-    ----------
-    name : str
-        Begins the file's name.
-    sources : sequence of path
-        The C files.
-    include : path
-        Folder of their headers.
+    The name begins the file's name; `include` is the folder of the headers.
 
     Raises
     ------
@@ -80,15 +74,32 @@ def shared_library(name: str, sources: Sequence[Path], include: Path) -> Path:
     return cached("host", f"{name}-{key}", [file], make) / file
 
 
+def load(name: str, sources: Sequence[Path], include: Path) -> ctypes.CDLL:
+    """Load what `shared_library` returns.
+
+    Raises
+    ------
+    CannotBuild
+        As there; or if it cannot be loaded, as from a disk that is mounted noexec.
+    """
+    path = shared_library(name, sources, include)
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        remedy = "set TINYREPTILE_CACHE to a folder whose programs may run"
+        raise CannotBuild(f"cannot load {path}: {error}; {remedy}") from error
+
+
+def run(command: Sequence[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command, in a folder if one is given, and keep all that it says."""
+    return subprocess.run(  # noqa: S603
+        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
 def _compile(command: Sequence[str], file: str, folder: Path) -> None:
     try:
-        done = subprocess.run(  # noqa: S603
-            [*command, "-o", str(folder / file)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        done = run([*command, "-o", str(folder / file)])
     except OSError as error:
         raise CannotBuild(f"cannot run {command[0]}: {error.strerror}") from error
     if done.returncode:

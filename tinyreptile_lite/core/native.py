@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.core import build
+from tinyreptile_lite.core.build import CORE
 from tinyreptile_lite.core.cache import CannotBuild
 from tinyreptile_lite.core.structs import CNetwork, c_network
 from tinyreptile_lite.core.table import Status
@@ -56,11 +57,7 @@ def load() -> ctypes.CDLL:
     sources = [Path(__file__).parent / "host.c", CORE / "tinyreptile_core.c"]
     if not all(path.is_file() for path in sources):
         raise CannotBuild(f"the C sources are not in {CORE}; install from the repository")
-    path = shared_library("core", sources, CORE)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CannotBuild(f"cannot load {path}: {error}") from error
+    library = build.load("core", sources, CORE)
     visit, size, rate = ctypes.POINTER(_Call), ctypes.c_size_t, ctypes.c_float
     library.tr_host_online.argtypes = [visit, rate]
     library.tr_host_minibatch.argtypes = [visit, size, size, rate]
@@ -91,9 +88,7 @@ class NativeOnlineSGD(OnlineSGD):
         """Make one step for each sample; ``rng`` is not used. Raises as `Network.loss` does."""
         if not available():
             return super().learn(net, params, samples, rng)
-        desk = _lay_out(net, params, samples)
-        lost = load().tr_host_online(desk.visit, self.rate)
-        return _after_failure(net, params, samples, desk) if lost else desk.learned()
+        return _visit(net, params, samples, load().tr_host_online, self.rate)
 
 
 @dataclass(frozen=True)
@@ -110,9 +105,8 @@ class NativeMinibatchSGD(MinibatchSGD):
         count = np.shape(samples.y)[axis]
         order = np.concatenate([rng.permutation(count) for _ in range(self.epochs)])
         shuffled = Samples(*(np.take(values, order, axis) for values in samples))
-        desk = _lay_out(net, params, shuffled)
-        lost = load().tr_host_minibatch(desk.visit, self.epochs, self.batch, self.rate)
-        return _after_failure(net, params, shuffled, desk) if lost else desk.learned()
+        numbers = self.epochs, self.batch, self.rate
+        return _visit(net, params, shuffled, load().tr_host_minibatch, *numbers)
 
 
 TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
@@ -121,11 +115,7 @@ TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMiniba
 def native(learner: Learner, strict: bool = True) -> Learner:
     """Return the native twin of a NumPy learner.
 
-    Parameters
-    ----------
-    learner : Learner
-    strict : bool
-        False: a learner without a twin, or without a compiler, stays as it is, in NumPy.
+    Unless `strict`, a learner without a twin, or without a compiler, stays as it is, in NumPy.
 
     Raises
     ------
@@ -170,33 +160,22 @@ class _Desk:
         self.y = np.empty(y, np.float32 if regression else np.int32)
         self.losses = np.empty(tasks, np.float32)
         self.statuses = np.empty(tasks, np.int32)
-        self._each = np.empty(count, np.float32)
-        self._workspace = _aligned(workspace_floats(net))
-        self._gradient = np.empty(net.size, np.float32)
-        self._network = c_network(net)
-        self.visit = ctypes.pointer(
-            _Call(
-                ctypes.pointer(self._network),
-                self.x.ctypes.data,
-                self.y.ctypes.data if regression else None,
-                None if regression else self.y.ctypes.data,
-                self.params.ctypes.data,
-                self.losses.ctypes.data,
-                self._each.ctypes.data,
-                self.statuses.ctypes.data,
-                self._workspace.ctypes.data,
-                self._gradient.ctypes.data,
-                self._workspace.size,
-                net.size,
-                net.outputs,
-                self.statuses.size,
-                count,
-            )
-        )
-
-    def learned(self) -> Learned:
-        """Copy what C has left here."""
-        return Learned(self.params.copy(), self.losses.copy()[()])
+        self._arrays = {  # kept, as C holds only their addresses
+            "x": self.x,
+            "targets" if regression else "labels": self.y,
+            "params": self.params,
+            "losses": self.losses,
+            "each": np.empty(count, np.float32),
+            "statuses": self.statuses,
+            "workspace": _aligned(workspace_floats(net)),
+            "gradient": np.empty(net.size, np.float32),
+        }
+        call = _Call(**{name: array.ctypes.data for name, array in self._arrays.items()})
+        call.network = ctypes.pointer(c_network(net))  # ctypes keeps what it points to
+        call.workspace_floats = self._arrays["workspace"].size
+        call.weight_count, call.outputs = net.size, net.outputs
+        call.tasks, call.count = self.statuses.size, count
+        self.visit = ctypes.pointer(call)
 
 
 class _Desks(threading.local):
@@ -226,7 +205,15 @@ def _lay_out(net: Network, params: Array, samples: Samples) -> _Desk:
     return desk
 
 
-def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -> Learned:
+def _visit(net: Network, params: Array, samples: Samples, learn: Any, *numbers: float) -> Learned:
+    """Let a function of the core learn from these samples."""
+    desk = _lay_out(net, params, samples)
+    if learn(desk.visit, *numbers):
+        _after_failure(net, params, samples, desk)
+    return Learned(desk.params.copy(), desk.losses.copy()[()])
+
+
+def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -> None:
     """NaN for the tasks that diverged, as NumPy gives it; bad samples are refused as NumPy does."""
     wrong = desk.statuses[~np.isin(desk.statuses, (Status.OK, Status.DIVERGED, Status.OVERFLOW))]
     if wrong.size:
@@ -236,4 +223,3 @@ def _after_failure(net: Network, params: Array, samples: Samples, desk: _Desk) -
     lost = desk.statuses != Status.OK
     desk.params[lost] = np.nan
     desk.losses[lost] = np.nan
-    return desk.learned()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.core.build import CORE, load
 from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.network import Network
@@ -186,7 +186,7 @@ def load_library() -> ctypes.CDLL:
         If there is no compiler, or it fails.
     """
     sources = [_HARNESS, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
-    library = ctypes.CDLL(str(shared_library("board", sources, CORE)))
+    library = load("board", sources, CORE)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.host_board_new.restype = pointer
     library.host_board_new.argtypes = [pointer, pointer, size, _Draw]
