@@ -65,10 +65,8 @@ def cached(kind: str, key: str, names: Sequence[str], make: Callable[[Path], Non
 
     Parameters
     ----------
-    kind : str
-        Folder in the cache.
-    key : str
-        Name of the entry, with a hash of all that it depends on.
+    kind, key : str
+        Folder in the cache, and in it the entry, named by a hash of all that it depends on.
     names : sequence of str
         The files that belong to it.
     make : callable

@@ -10,22 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyreptile_lite import layers
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.layers import (
-    Conv1D,
-    Dense,
-    GlobalAveragePool,
-    Layer,
-    ReLU,
-    Scale,
-    Shape,
-    Tanh,
-)
 from tinyreptile_lite.network import Network
 
 LIMIT = np.float32(1e12)  # TR_LIMIT: no sound weight or sample is larger
-MAX_RATE = np.float32(1e3)  # TR_MAX_RATE
 MAX_FLOATS = 1 << 24  # TR_MAX_FLOATS: in any one array
 LARGEST = 65_535  # of any size that a layer names: they are uint16_t ...
 LARGEST_STRIDE = 255  # ... but for this one
@@ -64,13 +54,13 @@ class LossName(NamedTuple):
     macro: str
 
 
-KINDS: dict[type[Layer], Kind] = {
-    Dense: Kind(1, "TR_DENSE", ("inputs", "outputs")),
-    Conv1D: Kind(2, "TR_CONV1D", ("time", "inputs", "outputs", "kernel", "stride")),
-    GlobalAveragePool: Kind(3, "TR_GLOBAL_AVERAGE_POOL", ("time", "inputs")),
-    Tanh: Kind(4, "TR_TANH"),
-    ReLU: Kind(5, "TR_RELU"),
-    Scale: Kind(6, "TR_SCALE", ("factor",)),
+KINDS: dict[type[layers.Layer], Kind] = {
+    layers.Dense: Kind(1, "TR_DENSE", ("inputs", "outputs")),
+    layers.Conv1D: Kind(2, "TR_CONV1D", ("time", "inputs", "outputs", "kernel", "stride")),
+    layers.GlobalAveragePool: Kind(3, "TR_GLOBAL_AVERAGE_POOL", ("time", "inputs")),
+    layers.Tanh: Kind(4, "TR_TANH"),
+    layers.ReLU: Kind(5, "TR_RELU"),
+    layers.Scale: Kind(6, "TR_SCALE", ("factor",)),
 }
 LOSSES = {
     "mse": LossName(1, "TR_MSE"),
@@ -78,7 +68,7 @@ LOSSES = {
 }
 
 
-def layer_sizes(layer: Layer, shape: Shape) -> dict[str, int | float]:
+def layer_sizes(layer: layers.Layer, shape: layers.Shape) -> dict[str, int | float]:
     """Return the fields of tr_layer for a layer that takes inputs of this shape.
 
     Raises
@@ -90,19 +80,19 @@ def layer_sizes(layer: Layer, shape: Shape) -> dict[str, int | float]:
         known = ", ".join(kind.__name__ for kind in KINDS)
         raise KitError(f"the C core has no layer {layer}; choose among {known}")
     sizes: dict[str, int | float] = {"kind": KINDS[type(layer)].code}
-    if isinstance(layer, Dense):
+    if isinstance(layer, layers.Dense):
         sizes |= {"time": 1, "inputs": layer.inputs, "outputs": layer.outputs}
-    elif isinstance(layer, Conv1D):
+    elif isinstance(layer, layers.Conv1D):
         sizes |= {"time": shape[0], "inputs": layer.in_channels, "outputs": layer.out_channels}
         sizes |= {"kernel": layer.kernel, "stride": layer.stride}
-    elif isinstance(layer, GlobalAveragePool):
+    elif isinstance(layer, layers.GlobalAveragePool):
         sizes |= {"time": shape[0], "inputs": shape[1], "outputs": shape[1]}
-    elif isinstance(layer, Scale):
+    elif isinstance(layer, layers.Scale):
         sizes |= {"factor": float(layer.factor)}
     return sizes
 
 
-def layer_macro(layer: Layer, shape: Shape) -> str:
+def layer_macro(layer: layers.Layer, shape: layers.Shape) -> str:
     """Write a layer that takes inputs of this shape in C: ``"TR_DENSE(1, 32)"``."""
     sizes = layer_sizes(layer, shape)
     kind = KINDS[type(layer)]
