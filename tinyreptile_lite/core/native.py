@@ -124,12 +124,13 @@ def native(learner: Learner, strict: bool = True) -> Learner:
     """
     if isinstance(learner, NativeOnlineSGD | NativeMinibatchSGD):
         return learner
-    if not strict and not (type(learner) in TWINS and available()):
+    twin = TWINS.get(type(learner))
+    if not strict and not (twin and available()):
         return learner
-    if type(learner) not in TWINS:
+    if not twin:
         name = type(learner).__name__
         raise KitError(f"the C core has no {name}; choose OnlineSGD or MinibatchSGD")
-    return TWINS[type(learner)](**asdict(learner))  # type: ignore[call-overload, no-any-return]
+    return twin(**asdict(learner))  # type: ignore[call-overload, no-any-return]
 
 
 _Shapes = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # of params, x and y

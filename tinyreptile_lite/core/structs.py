@@ -41,9 +41,7 @@ def c_network(net: Network) -> CNetwork:
         If the C core has no such layer, or a number is beyond its limits.
     """
     check_fits_core(net)
-    sizes = [
-        layer_sizes(layer, shape) for layer, shape in zip(net.layers, net.shapes[:-1], strict=True)
-    ]
+    sizes = [layer_sizes(*pair) for pair in zip(net.layers, net.shapes[:-1], strict=True)]
     table = (CLayer * len(sizes))(*(CLayer(**fields) for fields in sizes))
     loss = LOSSES[net.loss_function.name].code
     return CNetwork(table, len(net.layers), prod(net.input_shape), loss)
