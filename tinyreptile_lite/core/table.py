@@ -21,22 +21,12 @@ LARGEST = 65_535  # of any size that a layer names: they are uint16_t ...
 LARGEST_STRIDE = 255  # ... but for this one
 
 
-class Status(IntEnum):
-    """tr_status: what a function of the core answers."""
-
-    OK = 0
-    NULL = 1
-    NETWORK = 2
-    WEIGHTS = 3
-    WORKSPACE = 4
-    PHI = 5
-    RATE = 6
-    SAMPLE = 7
-    TARGET = 8
-    LABEL = 9
-    DIVERGED = 10
-    OVERFLOW = 11
-    ALIGNMENT = 12
+# tr_status: what a function of the core answers, numbered from 0.
+Status = IntEnum(
+    "Status",
+    "OK NULL NETWORK WEIGHTS WORKSPACE PHI RATE SAMPLE TARGET LABEL DIVERGED OVERFLOW ALIGNMENT",
+    start=0,
+)
 
 
 class Kind(NamedTuple):
@@ -62,10 +52,7 @@ KINDS: dict[type[layers.Layer], Kind] = {
     layers.ReLU: Kind(5, "TR_RELU"),
     layers.Scale: Kind(6, "TR_SCALE", ("factor",)),
 }
-LOSSES = {
-    "mse": LossName(1, "TR_MSE"),
-    "cross_entropy": LossName(2, "TR_CROSS_ENTROPY"),
-}
+LOSSES = {"mse": LossName(1, "TR_MSE"), "cross_entropy": LossName(2, "TR_CROSS_ENTROPY")}
 
 
 def layer_sizes(layer: layers.Layer, shape: layers.Shape) -> dict[str, int | float]:
