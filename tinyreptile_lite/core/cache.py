@@ -63,14 +63,8 @@ def hash_of(parts: Iterable[str | bytes]) -> str:
 def cached(kind: str, key: str, names: Sequence[str], make: Callable[[Path], None]) -> Path:
     """Return the folder of an entry; it is made now if it is missing or damaged.
 
-    Parameters
-    ----------
-    kind, key : str
-        Folder in the cache, and in it the entry, named by a hash of all that it depends on.
-    names : sequence of str
-        The files that belong to it.
-    make : callable
-        Given an empty folder, writes the files into it, and whatever else it likes.
+    `kind` is a folder in the cache; `key` holds a hash of all that the entry depends on; `make`,
+    given an empty folder, writes the files `names` into it, and whatever else it likes.
 
     Raises
     ------
