@@ -7,24 +7,17 @@ poll takes 1 microsecond, and more the longer the sketch does nothing else, at m
 never longer by more than a few percent for that.
 """
 
-from tinyreptile_lite.nano.counter import Counter
+from tinyreptile_lite.nano.counter import Counter, NativeCounter
 
-CLOCK_HZ = 64_000_000
-_CYCLES_PER_US = CLOCK_HZ // 1_000_000
+_CYCLES_PER_US = 64
 _POLLS_PER_US, _LONGEST_POLL_US = 10, 250
 _BUSY = 2_000  # instructions between two polls that make a sketch more than idle
 
 
 class Clock:
-    """The board's clock, in virtual microseconds since the reset.
+    """The board's clock, in virtual microseconds since the reset; `counter` stops the emulator."""
 
-    Parameters
-    ----------
-    counter : Counter
-        Counts the instructions, and stops the emulator when it is time.
-    """
-
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter | NativeCounter) -> None:
         self._counter = counter
         self.reset()
 

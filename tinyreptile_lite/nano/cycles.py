@@ -29,7 +29,7 @@ FIXED = {
     "vdiv": 14, "vsqrt": 14,
     "tbb": 2, "tbh": 2,
 }  # fmt: skip
-# One cycle, and one more for each register that is moved.
+# One cycle, and one more for each register that is moved, two for a d register.
 MULTIPLE = {"ldm", "stm", "push", "pop", "vldm", "vstm", "vpush", "vpop"}
 BRANCHES = {"b", "bl", "bx", "blx", "cbz", "cbnz", "tbb", "tbh"}
 CONDITIONS = {
@@ -49,24 +49,8 @@ def _base(mnemonic: str) -> str:
     return name
 
 
-def _single_registers(operands: str) -> int:
-    """Number of 32-bit words that a register list moves; d registers count twice."""
-    listed = operands[operands.index("{") + 1 : operands.index("}")]
-    return sum(2 if name.strip().startswith("d") else 1 for name in listed.split(","))
-
-
 def cost(mnemonic: str, operands: str) -> int:
-    """Cycles of one instruction that does not branch away.
-
-    Parameters
-    ----------
-    mnemonic, operands : str
-        As capstone prints them, for example ``"vldmia"`` and ``"r1!, {s0, s1}"``.
-
-    Returns
-    -------
-    int
-        Cycles.
+    """Cycles of one instruction that does not branch away, given as capstone prints it.
 
     Examples
     --------
@@ -75,12 +59,11 @@ def cost(mnemonic: str, operands: str) -> int:
     """
     name = _base(mnemonic)
     if name in MULTIPLE:
-        return 1 + _single_registers(operands)
+        moved = operands[operands.index("{") + 1 : operands.index("}")].split(",")
+        return 1 + sum(2 if register.strip().startswith("d") else 1 for register in moved)
     if name in ("vldr", "vstr"):
         return 3 if operands.startswith("d") else 2
-    if (
-        name == "vmov" and operands.count(",") >= 2
-    ):  # two core registers, and a double or two singles
+    if name == "vmov" and operands.count(",") >= 2:  # two core registers, a double or two singles
         return 2
     return FIXED.get(name, 1)
 
@@ -95,16 +78,7 @@ class Executed(NamedTuple):
 def model(blocks: Iterable[Block], read: Callable[[int, int], bytes]) -> Executed:
     """Turn executed blocks of code into instructions and modelled cycles.
 
-    Parameters
-    ----------
-    blocks : iterable of Block
-        As `VirtualNano.blocks` returns them.
-    read : callable
-        ``read(address, size)`` returns the bytes of code in memory.
-
-    Returns
-    -------
-    Executed
+    The blocks are those of `VirtualNano.blocks`; `read` is the board's `read_memory`.
     """
     decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS)
     instructions = cycles = 0
@@ -112,11 +86,8 @@ def model(blocks: Iterable[Block], read: Callable[[int, int], bytes]) -> Execute
         code = list(decoder.disasm_lite(read(block.address, block.size), block.address))
         instructions += block.runs * len(code)
         cycles += block.runs * sum(cost(mnemonic, operands) for *_, mnemonic, operands in code)
-        if _branches(*code[-1][2:]):
+        last, operands = code[-1][2:]
+        # `pop {pc}` is a branch, `ldr r0, [pc, #4]` is none.
+        if _base(last) in BRANCHES or "pc" in operands.partition("[")[0]:
             cycles += (block.runs - block.falls) * PIPELINE_REFILL
     return Executed(instructions, cycles)
-
-
-def _branches(mnemonic: str, operands: str) -> bool:
-    """Whether an instruction may jump; ``pop {pc}`` may, ``ldr r0, [pc, #4]`` does not."""
-    return _base(mnemonic) in BRANCHES or "pc" in operands.partition("[")[0]
