@@ -6,10 +6,12 @@ bus takes some hundreds.
 
 import random
 
+import numpy as np
+
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.clock import Clock
 from tinyreptile_lite.nano.machine import Machine
-from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort, float_bits
+from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 _IMU_POLL_US, _IMU_READ_US = 200, 500
@@ -17,13 +19,7 @@ _WORD = 0xFFFF_FFFF
 
 
 class Bus:
-    """The registers of a board; see `registers`.
-
-    Attributes
-    ----------
-    stopped : bool
-        Whether the sketch has ended.
-    """
+    """The registers of a board; see `registers`. Once the sketch has ended it is `stopped`."""
 
     def __init__(
         self, machine: Machine, clock: Clock, serial: SerialPort, pins: Pins, imu: Imu, seed: int
@@ -58,15 +54,15 @@ class Bus:
                 self._clock.spend(_IMU_POLL_US)
                 return int(self._imu.has_new(_kind(name), self._clock.now))
             case "IMU_X" | "IMU_Y" | "IMU_Z":
-                return float_bits(self._imu.latched["XYZ".index(name[-1])])
+                return _float_bits(self._imu.latched["XYZ".index(name[-1])])
             case "SERIAL_CONNECTED":
                 return int(self._serial.connected)
             case "IMU_RATE":
-                return float_bits(self._imu.rate)
+                return _float_bits(self._imu.rate)
             case "RANDOM":
                 return self._random.getrandbits(32)
             case "PIN_ANALOG":
-                return self._pins.analog(pin)
+                return self._pins.analog[pin]
         return self._kept.get(name, 0)
 
     def write(self, name: str, pin: int, value: int) -> None:
@@ -85,11 +81,12 @@ class Bus:
             case "SLEEP":
                 self._clock.sleep(value)
             case "PIN_MODE":
-                self._pins.set_mode(pin, value)
-            case "PIN_LEVEL":
-                self._set_level(pin, value)
-            case "PIN_PWM":
-                self._set_level(pin, int(value >= 128))
+                self._pins.mode[pin] = value
+            case "PIN_LEVEL" | "PIN_PWM":
+                level = value if name == "PIN_LEVEL" else int(value >= 128)
+                if level != self._pins.level[pin]:
+                    self._pins.level[pin] = level
+                    self._clock.found_work()
             case "IMU_BEGIN":
                 fitted = self._imu.chip is not None and IMU_CHIPS[self._imu.chip] == value
                 self._kept["IMU_PRESENT"] = int(fitted)
@@ -104,13 +101,13 @@ class Bus:
             case _:
                 self._kept[name] = value
 
-    def _set_level(self, pin: int, level: int) -> None:
-        if self._pins.set_level(pin, level):
-            self._clock.found_work()
-
 
 def _kind(register: str) -> str:
     return register.rsplit("_", 1)[-1].lower()
+
+
+def _float_bits(value: float) -> int:
+    return int(np.float32(value).view(np.uint32))
 
 
 def _check(pin: int) -> None:

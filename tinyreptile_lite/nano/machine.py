@@ -1,6 +1,7 @@
 """The virtual board's processor and memory: a thin shell around the Unicorn emulator."""
 
 import ctypes
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,7 @@ _NOWHERE = 0xFFFF_FFFF  # where execution would end by itself
 class BoardFault(KitError):
     """The sketch did what the processor cannot do.
 
-    Attributes
-    ----------
-    address : int
-        The address that was accessed, or of the instruction.
-    function : str or None
-        The function that did it.
+    `address` was accessed, or is that of the instruction; `function` did it, if that is known.
     """
 
     def __init__(self, message: str, address: int, function: str | None) -> None:
@@ -33,37 +29,28 @@ class BoardFault(KitError):
 
 
 class Machine:
-    """Processor, flash, RAM, and one page of device registers.
+    """Processor, flash with an image in it, RAM, and one page of device registers."""
 
-    Parameters
-    ----------
-    image : Image
-        What to load into the flash.
-    """
+    # To be set: called with a register's name and pin, the second also with the value.
+    read_register: Callable[[str, int], int]
+    write_register: Callable[[str, int, int], None]
 
     def __init__(self, image: Image) -> None:
         unicorn = needed("unicorn", "unicorn")
+        self._unicorn = unicorn
         self._image = image
-        self._error = unicorn.UcError
-        self._fault: tuple[int, int] | None = None  # address, size
+        self._fault: int | None = None  # address
         self._failure: BaseException | None = None
         self.flash = (ctypes.c_ubyte * FLASH_SIZE)()
         self.ram = (ctypes.c_ubyte * RAM_BYTES)()
-        self.uc = uc = unicorn.Uc(
-            unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
-        )
-        self._registers = {
-            name: getattr(unicorn.arm_const, f"UC_ARM_REG_{name}") for name in ("SP", "LR", "PC")
-        }
+        mode = unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+        self.uc = uc = unicorn.Uc(unicorn.UC_ARCH_ARM, mode)
         uc.ctl_set_cpu_model(unicorn.arm_const.UC_CPU_ARM_CORTEX_M4)
         uc.ctl_set_tcg_buffer_size(_TRANSLATION_BUFFER)
-        can_read, can_write, can_run = (
-            unicorn.UC_PROT_READ,
-            unicorn.UC_PROT_WRITE,
-            unicorn.UC_PROT_EXEC,
-        )
-        uc.mem_map_ptr(0, FLASH_SIZE, can_read | can_run, ctypes.addressof(self.flash))
-        uc.mem_map_ptr(RAM_START, RAM_BYTES, can_read | can_write, ctypes.addressof(self.ram))
+        read_run = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        read_write = unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
+        uc.mem_map_ptr(0, FLASH_SIZE, read_run, ctypes.addressof(self.flash))
+        uc.mem_map_ptr(RAM_START, RAM_BYTES, read_write, ctypes.addressof(self.ram))
         uc.mmio_map(PERIPHERAL_BASE, PERIPHERAL_BYTES, self._on_read, None, self._on_write, None)
         uc.mmio_map(_SYSTEM_BASE, _SYSTEM_BYTES, lambda *_: 0, None, lambda *_: None, None)
         uc.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._on_invalid)
@@ -72,12 +59,6 @@ class Machine:
         for address, data in image.segments:
             memory, offset = self.locate(address, len(data))
             ctypes.memmove(ctypes.addressof(memory) + offset, data, len(data))
-
-    def connect(
-        self, read: Callable[[str, int], int], write: Callable[[str, int, int], None]
-    ) -> None:
-        """Set what is called with a register's name and pin, and with the value written to it."""
-        self._device_read, self._device_write = read, write
 
     def reset(self) -> None:
         """Clear RAM, paint the stack, and read the first two words of the image.
@@ -88,18 +69,17 @@ class Machine:
         self.uc.context_restore(self._fresh)
         ctypes.memset(self.ram, 0, RAM_BYTES)
         ctypes.memset(self.ram, STACK_PAINT, STACK_BYTES)
-        start = bytes(self.flash[FLASH_START : FLASH_START + 8])
-        self._set("SP", int.from_bytes(start[:4], "little"))
-        self._pc = int.from_bytes(start[4:], "little")
+        stack, self._pc = struct.unpack("<II", self.read(FLASH_START, 8))
+        self.uc.reg_write(self._unicorn.arm_const.UC_ARM_REG_SP, stack)
 
     def run(self) -> None:
         """Execute until the counter stops the emulator."""
         self._fault = self._failure = None
         try:
             self.uc.emu_start(self._pc, _NOWHERE)
-        except self._error as error:
-            self._raise_fault(error)
-        self._pc = self._get("PC") | 1
+        except self._unicorn.UcError as error:
+            raise self._explained() from error
+        self._pc = self._register("PC") | 1
         if self._failure:
             raise self._failure
 
@@ -122,50 +102,40 @@ class Machine:
             raise KitError(f"address 0x{address:08X} is flash and cannot be written")
         memory[offset : offset + len(data)] = list(data)
 
-    def _get(self, register: str) -> int:
-        return int(self.uc.reg_read(self._registers[register]))
+    def _register(self, name: str) -> int:
+        return int(self.uc.reg_read(getattr(self._unicorn.arm_const, f"UC_ARM_REG_{name}")))
 
-    def _set(self, register: str, value: int) -> None:
-        self.uc.reg_write(self._registers[register], value)
-
-    # An exception must not travel through the emulator's own frames: it is kept and raised later.
     def _on_read(self, uc: Any, offset: int, size: int, _: object) -> int:
-        try:
-            return self._device_read(*AT.get(offset, ("", 0)))
-        except BaseException as failure:
-            self._stop(failure)
-            return 0
+        return self._ask(self.read_register, offset)
 
     def _on_write(self, uc: Any, offset: int, size: int, value: int, _: object) -> None:
+        self._ask(self.write_register, offset, value)
+
+    def _ask(self, device: Callable[..., Any], offset: int, *value: int) -> int:
+        """Ask a device; an exception must not travel through the emulator: `run` raises it."""
         try:
-            self._device_write(*AT.get(offset, ("", 0)), value)
+            return device(*AT.get(offset, ("", 0)), *value)
         except BaseException as failure:
-            self._stop(failure)
+            self._failure = failure
+            self.uc.emu_stop()
+            return 0
 
-    def _stop(self, failure: BaseException) -> None:
-        self._failure = failure
-        self.uc.emu_stop()
-
-    def _on_invalid(
-        self, uc: Any, access: int, address: int, size: int, value: int, _: object
-    ) -> bool:
-        self._fault = (address, size)
+    def _on_invalid(self, uc: Any, access: int, address: int, *_: object) -> bool:
+        self._fault = address
         return False
 
-    def _raise_fault(self, error: Exception) -> None:
+    def _explained(self) -> BoardFault:
         """Say in one sentence what went wrong, where, and in which function."""
-        pc = self._get("PC")
-        at = self._image.function_at
-        function = at(pc) or at(self._get("LR") & ~1)
+        pc, link = self._register("PC"), self._register("LR")
+        function = self._image.function_at(pc) or self._image.function_at(link & ~1)
         where = f" in {function}()" if function else f" near 0x{pc:08X}"
-        if self._fault is None:
-            text = f"the sketch executed something that is no instruction at 0x{pc:08X}{where}"
-            raise BoardFault(text, pc, function) from error
-        address, _ = self._fault
-        raise BoardFault(f"{_describe(address, pc)}{where}", address, function) from error
+        address = pc if self._fault is None else self._fault
+        return BoardFault(f"{_describe(self._fault, pc)}{where}", address, function)
 
 
-def _describe(address: int, pc: int) -> str:
+def _describe(address: int | None, pc: int) -> str:
+    if address is None:
+        return f"the sketch executed something that is no instruction at 0x{pc:08X}"
     name = f"0x{address:08X}"
     if RAM_START - STACK_BYTES <= address < RAM_START:
         return (

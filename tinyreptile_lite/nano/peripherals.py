@@ -3,36 +3,28 @@
 They know nothing of the emulator. `VirtualNano` passes them the virtual time in microseconds.
 """
 
-import struct
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano.registers import IMU_AXES, PIN_COUNT
+from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 LED_BUILTIN, LED_RED, LED_GREEN, LED_BLUE = 13, 22, 23, 24
 _INPUT_PULLUP = 2
 _REST = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)  # flat on the table: 1 g upwards, no rotation
 _REST_RATE = 104.0  # Hz, about what the real sensor gives
+_FAILED = np.full(6, np.nan, np.float32)
 _FASTEST = 10_000  # Hz
 
 
 class SerialPort:
-    """The host's end of the board's serial port.
-
-    Attributes
-    ----------
-    connected : bool
-        Whether a serial monitor is open; the sketch sees it as `if (Serial)`.
-    listener : callable, optional
-        Called with the bytes whenever the sketch sends some.
-    """
+    """The host's end of the board's serial port."""
 
     def __init__(self) -> None:
-        self.connected = True
-        self.listener: Callable[[bytes], None] | None = None
+        self.connected = True  # a serial monitor is open; the sketch sees it as `if (Serial)`
+        self.listener: Callable[[bytes], None] | None = None  # gets whatever the sketch sends
         self.sent = bytearray()  # by the sketch, since the reset
         self._read = 0
         self._waiting = bytearray()  # for the sketch
@@ -55,8 +47,7 @@ class SerialPort:
     def read_lines(self) -> list[str]:
         """Return the complete lines among what nobody has read yet; a begun line stays."""
         end = self.sent.rfind(b"\n", self._read) + 1
-        text = self.read(max(0, end - self._read)).decode("utf-8", "replace")
-        return text.splitlines()
+        return self.read(max(0, end - self._read)).decode("utf-8", "replace").splitlines()
 
     @property
     def text(self) -> str:
@@ -92,7 +83,7 @@ class Pins:
 
     def __init__(self) -> None:
         self._pressed: set[int] = set()
-        self._analog: dict[int, int] = {}
+        self.analog = [512] * PIN_COUNT  # half way if nothing is set
         self.reset()
 
     def reset(self) -> None:
@@ -115,29 +106,13 @@ class Pins:
         self._check(pin)
         if not 0 <= value <= 1023:
             raise KitError(f"an analogue input reads 0 to 1023, not {value}")
-        self._analog[pin] = value
-
-    def set_mode(self, pin: int, mode: int) -> None:
-        """Take the sketch's `pinMode`."""
-        self.mode[pin] = mode
-
-    def set_level(self, pin: int, level: int) -> bool:
-        """Take the sketch's `digitalWrite`; whether that changes the level."""
-        changed = level != self.level[pin]
-        self.level[pin] = level
-        return changed
+        self.analog[pin] = value
 
     def read(self, pin: int) -> int:
         """Return a pin's level as the sketch sees it."""
         if pin in self._pressed:
             return 0
-        if self.mode[pin] == _INPUT_PULLUP:
-            return 1
-        return self.level[pin]
-
-    def analog(self, pin: int) -> int:
-        """Return an analogue input, 0 to 1023; half way if nothing was set."""
-        return self._analog.get(pin, 512)
+        return 1 if self.mode[pin] == _INPUT_PULLUP else self.level[pin]
 
     @property
     def leds(self) -> dict[str, bool]:
@@ -156,21 +131,8 @@ class Imu:
     """An inertial sensor that plays a recording.
 
     The first sample is there when the sketch calls `IMU.begin()`, the next one 1 / rate seconds
-    later, and so on. The recording starts over at its end unless `loop` is false; then the
-    sensor has no new samples any more.
-
-    Parameters
-    ----------
-    recording : array_like, shape (time, 6), optional
-        Acceleration x, y, z in g and rotation rate x, y, z in degrees per second. NaN is a
-        reading that failed. By default the board lies still.
-    rate : float
-        Samples per second.
-    chip : {"LSM9DS1", "BMI270"}, optional
-        The chip that is fitted: the first revision of the board has the LSM9DS1, the second the
-        BMI270. None is a board without an IMU.
-    loop : bool
-        Whether to start over at the end.
+    later, and so on. After the last one the recording starts over, if it is to loop; else the
+    sensor has no new samples any more. The parameters are those of `VirtualNano`.
     """
 
     def __init__(
@@ -180,21 +142,27 @@ class Imu:
         chip: str | None = "LSM9DS1",
         loop: bool = True,
     ) -> None:
+        if chip is not None and chip not in IMU_CHIPS:
+            raise unknown_name("IMU", chip, IMU_CHIPS)
         if not 0 < rate <= _FASTEST:
             raise KitError(f"the IMU's rate is {rate} Hz; choose a number up to {_FASTEST:,}")
         if recording is None:
             recording, rate = [_REST], _REST_RATE
-        self.recording = _checked_recording(recording)
-        self.rate = float(rate)
-        self.chip = chip
-        self.loop = loop
+        self.recording = np.ascontiguousarray(recording, dtype=np.float32)
+        shape = self.recording.shape
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != 6:
+            raise KitError(
+                f"an IMU recording has shape (time, 6), not {shape}: acceleration x, y, z in g, "
+                "rotation rate x, y, z in degrees per second"
+            )
+        self.rate, self.chip, self.loop = float(rate), chip, loop
         self.reset()
 
     def reset(self) -> None:
         """Stop the playback; `begin` starts it from the first sample."""
         self._start: int | None = None
         self._seen = {"acceleration": -1, "rotation": -1}
-        self.latched = (0.0, 0.0, 0.0)
+        self.latched = np.zeros(3, np.float32)
 
     def begin(self, now_us: int) -> None:
         """Start the playback."""
@@ -214,27 +182,6 @@ class Imu:
 
     def read(self, kind: str, now_us: int) -> None:
         """Latch the newest sample of "acceleration" or "rotation"."""
-        newest = self.index(now_us)
-        self._seen[kind] = newest
-        if newest < 0:
-            self.latched = (np.nan, np.nan, np.nan)
-            return
-        row = self.recording[newest % len(self.recording)]
-        x, y, z = row[:3] if kind == "acceleration" else row[3:]
-        self.latched = (float(x), float(y), float(z))
-
-
-def _checked_recording(recording: ArrayLike) -> NDArray[np.float32]:
-    array = np.ascontiguousarray(recording, dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != IMU_AXES or len(array) == 0:
-        raise KitError(
-            f"an IMU recording has shape (time, {IMU_AXES}), not {array.shape}: acceleration "
-            "x, y, z in g, rotation rate x, y, z in degrees per second"
-        )
-    return array
-
-
-def float_bits(value: float) -> int:
-    """Return the 32 bits of a float32."""
-    (bits,) = struct.unpack("<I", struct.pack("<f", value))
-    return int(bits)
+        newest = self._seen[kind] = self.index(now_us)
+        row = self.recording[newest % len(self.recording)] if newest >= 0 else _FAILED
+        self.latched = row[:3] if kind == "acceleration" else row[3:]

@@ -21,7 +21,6 @@ from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
-from tinyreptile_lite.nano.registers import IMU_CHIPS
 
 
 class VirtualNano:
@@ -33,33 +32,24 @@ class VirtualNano:
         The sketch folder, or what `build` returned for it.
     imu : array_like, shape (time, 6), optional
         Recording that the IMU plays: acceleration x, y, z in g, rotation rate x, y, z in degrees
-        per second. By default the board lies still.
+        per second. NaN is a reading that failed. By default the board lies still.
     imu_rate : float
-        Samples per second of the recording.
+        Its samples per second.
     imu_chip : {"LSM9DS1", "BMI270"}, optional
         The chip on the board: revision 1 or revision 2; None for a board without.
     imu_loop : bool
         Whether the recording starts over at its end.
     seed : int
-        Seed of the board's random number generator.
+        Of the board's random numbers.
     native : bool
         Count instructions with compiled code where possible; the results are the same.
     **options
         Passed to `build`: compiler, optimize, flags, libraries.
 
-    Attributes
-    ----------
-    serial : SerialPort
-    pins : Pins
-    imu : Imu
-    firmware : Firmware
-
     Raises
     ------
-    BuildError
-        If the sketch cannot be built.
-    KitError
-        If unicorn is not installed, or a parameter is out of range.
+    BuildError, KitError
+        If the sketch cannot be built, unicorn is not installed, or a parameter is out of range.
 
     Examples
     --------
@@ -80,17 +70,14 @@ class VirtualNano:
         native: bool = True,
         **options: Any,
     ) -> None:
-        if imu_chip is not None and imu_chip not in IMU_CHIPS:
-            raise KitError(f"unknown IMU {imu_chip!r}; choose one of: {', '.join(IMU_CHIPS)}")
-        self.serial = SerialPort()
-        self.pins = Pins()
+        self.serial, self.pins = SerialPort(), Pins()
         self.imu = Imu(imu, imu_rate, imu_chip, imu_loop)
         self.firmware = sketch if isinstance(sketch, Firmware) else build(sketch, **options)
         self._machine = Machine(self.firmware.elf)
         self._counter = make_counter(self._machine.uc, self._machine.flash, native)
         self._clock = Clock(self._counter)
         self._bus = Bus(self._machine, self._clock, self.serial, self.pins, self.imu, seed)
-        self._machine.connect(self._bus.read, self._bus.write)
+        self._machine.read_register, self._machine.write_register = self._bus.read, self._bus.write
         self._machine.reset()
 
     # ---- Running ---------------------------------------------------------------------------------
@@ -136,20 +123,19 @@ class VirtualNano:
             If it does not happen within `limit_ms`; the message holds the last line sent.
         """
         begin = len(self.serial.sent)
-        if isinstance(what, str):
-            raw = what.encode()
-            reached = lambda: self.serial.sent.find(raw, begin) >= 0  # noqa: E731
-        else:
-            reached = lambda: what(self)  # noqa: E731
-        end = self.time_us + round(limit_ms * 1000)
-        if self._run_to(end, reached):
-            return
-        last = (self.serial.text.splitlines() or ["nothing"])[-1]
-        wanted = repr(what) if isinstance(what, str) else "the condition"
-        raise KitError(
-            f"{wanted} did not come within {limit_ms:g} virtual milliseconds; "
-            f"the sketch's last line was: {last}"
-        )
+
+        def reached() -> bool:
+            if isinstance(what, str):
+                return self.serial.sent.find(what.encode(), begin) >= 0
+            return what(self)
+
+        if not self._run_to(self.time_us + round(limit_ms * 1000), reached):
+            last = (self.serial.text.splitlines() or ["nothing"])[-1]
+            wanted = repr(what) if isinstance(what, str) else "the condition"
+            raise KitError(
+                f"{wanted} did not come within {limit_ms:g} virtual milliseconds; "
+                f"the sketch's last line was: {last}"
+            )
 
     def _run_to(self, end_us: int, reached: Callable[[], bool]) -> bool:
         """Run until a condition, asked after output and every millisecond, or until a time."""
@@ -158,16 +144,12 @@ class VirtualNano:
                 return True
             if self.time_us >= end_us:
                 return False
-            self._advance(end_us)
+            if self._clock.wakes_by(end_us):
+                self._clock.stop_at(min(end_us, self.time_us + 1000 - self.time_us % 1000))
+                self._machine.run()
         return reached()
 
-    def _advance(self, end_us: int) -> None:
-        """Sleep, or execute until a time, output, or the end of a virtual millisecond."""
-        if self._clock.wakes_by(end_us):
-            self._clock.stop_at(min(end_us, self.time_us + 1000 - self.time_us % 1000))
-            self._machine.run()
-
-    # ---- Time ------------------------------------------------------------------------------------
+    # ---- Reports ---------------------------------------------------------------------------------
 
     @property
     def time_us(self) -> int:
@@ -178,8 +160,6 @@ class VirtualNano:
     def time_ms(self) -> float:
         """Virtual milliseconds since the reset."""
         return self.time_us / 1000
-
-    # ---- Reports ---------------------------------------------------------------------------------
 
     @property
     def instructions(self) -> int:
@@ -209,8 +189,6 @@ class VirtualNano:
     def blocks(self) -> list[Block]:
         """Return the blocks of code executed while profiling."""
         return self._counter.blocks()
-
-    # ---- Memory ----------------------------------------------------------------------------------
 
     def read_variable(self, name: str, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return a copy of a global or static variable as a one-dimensional array."""
