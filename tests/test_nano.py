@@ -95,7 +95,7 @@ def test_warnings_are_kept(write):
 def test_a_second_build_comes_from_the_cache(write, monkeypatch):
     folder = write(ECHO)
     first = build(folder)
-    monkeypatch.setattr(firmware, "_run", None)
+    monkeypatch.setattr(firmware, "run", None)
     assert build(folder).path == first.path
 
 

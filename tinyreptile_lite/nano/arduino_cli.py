@@ -4,12 +4,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyreptile_lite.core.build import run
 from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.nano.compilers import BuildError
 from tinyreptile_lite.nano.sketch import read_sketch
@@ -26,12 +25,7 @@ def is_port(name: str) -> bool:
 
 
 def upload(sketch: str | Path, port: str) -> str:
-    """Compile a sketch and load it onto the board at `port`.
-
-    Returns
-    -------
-    str
-        What arduino-cli said, with the sizes.
+    """Compile a sketch and load it onto the board at `port`; what arduino-cli says, with the sizes.
 
     Raises
     ------
@@ -42,32 +36,26 @@ def upload(sketch: str | Path, port: str) -> str:
         If there is no such sketch or port, or if arduino-cli or its board package is missing.
     """
     source = read_sketch(sketch)
-    command = find_arduino_cli()
-    _check_package(command)
-    _check_port(port)
-    libraries = [f"--libraries={library.folder.parent}" for library in source.libraries[:1]]
-    folder = Path(sketch).resolve()
-    folder = folder.parent if folder.suffix == ".ino" else folder
-    where = ["--fqbn", BOARD, "--port", port]
-    done = _run([command, "compile", "--upload", *where, *libraries, str(folder)])
-    if done.returncode:
-        raise BuildError(_first_line(source.name, port, done.stderr), done.stderr)
-    return done.stdout
-
-
-def find_arduino_cli() -> str:
-    """Return the path of arduino-cli."""
     command = shutil.which("arduino-cli")
     if command is None:
         raise KitError(
             "arduino-cli is not installed: see https://arduino.github.io/arduino-cli/latest/"
             "installation/, or use --board virtual"
         )
-    return command
+    _check_package(command)
+    _check_port(port)
+    libraries = [f"--libraries={library.folder.parent}" for library in source.libraries[:1]]
+    folder = Path(sketch).resolve()
+    folder = folder.parent if folder.suffix == ".ino" else folder
+    where = ["--fqbn", BOARD, "--port", port]
+    done = run([command, "compile", "--upload", *where, *libraries, str(folder)])
+    if done.returncode:
+        raise BuildError(_first_line(source.name, port, done.stderr), done.stderr)
+    return done.stdout
 
 
 def _check_package(command: str) -> None:
-    done = _run([command, "core", "list", "--format", "json"])
+    done = run([command, "core", "list", "--format", "json"])
     try:
         listed: Any = json.loads(done.stdout or "[]")
     except json.JSONDecodeError:
@@ -100,13 +88,7 @@ def _first_line(name: str, port: str, output: str) -> str:
 
 
 def open_port(port: str) -> Any:
-    """Open the board's serial port; waits while it restarts.
-
-    Returns
-    -------
-    serial.Serial
-        Reading returns at once with what is there.
-    """
+    """Open the board's serial port, a `serial.Serial`; waits while the board restarts."""
     serial = needed("serial", "pyserial")
     end = time.monotonic() + _REAPPEAR_S
     while True:
@@ -116,9 +98,3 @@ def open_port(port: str) -> Any:
             if time.monotonic() > end:
                 raise KitError(f"cannot open {port}: {error}") from None
             time.sleep(0.2)
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, errors="replace", check=False
-    )

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from tinyreptile_lite.core.build import run
 from tinyreptile_lite.errors import KitError
 
 _PROCESSOR = ("-mthumb", "-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=softfp")
@@ -44,11 +44,8 @@ class Compiler:
 def find_compiler(name: str | None = None) -> Compiler:
     """Find a compiler for the board.
 
-    Parameters
-    ----------
-    name : {"gcc", "zig"}, optional
-        "gcc" is arm-none-eabi-gcc, the board's own compiler family; "zig" is the clang in the
-        `ziglang` wheel. By default `TINYREPTILE_COMPILER`, else GCC if it is there, else zig.
+    "gcc" is arm-none-eabi-gcc, the board's own compiler family; "zig" is the clang in the `ziglang`
+    wheel. By default the one that `TINYREPTILE_COMPILER` names, else GCC if it is there, else zig.
 
     Raises
     ------
@@ -74,8 +71,7 @@ def _find_gcc() -> Compiler | None:
     math = _output([gcc, *_PROCESSOR, "-print-file-name=libm.a"])
     if not version or not Path(math).is_absolute():  # Debian packs newlib separately
         return None
-    c = (gcc, *_PROCESSOR)
-    cxx = (gxx, *_PROCESSOR)
+    c, cxx = (gcc, *_PROCESSOR), (gxx, *_PROCESSOR)
     libraries = ("-lstdc++", "-lsupc++", "-lm", "-lc", "-lgcc")
     return Compiler("arm-none-eabi-gcc", version, c, cxx, cxx, libraries, ("newlib_stubs.c",))
 
@@ -93,22 +89,15 @@ def _find_zig() -> Compiler | None:
     bare = ("-target", "thumb-freestanding-eabi", *processor, *quiet)
     linux = ("-target", "thumb-linux-musleabi", *processor, *quiet)
     c, cxx = (*zig, "cc", *bare, *includes), (*zig, "c++", *bare, *includes)
-    return Compiler(
-        "zig (clang)",
-        version,
-        c,
-        cxx,
-        (*zig, "cc", *bare, "-g", "-static"),
-        (),
-        ("heap.c", SMALL_LIBC),
-        (*zig, "cc", *linux, "-g", "-static"),
-    )
+    link, full_link = ((*zig, "cc", *target, "-g", "-static") for target in (bare, linux))
+    libc = ("heap.c", SMALL_LIBC)
+    return Compiler("zig (clang)", version, c, cxx, link, (), libc, full_link)
 
 
 def _output(command: list[str]) -> str:
     """Return what a command prints, or nothing if it cannot run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = run(command)
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

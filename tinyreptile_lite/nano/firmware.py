@@ -2,20 +2,21 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tinyreptile_lite.core.build import run
 from tinyreptile_lite.core.cache import cached, hash_of
 from tinyreptile_lite.nano import registers
 from tinyreptile_lite.nano.compilers import SMALL_LIBC, BuildError, Compiler, find_compiler
-from tinyreptile_lite.nano.image import Image, Memory, too_big
-from tinyreptile_lite.nano.sketch import SOURCES, Sketch, headers_in, read_sketch
+from tinyreptile_lite.nano.image import Image, Memory
+from tinyreptile_lite.nano.sketch import Sketch, headers_in, read_sketch
 
 API_FOLDER = Path(__file__).parent / "arduino_api"
+_SCRIPT = API_FOLDER / "linker.ld"
 _FLAGS = (
     "-g", "-Wall", "-Wextra", "-Wno-missing-field-initializers", "-Wno-unused-parameter",
     "-fdata-sections", "-ffunction-sections", "-fmessage-length=0", "-fno-exceptions",
@@ -29,24 +30,12 @@ _ELF, _OBJECT, _WARNINGS = "firmware.elf", "object.o", "warnings.txt"  # files i
 
 @dataclass(frozen=True)
 class Firmware:
-    """A built sketch.
-
-    Attributes
-    ----------
-    name : str
-        The sketch's name.
-    path : path
-        The `.elf` file, in the cache.
-    compiler : str
-        Name and version of the compiler.
-    warnings : str
-        What the compiler said about sources that it accepted.
-    """
+    """A built sketch."""
 
     name: str
-    path: Path
-    compiler: str
-    warnings: str
+    path: Path  # the `.elf` file, in the cache
+    compiler: str  # name and version
+    warnings: str  # what the compiler said about sources that it accepted
 
     @cached_property
     def elf(self) -> Image:
@@ -71,26 +60,19 @@ def build(
 
     Parameters
     ----------
-    sketch : path
-        The sketch folder.
+    sketch, libraries : path
+        The folders, as in `read_sketch`.
     compiler : {"gcc", "zig"}, optional
         See `find_compiler`.
     optimize : str
         Optimisation level; "-Os" is Arduino's.
     flags : sequence of str
         More flags for the compiler.
-    libraries : path, optional
-        Folder of Arduino libraries; by default the nearest `libraries` above the sketch.
-
-    Returns
-    -------
-    Firmware
 
     Raises
     ------
     BuildError
-        With the compiler's first message if the sketch does not compile; with the number of bytes
-        if it does not fit the chip; with the install line if there is no compiler.
+        If the sketch does not compile or does not fit the chip, or if there is no compiler.
     KitError
         If there is no such sketch.
     """
@@ -105,29 +87,22 @@ class _Build:
     """One sketch, one compiler, one set of flags."""
 
     def __init__(self, sketch: Sketch, compiler: Compiler, flags: Sequence[str]) -> None:
-        self.sketch = sketch
-        self.compiler = compiler
-        self.flags = tuple(flags)
+        self.sketch, self.compiler, self.flags = sketch, compiler, flags
         self.includes = [API_FOLDER / "include", *(lib.include for lib in sketch.libraries)]
-        api = sorted((API_FOLDER / "src").iterdir())
-        self.sources = [p for p in api if p.suffix in SOURCES]
+        self.sources = sorted((API_FOLDER / "src").glob("*.c*"))
         self.sources += [API_FOLDER / "libc" / name for name in compiler.libc]
         self.sources += [p for library in sketch.libraries for p in library.sources]
+        headers = [p for folder in self.includes for p in headers_in(folder)]
+        # All that a library source may see.
+        self.header_hash = hash_of([registers.c_header(), *(p.read_bytes() for p in headers)])
 
-    @cached_property
-    def header_hash(self) -> str:
-        """Hash of all headers that a library source may see."""
-        found = [p for folder in self.includes for p in headers_in(folder)]
-        return hash_of([registers.c_header().encode(), *(p.read_bytes() for p in found)])
-
-    @cached_property
+    @property
     def key(self) -> str:
         """Hash of everything that the result depends on."""
         files = [part for entry in sorted(self.sketch.files.items()) for part in entry]
         sources = [p.read_bytes() for p in self.sources]
-        script = (API_FOLDER / "linker.ld").read_bytes()
         about = (*self.compiler.c, self.compiler.version, *self.flags, self.header_hash)
-        return hash_of([*about, script, *files, *sources])
+        return hash_of([*about, _SCRIPT.read_bytes(), *files, *sources])
 
     def run(self, folder: Path) -> None:
         """Compile and link into `folder`."""
@@ -137,17 +112,15 @@ class _Build:
         (folder / "board").mkdir()
         (folder / "board" / "board_registers.h").write_text(registers.c_header())
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            own = threads.map(lambda unit: self._compile_unit(folder, unit), self.sketch.units)
+            own = threads.map(
+                lambda unit: self._compile(folder, unit, folder / f"{unit}.o"), self.sketch.units
+            )
             others = threads.map(lambda path: self._compile_shared(folder, path), self.sources)
             objects, said = zip(*own, *others, strict=True)
         (folder / _WARNINGS).write_text("".join(said), encoding="utf-8")
         self._link(folder, dict(zip([*self.sketch.units, *self.sources], objects, strict=True)))
-        if reason := too_big(Image(folder / _ELF)):
+        if reason := Image(folder / _ELF).too_big():
             raise BuildError(f"{self.sketch.name} {reason}")
-
-    def _compile_unit(self, folder: Path, unit: str) -> tuple[Path, str]:
-        target = folder / f"{unit}.o"
-        return target, self._compile(folder, unit, target)
 
     def _compile_shared(self, folder: Path, source: Path) -> tuple[Path, str]:
         """Compile a source of the API or of a library; several sketches share the result."""
@@ -155,7 +128,7 @@ class _Build:
         key = hash_of([*about, source.read_bytes()])
 
         def make(work: Path) -> None:
-            said = self._compile(folder, str(source), work / _OBJECT)
+            _, said = self._compile(folder, str(source), work / _OBJECT)
             (work / _WARNINGS).write_text(said, encoding="utf-8")
 
         entry = cached("objects", key, [_OBJECT, _WARNINGS], make)
@@ -167,34 +140,27 @@ class _Build:
         own_libc = ["-fno-builtin"] if Path(source).parent.name == "libc" else []
         return [*start, *self.flags, *own_libc, *(f"-I{p}" for p in self.includes), "-c"]
 
-    def _compile(self, folder: Path, source: str, target: Path) -> str:
+    def _compile(self, folder: Path, source: str, target: Path) -> tuple[Path, str]:
         command = [*self._command(source), "-I.", "-Iboard", source, "-o", str(target)]
-        done = _run(command, folder)
+        done = run(command, folder)
         if done.returncode:
             raise BuildError(_first_error(self.sketch.name, done.stderr), done.stderr)
-        return done.stderr
+        return target, done.stderr
 
     def _link(self, folder: Path, objects: dict[str | Path, Path]) -> None:
         """Link the objects of these sources; a sketch that asks for more than C's basics gets all.
 
         The ziglang wheel's whole C library makes a program larger, so it is taken only then.
         """
-        script = API_FOLDER / "linker.ld"
-        tail = [f"-Wl,-T,{script}", "-Wl,--gc-sections", "-nostartfiles", "-o", _ELF]
+        tail = [f"-Wl,-T,{_SCRIPT}", "-Wl,--gc-sections", "-nostartfiles", "-o", _ELF]
         tail += self.compiler.libraries
-        done = _run([*self.compiler.link, *map(str, objects.values()), *tail], folder)
+        done = run([*self.compiler.link, *map(str, objects.values()), *tail], folder)
         if done.returncode and "undefined symbol" in done.stderr and self.compiler.full_link:
             small = API_FOLDER / "libc" / SMALL_LIBC
             rest = [str(path) for source, path in objects.items() if source != small]
-            done = _run([*self.compiler.full_link, *rest, *tail, "-lm"], folder)
+            done = run([*self.compiler.full_link, *rest, *tail, "-lm"], folder)
         if done.returncode:
             raise BuildError(_link_error(self.sketch.name, done.stderr), done.stderr)
-
-
-def _run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        command, cwd=folder, capture_output=True, text=True, errors="replace", check=False
-    )
 
 
 def _first_error(name: str, output: str) -> str:

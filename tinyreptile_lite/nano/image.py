@@ -51,13 +51,6 @@ class Memory:
         )
 
 
-class Section(NamedTuple):
-    """A named part of the program: its address and size in bytes."""
-
-    address: int
-    size: int
-
-
 class Symbol(NamedTuple):
     """A function or a variable: its address and size in bytes."""
 
@@ -68,19 +61,14 @@ class Symbol(NamedTuple):
 
 
 class Image:
-    """A linked program, read with pyelftools.
-
-    Parameters
-    ----------
-    path : path
-        The `.elf` file.
+    """A linked program, an `.elf` file, read with pyelftools.
 
     Attributes
     ----------
     segments : list of (int, bytes)
         Physical address and bytes of everything that is loaded into flash.
-    sections : dict of str to Section
-        What occupies memory.
+    sections : dict of str to range
+        Addresses of what occupies memory.
     symbols : dict of str to Symbol
         Functions, variables and the linker script's names.
 
@@ -99,7 +87,7 @@ class Image:
                 raise ValueError("another processor")
             self.segments = list(_segments(elf))
             self.sections = {
-                section.name: Section(section["sh_addr"], section["sh_size"])
+                section.name: range(section["sh_addr"], section["sh_addr"] + section["sh_size"])
                 for section in elf.iter_sections()
                 if section["sh_flags"] & _ALLOCATED and section["sh_size"]
             }
@@ -113,9 +101,9 @@ class Image:
     @property
     def memory(self) -> Memory:
         """Bytes by section."""
-        size = {name: section.size for name, section in self.sections.items()}
-        rodata = size.get(".rodata", 0) + size.get(".ARM.exidx", 0)
-        return Memory(size.get(".text", 0), rodata, size.get(".data", 0), size.get(".bss", 0))
+        names = (".text", ".rodata", ".ARM.exidx", ".data", ".bss")
+        text, rodata, exidx, data, bss = (len(self.sections.get(name, ())) for name in names)
+        return Memory(text, rodata + exidx, data, bss)
 
     def function_at(self, address: int) -> str | None:
         """Return the readable name of the function that holds `address`, or None."""
@@ -132,22 +120,39 @@ class Image:
         KitError
             If there is none. The linker drops what the program does not use.
         """
-        for symbol in [*filter(None, [self.symbols.get(name)]), *self.symbols.values()]:
-            if name in (symbol.name, readable(symbol.name)):
-                return symbol
+        known = {readable(each): symbol for each, symbol in reversed(self.symbols.items())}
+        if symbol := self.symbols.get(name, known.get(name)):
+            return symbol
         raise KitError(
             f"the program has no function or variable {name!r} (unused ones are dropped)"
         )
 
-    def biggest(self, sections: tuple[str, ...]) -> Symbol | None:
-        """Return the biggest symbol in these sections, or None."""
-        parts = [self.sections[name] for name in sections if name in self.sections]
+    def too_big(self) -> str | None:
+        """Say by how many bytes the program is bigger than the chip, and why; None if it fits."""
+        memory = self.memory
+        if memory.flash > FLASH_BYTES:
+            over, parts = memory.flash - FLASH_BYTES, [".text", ".rodata", ".data"]
+            text = f"needs {memory.flash:,} bytes of flash, the board has {FLASH_BYTES:,}"
+        elif memory.ram > RAM_BYTES:
+            over, parts = memory.ram - RAM_BYTES, [".data", ".bss"]
+            text = f"needs {memory.ram:,} bytes of RAM, the board has {RAM_BYTES:,}"
+        else:
+            return None
+        text += f": {over:,} too many"
+        places = [self.sections.get(name, ()) for name in parts]
         held = [
-            symbol
+            (symbol.size, symbol.name)
             for symbol in self.symbols.values()
-            if symbol.size and any(0 <= symbol.address - p.address < p.size for p in parts)
+            if symbol.size and any(symbol.address in place for place in places)
         ]
-        return max(held, key=lambda symbol: (symbol.size, symbol.name), default=None)
+        if not held:
+            return text
+        size, name = max(held)
+        text += f"; the biggest part is {readable(name)} with {size:,} bytes ({size // 4:,} floats)"
+        if size <= over:
+            return f"{text}, but the rest does not fit without it either"
+        left = size - over
+        return f"{text}, at most {left:,} bytes ({left // 4:,} floats) would fit"
 
 
 def _segments(elf: Any) -> Iterator[tuple[int, bytes]]:
@@ -171,7 +176,7 @@ def _symbols(elf: Any) -> Iterator[Symbol]:
 
 def readable(name: str) -> str:
     """Return a C++ symbol as it is written in the source, without its arguments."""
-    match = re.match(r"_ZN?K?L?(?=\d)", name)
+    match = re.match(r"_Z(N?)K?L?(?=\d)", name)
     if not match:
         return name
     parts, rest = [], name[match.end() :]
@@ -180,30 +185,4 @@ def readable(name: str) -> str:
         end = begin + int(number[1])
         parts.append(rest[begin:end])
         rest = rest[end:]
-        if not match[0].startswith("_ZN"):
-            break
-    return "::".join(parts)
-
-
-def too_big(image: Image) -> str | None:
-    """Say by how many bytes a program is bigger than the chip, and why; None if it fits."""
-    memory = image.memory
-    in_flash = (".text", ".rodata", ".data")
-    for kind, used, limit, sections in (
-        ("flash", memory.flash, FLASH_BYTES, in_flash),
-        ("RAM", memory.ram, RAM_BYTES, (".data", ".bss")),
-    ):
-        if used <= limit:
-            continue
-        over = used - limit
-        text = f"needs {used:,} bytes of {kind}, the board has {limit:,}: {over:,} too many"
-        if symbol := image.biggest(sections):
-            what, size, left = readable(symbol.name), symbol.size, symbol.size - over
-            text += f"; the biggest part is {what} with {size:,} bytes ({size // 4:,} floats)"
-            text += (
-                f", at most {left:,} bytes ({left // 4:,} floats) would fit"
-                if left > 0
-                else ", but the rest does not fit without it either"
-            )
-        return text
-    return None
+    return "::".join(parts if match[1] else parts[:1])
