@@ -45,16 +45,11 @@ def flash(
         "virtual", or the serial port of a real board, such as /dev/ttyACM0 or COM3.
     seconds : float, optional
         End after so many seconds of the board's time. By default go on until Ctrl-C.
-    imu : path, optional
-        Recording for the virtual IMU: a CSV or .npy file with six columns, acceleration x, y, z in
-        g and rotation rate x, y, z in degrees per second.
-    imu_rate : float
-        Its samples per second.
+    imu, imu_rate, compiler : optional
+        As in `VirtualNano`, but the recording is a file, CSV or .npy.
     fast : bool, optional
         Let virtual time run as fast as it can; by default if nobody is at the keyboard and
         `seconds` is given.
-    compiler : {"gcc", "zig"}, optional
-        For the virtual board.
 
     Raises
     ------
@@ -65,8 +60,7 @@ def flash(
         raise KitError(f"cannot run for {seconds} seconds; choose more than 0")
     try:
         if board == "virtual":
-            recording = None if imu is None else read_recording(imu)
-            nano = _load(sketch, compiler, recording, imu_rate)
+            nano = _load(sketch, compiler, imu, imu_rate)
             if fast is None:
                 fast = seconds is not None and not sys.stdin.isatty()
             _run_virtual(nano, seconds, fast)
@@ -83,8 +77,9 @@ def flash(
 
 
 def _load(
-    sketch: str | Path, compiler: str | None, recording: NDArray[np.float32] | None, rate: float
+    sketch: str | Path, compiler: str | None, imu: str | Path | None, rate: float
 ) -> VirtualNano:
+    recording = None if imu is None else read_recording(imu)
     find_compiler(compiler)
     Imu(recording, rate)  # a slip is told before the work
     if not cache.holds("firmware"):
@@ -97,16 +92,16 @@ def _load(
 
 def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
     """Run the virtual board, in step with the wall clock unless `fast`."""
-    keyboard = Keyboard(sys.stdin)
-    nano.serial.listener = lambda data: _print(data)
+    keyboard = _listen(sys.stdin)
+    nano.serial.listener = _print
     if sys.stdin.isatty():
         _say(_HELP)
     left_ms = np.inf if seconds is None else 1000 * seconds
     last = time.monotonic()
     try:
         while left_ms > 0 and not nano.stopped:
-            for line in keyboard.lines():
-                _typed(nano, line)
+            while not keyboard.empty():
+                _typed(nano, keyboard.get())
             if not fast:
                 time.sleep(_TICK_S)
             now = time.monotonic()
@@ -115,15 +110,10 @@ def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
             nano.run(step_ms)
             left_ms -= step_ms
     finally:
-        _say(report(nano))
-
-
-def report(nano: VirtualNano) -> str:
-    """Return one line on what the sketch has used so far."""
-    return (
-        f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
-        f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
-    )
+        _say(
+            f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
+            f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
+        )
 
 
 def _typed(nano: VirtualNano, line: str) -> None:
@@ -146,40 +136,28 @@ def _typed(nano: VirtualNano, line: str) -> None:
 
 
 def _run_real(port: str, seconds: float | None) -> None:
-    keyboard = Keyboard(sys.stdin)
+    keyboard = _listen(sys.stdin)
     end = None if seconds is None else time.monotonic() + seconds
     with open_port(port) as serial:
         while end is None or time.monotonic() < end:
-            for line in keyboard.lines():
-                serial.write(f"{line}\n".encode())
+            while not keyboard.empty():
+                serial.write(f"{keyboard.get()}\n".encode())
             _print(serial.read(4096))
 
 
-class Keyboard:
-    """Lines from standard input, without waiting for them.
+def _listen(source: TextIO) -> queue.SimpleQueue[str]:
+    """Put the lines of standard input into a queue, where nobody has to wait for them."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    If the input ends at once, as a pipe or a file does, all its lines are there from the start,
-    so that runs can be repeated.
-    """
+    def read() -> None:
+        for line in source:
+            lines.put(line.rstrip("\r\n"))
 
-    def __init__(self, source: TextIO) -> None:
-        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._source = source
-        thread = threading.Thread(target=self._read, daemon=True)
-        thread.start()
-        if not source.isatty():
-            thread.join(timeout=0.5)
-
-    def _read(self) -> None:
-        for line in self._source:
-            self._lines.put(line.rstrip("\r\n"))
-
-    def lines(self) -> list[str]:
-        """Return the lines that came since the last call."""
-        found = []
-        while not self._lines.empty():
-            found.append(self._lines.get())
-        return found
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    if not source.isatty():  # what a pipe or a file has is there from the start, in every run
+        thread.join(timeout=0.5)
+    return lines
 
 
 def read_recording(path: str | Path) -> NDArray[np.float32]:
@@ -194,9 +172,8 @@ def read_recording(path: str | Path) -> NDArray[np.float32]:
     except OSError as error:
         raise KitError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, IndexError, MemoryError):  # no number, no row, or a size made up
-        raise KitError(
-            f"{path} is no recording: give six columns of numbers, CSV or .npy"
-        ) from None
+        remedy = "give six columns of numbers, CSV or .npy"
+        raise KitError(f"{path} is no recording: {remedy}") from None
 
 
 def _is_number(text: str) -> bool:

@@ -5,6 +5,7 @@ first function; `#line` directives keep the compiler's messages on the sketch's 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,36 +32,20 @@ class Library:
 
 @dataclass(frozen=True)
 class Sketch:
-    """A sketch, ready to be compiled.
+    """A sketch, ready to be compiled."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the folder and of its main `.ino` file.
-    files : dict of str to bytes
-        All sources and headers by their name in the sketch; the `.ino` files too, for messages.
-    units : list of str
-        Names of what has to be compiled; `<name>.ino.cpp` is the joined sketch.
-    libraries : list of Library
-        The libraries it includes, and those that they include.
-    """
-
-    name: str
-    files: dict[str, bytes]
-    units: list[str]
-    libraries: list[Library]
+    name: str  # of the folder and of its main .ino file
+    files: dict[str, bytes]  # sources and headers by their name; the .ino files too, for messages
+    units: list[str]  # what has to be compiled; <name>.ino.cpp is the joined sketch
+    libraries: list[Library]  # that it includes, and those that they include
 
 
 @file_errors("choose a sketch whose files you can read")
 def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sketch:
-    """Read a sketch folder.
+    """Read a sketch folder; the `.ino` file in it that has the folder's name stands for it too.
 
-    Parameters
-    ----------
-    folder : path
-        The folder, or the `.ino` file in it that has the folder's name.
-    libraries : path, optional
-        Folder of Arduino libraries. By default the nearest `libraries` folder above the sketch.
+    `libraries` is a folder of Arduino libraries, by default the nearest one above the sketch that
+    has this name, and the kit's own.
 
     Raises
     ------
@@ -92,11 +77,9 @@ def join(inos: list[tuple[str, str]]) -> str:
     if not functions:
         return f"#include <Arduino.h>\n{text}"
     first = functions[0][0]
-    lines = [f"{_line(text, at)}\n{prototype}\n" for at, prototype in functions]
-    return (
-        f"#include <Arduino.h>\n{text[:first]}\n{''.join(lines)}"
-        f"{_line(text, first)}\n{text[first:]}"
-    )
+    lines = "".join(f"{_line(text, at)}\n{prototype}\n" for at, prototype in functions)
+    rest = f"{_line(text, first)}\n{text[first:]}"
+    return f"#include <Arduino.h>\n{text[:first]}\n{lines}{rest}"
 
 
 def _text(path: Path) -> str:
@@ -122,17 +105,13 @@ def _functions(text: str) -> list[tuple[int, str]]:
         sign, at = match[0], match.start()
         if sign == "{":
             if depth == 0 and (prototype := _prototype(bare[start:at], text[start:at])):
-                found.append((start + _indent(bare[start:at]), prototype))
+                found.append((at - len(bare[start:at].lstrip()), prototype))
             depth += 1
             continue
         depth = max(0, depth - (sign == "}"))
         if depth == 0:
             start = match.end()
     return found
-
-
-def _indent(text: str) -> int:
-    return len(text) - len(text.lstrip())
 
 
 def _prototype(bare: str, original: str) -> str | None:
@@ -155,12 +134,8 @@ def _blank(text: str) -> str:
         r"//(?:\\\n|[^\n])*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
         r"|^[ \t]*#(?:\\\n|[^\n])*"
     )
-    return re.sub(
-        pattern,
-        lambda match: re.sub(r"[^\n]", " ", match[0]),
-        text,
-        flags=re.DOTALL | re.MULTILINE,
-    )
+    flags = re.DOTALL | re.MULTILINE
+    return re.sub(pattern, lambda match: re.sub(r"[^\n]", " ", match[0]), text, flags=flags)
 
 
 def _library_folders(folder: Path) -> list[Path]:
@@ -170,18 +145,18 @@ def _library_folders(folder: Path) -> list[Path]:
     return [*above[:1], kit]
 
 
-def _find_libraries(sources: object, places: list[Path]) -> list[Library]:
+def _find_libraries(sources: Iterable[bytes], places: list[Path]) -> list[Library]:
     """Return the libraries whose headers are included, directly or by other libraries."""
-    found: dict[Path, Library] = {}
-    todo = list(sources)  # type: ignore[call-overload]
+    found: list[Library] = []
+    todo = list(sources)
     while todo:
         for header in re.findall(rb'^\s*#\s*include\s*[<"]([^>"]+)[>"]', todo.pop(), re.MULTILINE):
             library = _library_with(header.decode("utf-8", "replace"), places)
-            if library and library.folder not in found:
-                found[library.folder] = library
-                todo += [p.read_bytes() for p in headers_in(library.include)]
-                todo += [p.read_bytes() for p in library.sources]
-    return list(found.values())
+            if library and library not in found:
+                found.append(library)
+                inside = (*headers_in(library.include), *library.sources)
+                todo += [path.read_bytes() for path in inside]
+    return found
 
 
 def _library_with(header: str, places: list[Path]) -> Library | None:
