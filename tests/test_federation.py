@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.clients import InTurn, simulate
-from tinyreptile_lite.errors import DivergenceError
+from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.layers import Dense
@@ -497,6 +497,63 @@ def test_divergence_names_round_and_client_and_keeps_everything(mlp, tmp_path, b
     again = federation(mlp, rounds=10)
     checkpoint.resume(again, file)
     assert same(again, good)
+
+
+class Answers:
+    """A client that learns, and then answers something else."""
+
+    name = "odd"
+
+    def __init__(self, client, change):
+        self.client, self.change = client, change
+
+    def visit(self, phi, order):
+        return self.change(self.client.visit(phi, order))
+
+
+ODD_ANSWERS = {
+    "no array": (lambda a: Learned(list(a.params), a.loss), KitError, "float32"),
+    "float64": (lambda a: Learned(a.params.astype(float), a.loss), KitError, "float32"),
+    "shape": (lambda a: Learned(a.params[None], a.loss), KitError, "(1, 25)"),
+    "one more": (lambda a: Learned(np.append(a.params, a.params[:1]), a.loss), KitError, "(26,)"),
+    "huge": (
+        lambda a: Learned(np.full_like(a.params, 9.9e11), a.loss),
+        DivergenceError,
+        "from phi",
+    ),
+    "overflow": (lambda a: Learned(np.full_like(a.params, 3e38), a.loss), DivergenceError, "phi"),
+    "far": (lambda a: Learned(a.params + 1000, a.loss), DivergenceError, "visits usually"),
+    "loss": (lambda a: Learned(a.params, -1e30), DivergenceError, "-1e+30"),
+}
+
+
+@pytest.mark.parametrize("done", [0, 3], ids=["first round", "later"])
+@pytest.mark.parametrize("kind", ODD_ANSWERS)
+def test_an_absurd_answer_never_reaches_phi(mlp, kind, done, refuses):
+    change, error, word = ODD_ANSWERS[kind]
+    run = federation(mlp)
+    for _ in range(done):
+        run.step()
+    phi, state = run.phi, run.rng.bit_generator.state
+    honest, run.visitor = run.visitor, InTurn([Answers(c, change) for c in run.visitor.clients])
+    with refuses("odd", word, f"round {done + 1}", error=error):
+        run.step()
+    assert run.phi is phi and run.round == done and run.rng.bit_generator.state == state
+    run.visitor = honest
+    assert np.isfinite(run.run()).all()
+
+
+def test_a_client_that_writes_into_phi_is_refused(mlp, refuses):
+    def write(phi, order):
+        phi[0] = 1
+
+    run = federation(mlp)
+    for client in run.visitor.clients:
+        object.__setattr__(client, "visit", write)
+    before = run.phi.copy()
+    with refuses("sine-", "writes into phi", "phi.copy()"):
+        run.step()
+    assert np.array_equal(run.phi, before)
 
 
 def test_an_interrupted_round_is_repeated_alike(mlp):

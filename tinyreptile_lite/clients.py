@@ -97,10 +97,21 @@ class InTurn:
         """Have every order done by the client drawn for it; raises what `check` raises."""
         visits = []
         for place, order in zip(drawn, orders, strict=True):
-            learned = self.clients[place].visit(phi, order)
+            learned = self._visit(place, phi, order)
             check(self.names[place], learned)
             visits.append(Visited(place, learned))
         return visits
+
+    def _visit(self, place: int, phi: Array, order: Order) -> Learned:
+        try:
+            return self.clients[place].visit(phi, order)
+        except ValueError as error:
+            if "read-only" not in str(error):  # what NumPy says of an array like phi
+                raise
+            raise KitError(
+                f"client {self.names[place]} writes into phi, which all share; "
+                "let it learn on a copy: phi.copy()"
+            ) from error
 
 
 def as_it_is(learner: Learner) -> Learner:
