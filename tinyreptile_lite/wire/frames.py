@@ -10,13 +10,13 @@ import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from tinyreptile_lite.core.table import Status as Core
 
 VERSION = 1
 DELIMITER = b"\0"
-HEADER_BYTES, CHECK_BYTES, CHUNK_FIELDS = 2, 4, 3
+HEADER_BYTES, CHECK_BYTES = 2, 4
 MASK_CHUNKS = 32  # chunks that one mask of missing or wanted chunks speaks about
 MAX_CHUNKS = 2048  # of one weight vector
 MAX_PAYLOAD = 4096  # longest payload a decoder here accepts, CRC included
@@ -28,12 +28,7 @@ class FrameError(ValueError):
 
 
 class VersionError(FrameError):
-    """An undamaged frame of another version of the format.
-
-    Attributes
-    ----------
-    version : int
-    """
+    """An undamaged frame of another version of the format."""
 
     def __init__(self, version: int) -> None:
         super().__init__(f"wire version {version}, not {VERSION}")
@@ -83,22 +78,32 @@ ERRORS = {
 # ---- Messages ------------------------------------------------------------------------------------
 
 
+class Message:
+    """A message: `LAYOUT` is how `struct` packs its fields. Weights may follow in a CHUNK."""
+
+    KIND: ClassVar[int]
+    LAYOUT: ClassVar[str]
+
+    def __init_subclass__(cls, kind: int, layout: str) -> None:
+        cls.KIND, cls.LAYOUT = kind, layout
+        MESSAGES[kind] = cls
+
+
+MESSAGES: dict[int, type[Message]] = {}
+
+
 @dataclass(frozen=True)
-class Hello:
+class Hello(Message, kind=1, layout="<IH"):
     """Server: who are you? `frame_bytes` is the longest frame the server's side can carry."""
 
-    KIND: ClassVar[int] = 1
-    LAYOUT: ClassVar[str] = "<IH"
     session: int
     frame_bytes: int
 
 
 @dataclass(frozen=True)
-class Push:
+class Push(Message, kind=2, layout="<IHII"):
     """Server: a visit begins; chunks of weights with this CRC-32 follow. Not answered."""
 
-    KIND: ClassVar[int] = 2
-    LAYOUT: ClassVar[str] = "<IHII"
     round: int
     attempt: int
     nonce: int
@@ -106,22 +111,18 @@ class Push:
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Chunk(Message, kind=3, layout="<BH"):
     """Either side: part of the weights. `tag` is the low byte of the visit's nonce."""
 
-    KIND: ClassVar[int] = 3
-    LAYOUT: ClassVar[str] = "<BH"
     tag: int
     index: int
     data: bytes  # float32, little-endian
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Message, kind=4, layout="<IfHIB"):
     """Server: learn online. Answered by STATE when done; at once if it cannot begin."""
 
-    KIND: ClassVar[int] = 4
-    LAYOUT: ClassVar[str] = "<IfHIB"
     nonce: int
     rate: float
     sample_count: int
@@ -130,22 +131,18 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Pull:
+class Pull(Message, kind=5, layout="<IHI"):
     """Server: send the chunks first + i for each bit i of mask. Answered by CHUNKs."""
 
-    KIND: ClassVar[int] = 5
-    LAYOUT: ClassVar[str] = "<IHI"
     nonce: int
     first: int
     mask: int
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Message, kind=6, layout="<IIHB"):
     """Server: measure the loss without learning. Answered by SCORE when done."""
 
-    KIND: ClassVar[int] = 6
-    LAYOUT: ClassVar[str] = "<IIHB"
     nonce: int
     seed: int
     sample_count: int
@@ -153,28 +150,21 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Status:
+class Status(Message, kind=7, layout="<"):
     """Server: in what state are you? Answered by STATE."""
-
-    KIND: ClassVar[int] = 7
-    LAYOUT: ClassVar[str] = "<"
 
 
 @dataclass(frozen=True)
-class Abort:
+class Abort(Message, kind=8, layout="<I"):
     """Server: forget this visit. Answered by STATE."""
 
-    KIND: ClassVar[int] = 8
-    LAYOUT: ClassVar[str] = "<I"
     nonce: int
 
 
 @dataclass(frozen=True)
-class Welcome:
+class Welcome(Message, kind=9, layout="<I8s8sIHBB"):
     """Board: the answer to a HELLO of any version, in the board's own."""
 
-    KIND: ClassVar[int] = 9
-    LAYOUT: ClassVar[str] = "<I8s8sIHBB"
     session: int
     board_id: bytes  # 8 bytes that no other board has
     network: bytes  # first 8 bytes of the network's fingerprint
@@ -185,15 +175,13 @@ class Welcome:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Message, kind=10, layout="<BBIHIf"):
     """Board: the message STATE.
 
     `count` is the number of chunks before the first missing one, or of samples done; `detail` is a
     mask of missing chunks from there on in state RECEIVING, else the CRC-32 of the weights.
     """
 
-    KIND: ClassVar[int] = 10
-    LAYOUT: ClassVar[str] = "<BBIHIf"
     state: int
     error: int
     nonce: int
@@ -203,11 +191,9 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Message, kind=11, layout="<IIHHf"):
     """Board: result of EVALUATE. `correct` counts right labels; 0 for regression."""
 
-    KIND: ClassVar[int] = 11
-    LAYOUT: ClassVar[str] = "<IIHHf"
     nonce: int
     seed: int
     sample_count: int
@@ -215,31 +201,24 @@ class Score:
     loss: float
 
 
-Message = Hello | Push | Chunk | Train | Pull | Evaluate | Status | Abort | Welcome | Report | Score
-MESSAGES: dict[int, type[Message]] = {
-    kind.KIND: kind
-    for kind in (
-        Hello, Push, Chunk, Train, Pull, Evaluate, Status, Abort, Welcome, Report, Score
-    )
-}  # fmt: skip
-
-
 # ---- Frames --------------------------------------------------------------------------------------
 
 
 def encode(message: Message, version: int = VERSION) -> bytes:
     """Return the frame of a message, its delimiter included."""
+    fields = list(vars(message).values())
+    data = fields.pop() if isinstance(message, Chunk) else b""
     head = struct.pack("<BB", version, message.KIND)
-    if isinstance(message, Chunk):
-        fields = struct.pack(message.LAYOUT, message.tag, message.index) + message.data
-    else:
-        fields = struct.pack(message.LAYOUT, *vars(message).values())
-    return wrap(head + fields)
+    return wrap(head + struct.pack(message.LAYOUT, *fields) + data)
 
 
 def wrap(content: bytes) -> bytes:
     """Add the CRC-32, take the zero bytes out, end with a zero byte."""
-    return stuff(content + struct.pack("<I", zlib.crc32(content))) + DELIMITER
+    return stuff(content + _check(content)) + DELIMITER
+
+
+def _check(content: bytes) -> bytes:
+    return struct.pack("<I", zlib.crc32(content))
 
 
 def parse(content: bytes) -> Message:
@@ -254,38 +233,29 @@ def parse(content: bytes) -> Message:
     """
     if len(content) < HEADER_BYTES:
         raise FrameError(f"{len(content)} bytes are too short for a header")
-    version, kind = content[:HEADER_BYTES]
+    version, number = content[:HEADER_BYTES]
     if version != VERSION:
         raise VersionError(version)
-    if kind not in MESSAGES:
-        raise FrameError(f"unknown kind {kind}")
-    message: Any = MESSAGES[kind]
-    fields = content[HEADER_BYTES:]
-    size = struct.calcsize(message.LAYOUT)
-    if kind == Chunk.KIND:
-        if len(fields) <= size or (len(fields) - size) % 4:
-            raise FrameError(f"a chunk of {len(fields) - size} bytes holds no whole floats")
-        tag, index = struct.unpack(Chunk.LAYOUT, fields[:size])
-        return Chunk(tag, index, fields[size:])
-    if len(fields) != size:
-        raise FrameError(f"kind {kind} has {size} bytes of fields, not {len(fields)}")
-    return cast(Message, message(*struct.unpack(message.LAYOUT, fields)))
+    if number not in MESSAGES:
+        raise FrameError(f"unknown kind {number}")
+    kind: Any = MESSAGES[number]
+    end = HEADER_BYTES + struct.calcsize(kind.LAYOUT)
+    fields, data = content[HEADER_BYTES:end], content[end:]
+    fits = data and len(data) % 4 == 0 if kind is Chunk else not data
+    if len(content) < end or not fits:
+        raise FrameError(f"kind {number} does not have {len(content)} bytes")
+    return kind(*struct.unpack(kind.LAYOUT, fields), *([data] if data else []))
 
 
 def stuff(payload: bytes) -> bytes:
     """COBS: each run of up to 254 bytes without a zero gets its length + 1 in front."""
-    out = bytearray()
-    *runs, last = payload.split(b"\0")
-    for run in runs:
-        out += _with_codes(run) or b"\1"
-        if run and len(run) % _BLOCK == 0:
-            out.append(1)  # a full block stands for no zero
-    return bytes(out + (_with_codes(last) or b"\1"))
-
-
-def _with_codes(run: bytes) -> bytes:
-    """Put the code byte in front of each block of a run without zeros."""
-    blocks = (run[at : at + _BLOCK] for at in range(0, len(run), _BLOCK))
+    blocks = [
+        run[at : at + _BLOCK]
+        for run in payload.split(b"\0")
+        for at in range(0, len(run) + 1, _BLOCK)
+    ]
+    if len(blocks) > 1 and len(blocks[-2]) == _BLOCK and not blocks[-1]:
+        blocks.pop()  # a full block stands for no zero, and none is left
     return b"".join(bytes([len(block) + 1]) + block for block in blocks)
 
 
@@ -300,16 +270,15 @@ def unstuff(stuffed: bytes) -> bytes:
     if 0 in stuffed:
         raise FrameError("a zero byte inside a frame")
     out = bytearray()
-    at, zero = 0, False
+    at = 0
     while at < len(stuffed):
         code = stuffed[at]
-        if zero:
-            out.append(0)
-        if at + code > len(stuffed):
-            raise FrameError("the frame ends in the middle of a run")
         out += stuffed[at + 1 : at + code]
-        zero = code <= _BLOCK
         at += code
+        if code <= _BLOCK and at < len(stuffed):
+            out.append(0)
+    if at > len(stuffed):
+        raise FrameError("the frame ends in the middle of a run")
     return bytes(out)
 
 
@@ -330,9 +299,7 @@ class Decoder:
     def __init__(self, limit: int = MAX_PAYLOAD) -> None:
         self.limit = limit
         self.damaged = 0
-        self._longest = frame_bytes(limit)
         self._partial = bytearray()
-        self._too_long = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes as they come; return header and fields of each good frame they complete."""
@@ -340,39 +307,27 @@ class Decoder:
         *ends, rest = data.split(DELIMITER)
         for piece in ends:
             self._keep(piece)
-            content = self._finish()
-            if content is not None:
-                found.append(content)
+            try:
+                if self._partial:  # between two delimiters in a row nothing was sent
+                    found.append(self._content())
+            except FrameError:
+                self.damaged += 1
+            self._partial.clear()
         self._keep(rest)
         return found
 
     def _keep(self, piece: bytes) -> None:
-        self._too_long = self._too_long or len(self._partial) + len(piece) > self._longest
-        if not self._too_long:
-            self._partial += piece
+        """Of a frame that is too long keep one byte too many: `_content` refuses it."""
+        self._partial += piece[: frame_bytes(self.limit) - len(self._partial)]
 
-    def _finish(self) -> bytes | None:
-        stuffed, too_long = bytes(self._partial), self._too_long
-        self._partial.clear()
-        self._too_long = False
-        if not stuffed and not too_long:
-            return None  # two delimiters in a row: nothing was sent, nothing is damaged
-        try:
-            if too_long:
-                raise FrameError("the frame is too long")
-            return _checked(unstuff(stuffed), self.limit)
-        except FrameError:
-            self.damaged += 1
-            return None
-
-
-def _checked(payload: bytes, limit: int) -> bytes:
-    if not HEADER_BYTES + CHECK_BYTES <= len(payload) <= limit:
-        raise FrameError(f"a payload of {len(payload)} bytes")
-    content, check = payload[:-CHECK_BYTES], payload[-CHECK_BYTES:]
-    if struct.unpack("<I", check)[0] != zlib.crc32(content):
-        raise FrameError("the CRC is wrong")
-    return content
+    def _content(self) -> bytes:
+        payload = unstuff(bytes(self._partial))
+        if not HEADER_BYTES + CHECK_BYTES <= len(payload) <= self.limit:
+            raise FrameError(f"a payload of {len(payload)} bytes")
+        content, check = payload[:-CHECK_BYTES], payload[-CHECK_BYTES:]
+        if check != _check(content):
+            raise FrameError("the CRC is wrong")
+        return content
 
 
 # ---- Sizes ---------------------------------------------------------------------------------------
@@ -385,12 +340,10 @@ def frame_bytes(payload: int) -> int:
 
 def chunk_payload(floats: int) -> int:
     """Payload of a chunk with this many floats, CRC included."""
-    return HEADER_BYTES + CHUNK_FIELDS + 4 * floats + CHECK_BYTES
+    return HEADER_BYTES + struct.calcsize(Chunk.LAYOUT) + 4 * floats + CHECK_BYTES
 
 
 def chunk_floats(longest_frame: int) -> int:
     """Most floats in a chunk whose frame is never longer than this; 0 if none fits."""
-    floats = max(0, longest_frame - chunk_payload(0) - 2) // 4
-    while floats and frame_bytes(chunk_payload(floats)) > longest_frame:
-        floats -= 1
-    return floats
+    payload = longest_frame - 2 - (longest_frame - 1) // (_BLOCK + 1)  # undoes `frame_bytes`
+    return max(0, payload - chunk_payload(0)) // 4
