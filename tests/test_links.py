@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyreptile_lite.bench.wire import TimedLink
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.layers import Dense, Tanh
 from tinyreptile_lite.learners import OnlineSGD
@@ -22,7 +23,7 @@ from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.ble import BleLink
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
-from tinyreptile_lite.wire.links import LinkLost, LocalLink, SerialLink, TimedLink
+from tinyreptile_lite.wire.links import LinkLost, LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
 
 NET = Network([Dense(1, 16), Tanh(), Dense(16, 1)], "mse", (1,))

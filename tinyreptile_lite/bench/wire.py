@@ -6,6 +6,7 @@ both directions together. The line is simulated: full duplex, 1 Mbit/s, ten bits
 that computes in no time; so these are figures of the format and not of a machine.
 """
 
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,11 @@ from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.ble import BLE_FRAME
 from tinyreptile_lite.wire.client import BoardClient
-from tinyreptile_lite.wire.links import BITS_PER_BYTE, USB_FRAME, TimedLink
+from tinyreptile_lite.wire.links import USB_FRAME, LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
 
 LINE = 1_000_000  # bits per second
+BITS_PER_BYTE = 10  # on a serial line: start bit, 8 bits, stop bit
 USB_LATENCY = 0.001  # seconds one way: one USB frame
 ATT_BYTES = 3  # header of a Bluetooth write or notification, outside the wire format
 REPEATS = 20
@@ -43,6 +45,60 @@ class _Noise:
 
     def task(self, rng: np.random.Generator) -> Any:
         raise NotImplementedError
+
+
+class TimedLink(LocalLink):
+    """A link to a board inside this process over a simulated line with a clock.
+
+    The line is full duplex. A byte takes ten bit times, and whatever is sent arrives `latency`
+    seconds after its last bit left. The board itself takes no time: this measures the format.
+
+    Parameters
+    ----------
+    board : LocalBoard
+    bits_per_second : float
+    latency : float
+        Seconds.
+    frame_bytes : int
+
+    Attributes
+    ----------
+    now : float
+        Seconds on the server's clock.
+    """
+
+    def __init__(
+        self,
+        board: LocalBoard,
+        bits_per_second: float,
+        latency: float = 0.0,
+        frame_bytes: int = USB_FRAME,
+    ) -> None:
+        super().__init__(board, frame_bytes)
+        self._byte_time, self._latency = BITS_PER_BYTE / bits_per_second, latency
+        self.now = 0.0
+        self._line_free = [0.0, 0.0]  # towards the board, towards the server
+        self._arrivals: deque[tuple[float, bytes]] = deque()
+
+    def send(self, data: bytes) -> None:
+        """Send; the server does not wait, the line does."""
+        at_board = self._transmit(0, self.now, len(data))
+        for frame in self.board.feed(data).split(b"\0")[:-1]:
+            self._arrivals.append((self._transmit(1, at_board, len(frame) + 1), frame + b"\0"))
+
+    def _transmit(self, line: int, ready: float, size: int) -> float:
+        """Occupy a line; return when the last byte arrives."""
+        self._line_free[line] = max(ready, self._line_free[line]) + size * self._byte_time
+        return self._line_free[line] + self._latency
+
+    def receive(self, seconds: float) -> bytes:
+        """Return the next frame, or let the time pass."""
+        if self._arrivals and self._arrivals[0][0] <= self.now + seconds:
+            arrival, frame = self._arrivals.popleft()
+            self.now = max(self.now, arrival)
+            return frame
+        self.now += seconds
+        return b""
 
 
 def rows(repeats: int = REPEATS) -> list[dict[str, Any]]:

@@ -5,17 +5,15 @@ it is gone altogether or not open yet, and `reopen` tries to get it (back). So a
 later than its link is made. Bluetooth is in `ble`, faults on purpose are in `faults`.
 """
 
-import heapq
 import time
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.wire.local import LocalBoard
 
 USB_FRAME = 1039  # longest frame on USB: a chunk of 256 floats
-BITS_PER_BYTE = 10  # on a serial line: start bit, 8 bits, stop bit
-Result = TypeVar("Result")
 
 
 class LinkLost(KitError):
@@ -23,21 +21,11 @@ class LinkLost(KitError):
 
 
 class Link(Protocol):
-    """A two-way stream of bytes.
+    """A two-way stream of bytes."""
 
-    Attributes
-    ----------
-    name : str
-        What the user calls it, for example "/dev/ttyACM0".
-    frame_bytes : int
-        Longest frame it should carry.
-    timeout : float
-        Seconds of silence after which an answer counts as lost.
-    """
-
-    name: str
-    frame_bytes: int
-    timeout: float
+    name: str  # what the user calls it, for example "/dev/ttyACM0"
+    frame_bytes: int  # longest frame it should carry
+    timeout: float  # seconds of silence after which an answer counts as lost
 
     def send(self, data: bytes) -> None:
         """Send whole frames. Raises `LinkLost`."""
@@ -84,63 +72,6 @@ class LocalLink:
         """Nothing to close."""
 
 
-class TimedLink(LocalLink):
-    """A link to a board inside this process over a simulated line with a clock.
-
-    The line is full duplex. A byte takes ten bit times, and whatever is sent arrives `latency`
-    seconds after its last bit left. The board itself takes no time: this measures the format.
-
-    Parameters
-    ----------
-    board : LocalBoard
-    bits_per_second : float
-    latency : float
-        Seconds.
-    frame_bytes : int
-
-    Attributes
-    ----------
-    now : float
-        Seconds on the server's clock.
-    """
-
-    def __init__(
-        self,
-        board: LocalBoard,
-        bits_per_second: float,
-        latency: float = 0.0,
-        frame_bytes: int = USB_FRAME,
-    ) -> None:
-        super().__init__(board, frame_bytes)
-        self._byte_time, self._latency = BITS_PER_BYTE / bits_per_second, latency
-        self.now = 0.0
-        self._line_free = [0.0, 0.0]  # towards the board, towards the server
-        self._arrivals: list[tuple[float, int, bytes]] = []
-        self._count = 0
-
-    def send(self, data: bytes) -> None:
-        """Send; the server does not wait, the line does."""
-        at_board = self._transmit(0, self.now, len(data))
-        for frame in self.board.feed(data).split(b"\0")[:-1]:
-            arrival = self._transmit(1, at_board, len(frame) + 1)
-            self._count += 1
-            heapq.heappush(self._arrivals, (arrival, self._count, frame + b"\0"))
-
-    def _transmit(self, line: int, ready: float, size: int) -> float:
-        """Occupy a line; return when the last byte arrives."""
-        self._line_free[line] = max(ready, self._line_free[line]) + size * self._byte_time
-        return self._line_free[line] + self._latency
-
-    def receive(self, seconds: float) -> bytes:
-        """Return the next frame, or let the time pass."""
-        if self._arrivals and self._arrivals[0][0] <= self.now + seconds:
-            arrival, _, frame = heapq.heappop(self._arrivals)
-            self.now = max(self.now, arrival)
-            return frame
-        self.now += seconds
-        return b""
-
-
 class SerialLink:
     """A board on a USB or serial port, which `reopen` opens.
 
@@ -172,23 +103,20 @@ class SerialLink:
         LinkLost
             If there is no such port, or it may not be opened.
         """
-        self._drop()
-        end = time.monotonic() + self._wait
-        while True:
+        wait = self._wait
+        self.close()
+        end = time.monotonic() + wait
+        while self._port is None:
             try:
-                self._port, self._wait = self._open(), self._patience
-                return
+                self._port = self._open()
             except LinkLost:
                 if time.monotonic() >= end:
-                    self._wait = 0.0
                     raise
                 time.sleep(0.2)
+        self._wait = self._patience
 
     def _open(self) -> Any:
-        try:
-            import serial
-        except ImportError:
-            raise KitError("pyserial is not installed; pip install pyserial") from None
+        serial = needed("serial", "pyserial")
         try:
             return serial.Serial(self.name, self._baud, timeout=0, write_timeout=5)
         except (OSError, ValueError) as error:
@@ -196,23 +124,22 @@ class SerialLink:
 
     def send(self, data: bytes) -> None:
         """Write to the port."""
-        self._guarded(lambda port: port.write(data))
+        with self._opened() as port:
+            port.write(data)
 
     def receive(self, seconds: float) -> bytes:
         """Return what is there, or wait for the first byte."""
-
-        def read(port: Any) -> bytes:
+        with self._opened() as port:
             port.timeout = seconds
             first: bytes = port.read(1)
             return first + port.read(port.in_waiting) if first else b""
 
-        return self._guarded(read)
-
-    def _guarded(self, use: Callable[[Any], Result]) -> Result:
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
         if self._port is None:
             raise LinkLost(f"{self.name} is not open; plug the board in")
         try:
-            return use(self._port)
+            yield self._port
         except OSError as error:  # serial.SerialException is one
             self._drop()
             raise LinkLost(f"{self.name} is gone ({error}); plug the board in again") from None
