@@ -22,7 +22,7 @@ from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine, SineDevice
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.ble import BLE_FRAME
-from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent, WrongBoard
+from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source, State
@@ -523,13 +523,13 @@ def test_a_port_full_of_noise_is_no_board(refuses):
     ],
 )
 def test_a_board_that_does_not_fit_is_named(changes, words, refuses):
-    with refuses("/dev/fake", *words, error=WrongBoard):
+    with refuses("/dev/fake", *words, error=BoardRefused):
         visit(lambda message: welcome(message, **changes))
 
 
 def test_another_version_is_named(refuses):
     answer = frames.encode(frames.Status(), version=7)
-    with refuses("wire version 7", "flash", error=WrongBoard):
+    with refuses("wire version 7", "flash", error=BoardRefused):
         visit(lambda message: answer)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator
 from functools import cache
 from typing import Any
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.wire.links import LinkLost
 
 BLE_FRAME = 199  # longest frame: a chunk of 47 floats
@@ -45,8 +45,8 @@ class BleLink:
 
     def __init__(self, board: str, patience: float = 20.0) -> None:
         self.name, self._patience = board, patience
-        self._bleak = _import_bleak()
-        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._bleak = needed("bleak", "bleak")
+        self._received: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # notifications
         self._client: Any = None
 
     @contextlib.contextmanager
@@ -87,10 +87,7 @@ class BleLink:
             )
         self._client = self._bleak.BleakClient(device)
         await self._client.connect()
-        await self._client.start_notify(FROM_BOARD, self._on_bytes)
-
-    def _on_bytes(self, _: Any, data: bytearray) -> None:
-        self._received.put(bytes(data))
+        await self._client.start_notify(FROM_BOARD, lambda _, data: self._received.put(bytes(data)))
 
     def send(self, data: bytes) -> None:
         """Write to the board, in pieces that the connection can carry."""
@@ -112,7 +109,7 @@ class BleLink:
     def receive(self, seconds: float) -> bytes:
         """Return the next notification."""
         try:
-            return self._received.get(timeout=seconds) if seconds else self._received.get_nowait()
+            return self._received.get(timeout=seconds)
         except queue.Empty:
             self._check()
             return b""
@@ -128,8 +125,7 @@ class BleLink:
             If the board is not in reach.
         """
         self.close()
-        while not self._received.empty():
-            self._received.get()
+        self._received = queue.SimpleQueue()
         self._call(self._connect())
 
     def close(self) -> None:
@@ -146,11 +142,3 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     return loop
-
-
-def _import_bleak() -> Any:
-    try:
-        import bleak
-    except ImportError:
-        raise KitError("bleak is not installed; pip install bleak") from None
-    return bleak

@@ -20,40 +20,22 @@ class BoardSilent(BoardError):
     """It does not answer, gets no further, or its link is gone."""
 
 
-class WrongBoard(BoardError):
-    """It answers, but holds another network or speaks another version."""
-
-
 class BoardRefused(BoardError):
-    """It cannot do what was asked, or sent back nonsense."""
+    """It cannot do what was asked, sends nonsense, or is a board for another network or version."""
 
 
 @dataclass
 class Traffic:
-    """What went over a link, and what went wrong.
+    """What went over a link, and what went wrong."""
 
-    Attributes
-    ----------
-    sent, received : int
-        Bytes, everything counted.
-    frames_sent, frames_received : int
-    damaged : int
-        Received frames that were dropped: wrong CRC, unknown kind or length.
-    silences : int
-        Answers that did not come in time.
-    reconnects : int
-    restarts : int
-        Visits that had to begin again, because the board knew nothing of them.
-    """
-
-    sent: int = 0
+    sent: int = 0  # bytes, everything counted
     received: int = 0
     frames_sent: int = 0
     frames_received: int = 0
-    damaged: int = 0
-    silences: int = 0
+    damaged: int = 0  # received frames that were dropped: wrong CRC, unknown kind or length
+    silences: int = 0  # answers that did not come in time
     reconnects: int = 0
-    restarts: int = 0
+    restarts: int = 0  # visits that had to begin again, because the board knew nothing of them
 
 
 class Budget:
@@ -66,7 +48,7 @@ class Budget:
     Parameters
     ----------
     name : str
-        Of the board, for the error.
+        Of the board.
     silences : int
         Most in a row, and most setbacks. Besides, four times as many messages (and a few more) and
         four times as many time-outs without progress.
@@ -134,18 +116,11 @@ def describe(message: frames.Message) -> str:
 
 
 class Channel:
-    """Sends and receives whole messages, and counts what goes wrong.
-
-    Attributes
-    ----------
-    budget : Budget
-        Of the talk that is going on.
-    traffic : Traffic
-    """
+    """Sends and receives whole messages, and counts what goes wrong."""
 
     def __init__(self, link: Link) -> None:
         self.link, self.traffic = link, Traffic()
-        self.budget = Budget(link.name, 1, link.timeout)
+        self.budget = Budget(link.name, 1, link.timeout)  # of the talk that is going on
         self._decoder = frames.Decoder()
         self._inbox: list[frames.Message] = []
 
@@ -163,7 +138,7 @@ class Channel:
         ------
         BoardSilent
             If the budget is spent.
-        WrongBoard
+        BoardRefused
             If the board speaks another version.
         LinkLost
         """
@@ -189,15 +164,15 @@ class Channel:
 
     def _take(self, data: bytes) -> None:
         self.traffic.received += len(data)
-        before = self._decoder.damaged
+        self.traffic.damaged -= self._decoder.damaged
         contents = self._decoder.feed(data)
-        self.traffic.damaged += self._decoder.damaged - before
+        self.traffic.damaged += self._decoder.damaged
         for content in contents:
             try:
                 self._inbox.append(frames.parse(content))
                 self.traffic.frames_received += 1
             except frames.VersionError as error:
-                raise WrongBoard(
+                raise BoardRefused(
                     f"{self.link.name} speaks wire version {error.version}, this kit "
                     f"{frames.VERSION}; flash FederatedClient of this kit to it"
                 ) from None

@@ -5,7 +5,7 @@ faults for the same traffic.
 """
 
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,33 +19,18 @@ _LONGEST_DELAY = 20  # frames
 class Faults:
     """How often each fault happens to a frame, as a probability.
 
-    Parameters
-    ----------
-    drop : float
-        It never arrives.
-    duplicate : float
-        It arrives twice.
-    reorder : float
-        The next frame overtakes it.
-    flip : float
-        One to three of its bits change.
-    delay : float
-        It arrives behind up to 20 later frames.
-    cut : float
-        The link breaks; it and all frames on their way are lost.
-
     Raises
     ------
     KitError
         If a rate is not within 0 and 1.
     """
 
-    drop: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    flip: float = 0.0
-    delay: float = 0.0
-    cut: float = 0.0
+    drop: float = 0.0  # it never arrives
+    duplicate: float = 0.0  # it arrives twice
+    reorder: float = 0.0  # the next frame overtakes it
+    flip: float = 0.0  # one to three of its bits change
+    delay: float = 0.0  # it arrives behind up to 20 later frames
+    cut: float = 0.0  # the link breaks; it and all frames on their way are lost
 
     def __post_init__(self) -> None:
         for name, rate in vars(self).items():
@@ -55,8 +40,7 @@ class Faults:
     @classmethod
     def parse(cls, text: str) -> "Faults":
         """Read "drop=0.1,flip=0.01", as the command line has it."""
-        rates = {}
-        known = [field.name for field in fields(cls)]
+        rates, known = {}, vars(cls())
         for part in filter(None, text.replace(" ", "").split(",")):
             name, _, value = part.partition("=")
             if name not in known:
@@ -68,6 +52,15 @@ class Faults:
         return cls(**rates)
 
 
+@dataclass
+class _Way:
+    """What is on its way in one direction of a faulty link."""
+
+    partial: bytes = b""
+    passed: int = 0  # frames
+    held: dict[int, bytes] = field(default_factory=dict)  # by the number of the frame waited for
+
+
 class FaultyLink:
     """A link that goes wrong on purpose.
 
@@ -77,43 +70,35 @@ class FaultyLink:
     faults : Faults
         May be changed at any time.
     seed : int
-
-    Attributes
-    ----------
-    counts : Counter
-        Frames that were "sent", and how many met each fault.
-    unplugged : bool
-        While true, the link is gone and stays gone: somebody pulled the plug.
     """
 
     def __init__(self, link: Link, faults: Faults, seed: int = 0) -> None:
         self.link, self.faults = link, faults
         self.name, self.frame_bytes, self.timeout = link.name, link.frame_bytes, link.timeout
-        self.counts: Counter[str] = Counter()
-        self.unplugged = False
+        self.counts: Counter[str] = Counter()  # frames "sent", and how many met each fault
+        self.unplugged = False  # while true, the link is and stays gone: somebody pulled the plug
         self._rng = np.random.default_rng(seed)
-        self._out, self._in = _Way(self), _Way(self)
+        self._out, self._in = _Way(), _Way()
         self._lost = False
 
     def send(self, data: bytes) -> None:
         """Send what the faults leave of the frames."""
         self._check()
-        if left := self._out.carry(data):
+        if left := self._carry(self._out, data):
             self.link.send(left)
 
     def receive(self, seconds: float) -> bytes:
         """Receive what the faults leave; b"" may also mean that a frame was dropped."""
         self._check()
         while data := self.link.receive(seconds):
-            if left := self._in.carry(data):
+            if left := self._carry(self._in, data):
                 return left
         return b""
 
     def cut(self) -> None:
         """Break the link; `reopen` gets it back."""
         self._lost = True
-        self._out.clear()
-        self._in.clear()
+        self._out, self._in = _Way(), _Way()
 
     def _check(self) -> None:
         if self._lost or self.unplugged:
@@ -130,52 +115,32 @@ class FaultyLink:
         """Close the link inside."""
         self.link.close()
 
-
-class _Way:
-    """One direction of a faulty link."""
-
-    def __init__(self, link: FaultyLink) -> None:
-        self._link = link
-        self._partial = b""
-        self._held: list[tuple[int, bytes]] = []  # frames to wait for, frame
-
-    def clear(self) -> None:
-        self._partial = b""
-        self._held.clear()
-
-    def carry(self, data: bytes) -> bytes:
+    def _carry(self, way: _Way, data: bytes) -> bytes:
         """Return what arrives now of these bytes and of what was held back."""
-        *ends, self._partial = (self._partial + data).split(b"\0")
-        return b"".join(self._carry_frame(end + b"\0") for end in ends)
+        *ends, way.partial = (way.partial + data).split(b"\0")
+        return b"".join(self._carry_frame(way, end + b"\0") for end in ends)
 
-    def _carry_frame(self, frame: bytes) -> bytes:
-        link = self._link
-        link.counts["sent"] += 1
-        happens = {name: link._rng.random() < rate for name, rate in vars(link.faults).items()}
-        link.counts.update(name for name, yes in happens.items() if yes)
+    def _carry_frame(self, way: _Way, frame: bytes) -> bytes:
+        self.counts["sent"] += 1
+        happens = {name: self._rng.random() < rate for name, rate in vars(self.faults).items()}
+        self.counts.update(name for name, yes in happens.items() if yes)
         if happens["cut"]:
-            link.cut()
-            link._check()
+            self.cut()
+            self._check()
         if happens["flip"]:
             frame = self._flip(frame)
         arrived = b"" if happens["drop"] else frame * (1 + happens["duplicate"])
-        wait = 1 if happens["reorder"] else 0
+        wait = int(happens["reorder"])  # for so many later frames
         if happens["delay"]:
-            wait = int(link._rng.integers(1, _LONGEST_DELAY + 1))
-        if arrived and wait:
-            self._held.append((wait + 1, arrived))
-            arrived = b""
-        return arrived + self._release()
-
-    def _release(self) -> bytes:
-        """A frame has passed: let go of those that have waited long enough."""
-        self._held = [(wait - 1, frame) for wait, frame in self._held]
-        ready = b"".join(frame for wait, frame in self._held if wait == 0)
-        self._held = [(wait, frame) for wait, frame in self._held if wait]
-        return ready
+            wait = int(self._rng.integers(1, _LONGEST_DELAY + 1))
+        way.passed += 1
+        if wait:
+            until = way.passed + wait
+            way.held[until], arrived = way.held.get(until, b"") + arrived, b""
+        return arrived + way.held.pop(way.passed, b"")
 
     def _flip(self, frame: bytes) -> bytes:
         damaged = bytearray(frame)
-        for _ in range(int(self._link._rng.integers(1, 4))):
-            damaged[self._link._rng.integers(len(damaged))] ^= 1 << int(self._link._rng.integers(8))
+        for _ in range(int(self._rng.integers(1, 4))):
+            damaged[self._rng.integers(len(damaged))] ^= 1 << int(self._rng.integers(8))
         return bytes(damaged)

@@ -14,6 +14,7 @@ from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.wire.local import LocalBoard
 
 USB_FRAME = 1039  # longest frame on USB: a chunk of 256 floats
+_BAUD = 115_200  # means nothing on USB
 
 
 class LinkLost(KitError):
@@ -79,8 +80,6 @@ class SerialLink:
     ----------
     port : str
         For example "/dev/ttyACM0" or "COM3".
-    baud : int
-        Means nothing on USB.
     patience : float
         Seconds that `reopen` waits for a board that was there and was unplugged or reset.
     """
@@ -88,8 +87,8 @@ class SerialLink:
     frame_bytes = USB_FRAME
     timeout = 0.25
 
-    def __init__(self, port: str, baud: int = 115_200, patience: float = 10.0) -> None:
-        self.name, self._baud, self._patience = port, baud, patience
+    def __init__(self, port: str, patience: float = 10.0) -> None:
+        self.name, self._patience = port, patience
         self._port: Any = None
         self._wait = 0.0  # seconds: a board that was never there is not waited for
 
@@ -118,7 +117,7 @@ class SerialLink:
     def _open(self) -> Any:
         serial = needed("serial", "pyserial")
         try:
-            return serial.Serial(self.name, self._baud, timeout=0, write_timeout=5)
+            return serial.Serial(self.name, _BAUD, timeout=0, write_timeout=5)
         except (OSError, ValueError) as error:
             raise LinkLost(_port_trouble(self.name, error)) from None
 

@@ -25,14 +25,9 @@ USB_FLOATS = 256  # 1 KB of weights in one chunk
 _NO_TASKS = np.empty(0)  # samples have no task axis
 _HARNESS = Path(__file__).parent / "host_board.c"
 
-_Draw = ctypes.CFUNCTYPE(
-    ctypes.c_int,
-    ctypes.c_uint8,
-    ctypes.c_uint32,
-    ctypes.c_uint16,
-    ctypes.POINTER(ctypes.c_float),
-    ctypes.POINTER(ctypes.c_float),
-    ctypes.POINTER(ctypes.c_int32),
+_Octets = ctypes.c_uint8 * 8
+_Draw = ctypes.CFUNCTYPE(  # draw_samples of host_board.c: source, seed, samples; x, target, label
+    ctypes.c_int, ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint16, *[ctypes.c_void_p] * 3
 )
 
 
@@ -40,8 +35,8 @@ class _About(ctypes.Structure):
     """tr_client_about of tr_wire.h."""
 
     _fields_ = (
-        ("board_id", ctypes.c_uint8 * 8),
-        ("network", ctypes.c_uint8 * 8),
+        ("board_id", _Octets),
+        ("network", _Octets),
         ("sources", ctypes.c_uint8),
         ("window", ctypes.c_uint8),
     )
@@ -69,16 +64,13 @@ class LocalBoard:
     chunk_floats : int
         Largest chunk the board has memory for.
 
-    Attributes
-    ----------
-    id : bytes
-        8 bytes made from the device's name.
-
     Raises
     ------
     KitError
         If the C sources cannot be compiled here, or the network is too large for a board.
     """
+
+    _board: int | None = None
 
     def __init__(self, net: Network, device: Device, chunk_floats: int = USB_FLOATS) -> None:
         self.net, self.device, self.chunk_floats = net, device, chunk_floats
@@ -87,20 +79,15 @@ class LocalBoard:
         self._network = c_network(net)
         self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
         self._trouble: KitError | None = None  # of the device, on its way past the C code
-        self._board: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """Press the reset button: the board forgets everything."""
         self.close()
-        about = _About((ctypes.c_uint8 * 8)(*self.id), window=WINDOW)
-        about.network = (ctypes.c_uint8 * 8)(*network_id(self.net))
-        about.sources = 1 << Source.DATA
+        octets = _Octets(*self.id), _Octets(*network_id(self.net))
+        about = _About(*octets, sources=1 << Source.DATA, window=WINDOW)
         self._board = self._library.host_board_new(
-            ctypes.byref(self._network),
-            ctypes.byref(about),
-            self.chunk_floats,
-            self._draw,
+            ctypes.byref(self._network), ctypes.byref(about), self.chunk_floats, self._draw
         )
         if not self._board:
             raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
@@ -117,8 +104,8 @@ class LocalBoard:
         size = self._library.host_board_feed(self._board, data, len(data))
         out = ctypes.create_string_buffer(size)
         self._library.host_board_take(self._board, out)
-        if self._trouble is not None:
-            trouble, self._trouble = self._trouble, None
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
             self.reset()
             raise trouble
         return out.raw
@@ -134,9 +121,7 @@ class LocalBoard:
             self._library.host_board_free(self._board)
         self._board = None
 
-    def __del__(self) -> None:
-        if getattr(self, "_board", None):
-            self.close()
+    __del__ = close
 
     def _draw_samples(self, source: int, seed: int, count: int, x: Any, y: Any, label: Any) -> int:
         """Fill the arrays of the C side; called by it when a training begins."""
@@ -145,11 +130,11 @@ class LocalBoard:
         except KitError as error:  # must not travel through C: `feed` raises it
             self._trouble = error
             return 0
-        _fill(x, samples.x, np.float32)
-        if self.net.loss_function.name == "mse":
-            _fill(y, samples.y, np.float32)
-        else:
-            _fill(label, samples.y, np.int32)
+        real = self.net.loss_function.name == "mse"
+        target = (y, samples.y, np.float32) if real else (label, samples.y, np.int32)
+        for pointer, values, dtype in ((x, samples.x, np.float32), target):
+            data = np.ascontiguousarray(values, dtype)
+            ctypes.memmove(pointer, data.ctypes.data, data.nbytes)
         return 1
 
     def _stream(self, seed: int, count: int) -> Samples:
@@ -166,11 +151,6 @@ class LocalBoard:
         if len(samples.x) != count:
             raise KitError(f"{call} returned {len(samples.x)} samples; return {count}")
         return samples
-
-
-def _fill(pointer: Any, values: np.ndarray, dtype: Any) -> None:
-    data = np.ascontiguousarray(values, dtype)
-    ctypes.memmove(pointer, data.ctypes.data, data.nbytes)
 
 
 # ---- Building ------------------------------------------------------------------------------------

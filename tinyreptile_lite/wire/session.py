@@ -25,7 +25,6 @@ from tinyreptile_lite.wire.channel import (
     BoardSilent,
     Budget,
     Channel,
-    WrongBoard,
 )
 from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import Link, LinkLost
@@ -127,7 +126,7 @@ class Session:
         ------
         BoardSilent
             If nobody answers.
-        WrongBoard
+        BoardRefused
             If it holds another network or speaks another version of the wire format.
         """
         self.board = None
@@ -222,7 +221,7 @@ class Session:
     def _checked(self, board: frames.Welcome) -> frames.Welcome:
         """Refuse a board that does not fit."""
         if board.network != network_id(self.net) or board.weights != self.net.size:
-            raise WrongBoard(
+            raise BoardRefused(
                 f"{self.link.name} holds another network ({board.weights:,} weights, "
                 f"{board.network.hex()}), not this one ({self.net.size:,} weights, "
                 f"{network_id(self.net).hex()}); export the network and flash the board again"
@@ -230,7 +229,7 @@ class Session:
         fits = frames.chunk_floats(self.link.frame_bytes)
         chunks = -(-board.weights // max(1, board.chunk_floats))
         if not 0 < board.chunk_floats <= fits or chunks > frames.MAX_CHUNKS or not board.window:
-            raise WrongBoard(
+            raise BoardRefused(
                 f"{self.link.name} offers chunks of {board.chunk_floats} floats and a window of "
                 f"{board.window}, but the link carries chunks of 1 to {fits}; flash it again"
             )
