@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,51 @@ _TAKEN = re.compile(
     "restrict|return|setup|short|signed|sizeof|static|struct|switch|template|this|throw|true|try|"
     "typedef|typeid|typename|union|unsigned|using|virtual|void|volatile|while|xor"
 )
+
+_HEADER = """\
+/* {mark}; do not edit.
+{made} * Network: {net}
+ * Network's SHA-256: {network_hash}
+ * Weights: {weights} float32, {size} bytes
+ * Weights' SHA-256: {weights_hash}
+ */
+#ifndef {upper}_H
+#define {upper}_H
+
+#include <TinyReptile.h>
+
+#define {upper}_WEIGHTS {weights}
+#define {upper}_WORKSPACE {workspace}
+#define {upper}_INPUTS {inputs}
+#define {upper}_OUTPUTS {outputs}
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const tr_network {name}_network;
+extern const float {name}[{upper}_WEIGHTS];
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+_SOURCE = """\
+/* {mark}; do not edit. */
+#include "{name}.h"
+
+static const tr_layer layers[] = {{
+{layers},
+}};
+
+const tr_network {name}_network = {{layers, {count}, {inputs}, {loss}}};
+
+const float {name}[{upper}_WEIGHTS] = {{
+{rows}
+}};
+"""
 
 
 class Exported(NamedTuple):
@@ -64,25 +110,57 @@ def export(
         If phi belongs to another network or is not finite, the folder does not exist or cannot be
         written, or a file of that name was not written by this function.
     """
-    phi = _checked(net, phi)
-    check_fits_core(net)
-    name = c_name(name)
+    phi, name, folder = _checked(net, phi), c_name(name), Path(folder)
+    header, source = folder / f"{name}.h", folder / f"{name}.c"
+    numbers = [literal(value) for value in phi]
+    parts = c_parts(net) | {
+        "mark": MARK,
+        "made": f" * Made by: {_one_line(command)}\n" if command else "",
+        "net": _one_line(str(net)),
+        "network_hash": net.fingerprint(),
+        "size": 4 * net.size,
+        "weights_hash": hashlib.sha256(phi.astype("<f4").tobytes()).hexdigest(),
+        "rows": "\n".join(f"    {', '.join(numbers[i : i + 6])}," for i in range(0, net.size, 6)),
+        "name": name,
+        "upper": name.upper(),
+    }
     with file_errors("choose a folder you can write to, and a name of up to 200 letters"):
-        return _write(net, phi, Path(folder), name, command)
+        _write(folder, {header: _HEADER.format(**parts), source: _SOURCE.format(**parts)})
+    return Exported(header, source, name)
 
 
-def _write(net: Network, phi: Array, folder: Path, name: str, command: str) -> Exported:
+def c_parts(net: Network) -> dict[str, object]:
+    """Return what a template of C source needs to know of a network.
+
+    Raises
+    ------
+    KitError
+        If the C core has no such layer, or a number is beyond its limits.
+    """
+    check_fits_core(net)
+    layers = [layer_macro(*pair) for pair in zip(net.layers, net.shapes[:-1], strict=True)]
+    return {
+        "weights": net.size,
+        "workspace": workspace_floats(net),
+        "inputs": prod(net.input_shape),
+        "outputs": net.outputs,
+        "layers": ",\n".join(f"    {layer}" for layer in layers),
+        "count": len(layers),
+        "loss": LOSSES[net.loss_function.name].macro,
+    }
+
+
+def _write(folder: Path, files: dict[Path, str]) -> None:
+    """Write all files, or none; replace none that somebody wrote by hand."""
     if not folder.is_dir():
         raise KitError(f"there is no folder {folder}; make it first, or choose another")
-    header, source = folder / f"{name}.h", folder / f"{name}.c"
-    files = {header: _header(net, phi, name, command), source: _source(net, phi, name)}
     for path in files:
-        _check_ours(path)
+        if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]:
+            raise KitError(f"{path} was not made by export and stays as it is; choose another name")
     for path, text in files.items():
         new = path.with_name(f".{path.name}.new")
         new.write_text(text, encoding="utf-8", newline="\n")
         new.replace(path)
-    return Exported(header, source, name)
 
 
 def c_name(name: str) -> str:
@@ -112,83 +190,6 @@ def _checked(net: Network, phi: Array) -> Array:
     if not np.isfinite(phi).all():
         raise KitError("the weights hold NaN or infinite values; train again with a lower rate")
     return phi
-
-
-def _check_ours(path: Path) -> None:
-    """Refuse to replace a file that somebody wrote by hand."""
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]:
-        raise KitError(f"{path} was not made by export and stays as it is; choose another name")
-
-
-def _header(net: Network, phi: Array, name: str, command: str) -> str:
-    upper = name.upper()
-    made = [f" * Made by: {_one_line(command)}"] if command else []
-    about = [
-        f"/* {MARK}; do not edit.",
-        *made,
-        f" * Network: {_one_line(str(net))}",
-        f" * Network's SHA-256: {net.fingerprint()}",
-        f" * Weights: {net.size} float32, {4 * net.size} bytes",
-        f" * Weights' SHA-256: {hashlib.sha256(phi.astype('<f4').tobytes()).hexdigest()}",
-        " */",
-    ]
-    sizes = {
-        "WEIGHTS": net.size,
-        "WORKSPACE": workspace_floats(net),
-        "INPUTS": int(np.prod(net.input_shape)),
-        "OUTPUTS": net.outputs,
-    }
-    return "\n".join(
-        [
-            *about,
-            f"#ifndef {upper}_H",
-            f"#define {upper}_H",
-            "",
-            "#include <TinyReptile.h>",
-            "",
-            *(f"#define {upper}_{what} {size}" for what, size in sizes.items()),
-            "",
-            "#ifdef __cplusplus",
-            'extern "C" {',
-            "#endif",
-            "",
-            f"extern const tr_network {name}_network;",
-            f"extern const float {name}[{upper}_WEIGHTS];",
-            "",
-            "#ifdef __cplusplus",
-            "}",
-            "#endif",
-            "",
-            "#endif",
-            "",
-        ]
-    )
-
-
-def _source(net: Network, phi: Array, name: str) -> str:
-    shapes = net.shapes[:-1]
-    layers = [layer_macro(layer, shape) for layer, shape in zip(net.layers, shapes, strict=True)]
-    facts = f"layers, {len(layers)}, {int(np.prod(net.input_shape))}"
-    loss = LOSSES[net.loss_function.name].macro
-    numbers = [literal(value) for value in phi]
-    rows = [", ".join(numbers[i : i + 6]) for i in range(0, len(numbers), 6)]
-    return "\n".join(
-        [
-            f"/* {MARK}; do not edit. */",
-            f'#include "{name}.h"',
-            "",
-            "static const tr_layer layers[] = {",
-            *(f"    {layer}," for layer in layers),
-            "};",
-            "",
-            f"const tr_network {name}_network = {{{facts}, {loss}}};",
-            "",
-            f"const float {name}[{name.upper()}_WEIGHTS] = {{",
-            *(f"    {row}," for row in rows),
-            "};",
-            "",
-        ]
-    )
 
 
 def _one_line(text: str) -> str:

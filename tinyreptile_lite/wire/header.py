@@ -6,12 +6,11 @@ The weights come over the link, so the header has the layers and the fingerprint
 """
 
 import argparse
-from math import prod
 
 import numpy as np
 
-from tinyreptile_lite.core.table import LOSSES, check_fits_core, layer_macro, literal
-from tinyreptile_lite.costs import workspace_floats
+from tinyreptile_lite.core.export import c_parts
+from tinyreptile_lite.core.table import literal
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
@@ -55,21 +54,12 @@ def network_header(net: Network, name: str) -> str:
     KitError
         If the C core has no such layer, or a number is beyond its limits.
     """
-    check_fits_core(net)
-    shapes = net.shapes[:-1]
-    layers = [layer_macro(layer, shape) for layer, shape in zip(net.layers, shapes, strict=True)]
     return _TEMPLATE.format(
+        **c_parts(net),
         name=name,
         net=repr(net).replace("), ", "),\n *     "),
-        weights=net.size,
-        workspace=workspace_floats(net),
-        inputs=prod(net.input_shape),
-        outputs=net.outputs,
         labels=int(net.loss_function.name == "cross_entropy"),
         id=", ".join(f"0x{byte:02x}" for byte in network_id(net)),
-        layers=",\n".join(f"    {layer}" for layer in layers),
-        count=len(layers),
-        loss=LOSSES[net.loss_function.name].macro,
     )
 
 

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -19,19 +20,15 @@ from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.channel import (
-    BoardError,
-    BoardRefused,
-    BoardSilent,
-    Budget,
-    Channel,
-)
+from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent, Budget, Channel
 from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import Link, LinkLost
 from tinyreptile_lite.wire.local import network_id
 
 _DIVERGED = {Status.DIVERGED, Status.OVERFLOW}
 _BUSY = {State.TRAINING, State.EVALUATING}
+_asked = attrgetter("nonce", "seed", "sample_count")  # of a score, or of the request for it
+_NO_SCORE = BoardRefused, DivergenceError  # a board that cannot give one may still learn
 _WRONG_CRC_LIMIT = 3
 _STEPS = 16  # of a visit beside its samples: hello, push, pull, and what goes wrong
 _BEFORE, _TRAINING, _AFTER = range(3)  # steps of a visit
@@ -43,23 +40,15 @@ Turn = Callable[[], AbstractContextManager[None]]
 class Visit:
     """A transfer of weights to a board, what it shall do with them, and what has come of it.
 
-    Attributes
-    ----------
-    round, attempt : int
-    weights : bytes
-        float32, little-endian.
-    request : Train
-        Its nonce names the visit.
-    test : Evaluate, optional
-        If it shall be scored before and after learning. The second time asks for one sample more:
-        a SCORE from before training that comes late is then not taken for one from after it.
+    Scored a second time, it is asked for one sample more: a SCORE from before training that comes
+    late is then not taken for one from after it.
     """
 
     round: int
     attempt: int
-    weights: bytes
-    request: frames.Train
-    test: frames.Evaluate | None = None
+    weights: bytes  # float32, little-endian
+    request: frames.Train  # its nonce names the visit
+    test: frames.Evaluate | None = None  # if it shall be scored before and after learning
     step: int = _BEFORE
     got: dict[int, bytes] = field(default_factory=dict)  # chunks, kept over lost links
     learned: Learned | None = None
@@ -98,19 +87,15 @@ class Session:
         Silences in a row, or setbacks, after which the board is given up; see `Budget`.
     turn : callable, optional
         Makes a context in which the link may be used: see `BleLink.turn`.
-
-    Attributes
-    ----------
-    board : Welcome or None
-        What the board said of itself.
-    traffic : Traffic
     """
 
     def __init__(
         self, link: Link, net: Network, patience: int = 30, turn: Turn = nullcontext
     ) -> None:
         self.link, self.net, self.patience, self._turn = link, net, patience, turn
-        self.board: frames.Welcome | None = None
+        self.board: frames.Welcome | None = None  # what it said of itself
+        self._chunks: list[range] = []  # where each begins and ends in the bytes of the weights
+        self._half = 1  # of a window
         self._channel = Channel(link)
         self.traffic = self._channel.traffic
         self._session = _new_session()
@@ -130,7 +115,7 @@ class Session:
             If it holds another network or speaks another version of the wire format.
         """
         self.board = None
-        return self._steadily(lambda: self._welcome)
+        return self._steadily(lambda board: board)
 
     def begin_anew(self) -> None:
         """Begin another session: for the board, any visit is now newer than the last."""
@@ -140,12 +125,8 @@ class Session:
     def visit(self, visit: Visit) -> Learned:
         """Let the board learn from the visit's weights, fetch the result, score it if wanted.
 
-        If the board is given up, it is told so, and is free.
-
-        Parameters
-        ----------
-        visit : Visit
-            Gets what came of it: `learned`, `before` and `after`.
+        The visit gets what came of it: `learned`, `before` and `after`. If the board is given up,
+        it is told so, and is free.
 
         Returns
         -------
@@ -163,7 +144,7 @@ class Session:
         """
         with self._turn():
             try:
-                self._steadily(lambda: self._visit(visit), _STEPS + visit.samples)
+                self._steadily(lambda _: self._visit(visit), _STEPS + visit.samples)
             except KitError as error:
                 if visit.learned is None or not isinstance(error, BoardError):
                     self._abort(visit)
@@ -176,14 +157,16 @@ class Session:
         if test and visit.before is None:
             report = self._drive(visit, frames.Status(), {State.READY, State.TRAINED})
             if report.state == State.READY:
-                visit.before = self._score(visit, test)
+                with suppress(*_NO_SCORE):
+                    visit.before = self._score(visit, test)
         visit.step = _TRAINING
         report = self._drive(visit, visit.request, {State.TRAINED})
         visit.learned = self._checked_result(self._pull(visit, report), report)
         visit.step = _AFTER
         if test:
-            more = replace(test, sample_count=test.sample_count + 1)
-            visit.after = self._score(visit, more)
+            with suppress(*_NO_SCORE):
+                more = replace(test, sample_count=test.sample_count + 1)
+                visit.after = self._score(visit, more)
 
     def _abort(self, visit: Visit) -> None:
         """Tell the board that it may forget the visit; nobody waits for its answer."""
@@ -196,30 +179,28 @@ class Session:
     # ---- Hello -----------------------------------------------------------------------------------
 
     def _greet(self) -> frames.Welcome:
+        welcome = None
         try:
-            while (welcome := self._ask_hello()) is None:
-                continue
+            while not isinstance(welcome, frames.Welcome) or welcome.session != self._session:
+                if welcome is None:
+                    self._channel.forget()
+                    # The zero ends whatever half a frame the board may have got before.
+                    hello = frames.Hello(self._session, self.link.frame_bytes)
+                    self._channel.send(hello, before=frames.DELIMITER)
+                welcome = self._channel.receive()
         except BoardSilent as error:
             raise BoardSilent(
                 f"{self.link.name} does not answer as a TinyReptile board; "
                 "flash the sketch FederatedClient to it"
             ) from error
-        self.board = self._checked(welcome)
-        return self.board
+        self._check_fits(welcome)
+        size, total = 4 * welcome.chunk_floats, 4 * self.net.size
+        self._chunks = [range(at, min(at + size, total)) for at in range(0, total, size)]
+        self._half = max(1, welcome.window // 2)
+        self.board = welcome
+        return welcome
 
-    def _ask_hello(self) -> frames.Welcome | None:
-        """Say hello once; None if the answer does not come."""
-        self._channel.forget()
-        # The zero ends whatever half a frame the board may have got before.
-        hello = frames.Hello(self._session, self.link.frame_bytes)
-        self._channel.send(hello, before=frames.DELIMITER)
-        while message := self._channel.receive():
-            if isinstance(message, frames.Welcome) and message.session == self._session:
-                return message
-        return None
-
-    def _checked(self, board: frames.Welcome) -> frames.Welcome:
-        """Refuse a board that does not fit."""
+    def _check_fits(self, board: frames.Welcome) -> None:
         if board.network != network_id(self.net) or board.weights != self.net.size:
             raise BoardRefused(
                 f"{self.link.name} holds another network ({board.weights:,} weights, "
@@ -233,13 +214,12 @@ class Session:
                 f"{self.link.name} offers chunks of {board.chunk_floats} floats and a window of "
                 f"{board.window}, but the link carries chunks of 1 to {fits}; flash it again"
             )
-        return board
 
     # ---- The loop: state, what is missing, state ... ---------------------------------------------
 
     def _drive(self, visit: Visit, request: frames.Message, goals: set[State]) -> frames.Report:
         """Bring the board to one of the goal states; `request` follows when weights are there."""
-        report = self._ask(frames.Status(), visit) if self._begun == visit.nonce else None
+        report = self._ask(visit) if self._begun == visit.nonce else None
         sends = 0
         while True:
             if report is None or not visit.knows(report):
@@ -250,7 +230,9 @@ class Session:
             elif report.state == State.FAILED:
                 raise self._failure(report)
             elif report.state == State.RECEIVING:
-                self._send_chunks(visit, _missing(report, self._chunk_count()))
+                mask = range(frames.MASK_CHUNKS)
+                missing = (report.count + i for i in mask if report.detail >> i & 1)
+                self._send_chunks(visit, [i for i in missing if i < len(self._chunks)])
             if report is None or report.state not in _BUSY:
                 self._channel.send(request)
             report = self._next_report(visit)
@@ -266,22 +248,20 @@ class Session:
             self.traffic.restarts += 1
             self._session = _new_session() if sends > 2 else self._session
             self._greet()
-            report = self._ask(frames.Status(), visit)
+            report = self._ask(visit)
             if visit.knows(report):
                 return report
         self._begun = visit.nonce
         crc = zlib.crc32(visit.weights)
         self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
-        self._send_chunks(visit, range(self._chunk_count()))
+        self._send_chunks(visit, range(len(self._chunks)))
         return None
 
     def _send_chunks(self, visit: Visit, indices: Sequence[int]) -> None:
         """Send chunks, never more than a window of them unconfirmed."""
-        size = 4 * self._chunk_floats
-        half = max(1, self._welcome.window // 2)
         self._owed = 0
         for number, index in enumerate(indices):
-            if number and number % half == 0 and len(indices) - number > half:
+            if number and number % self._half == 0 and len(indices) - number > self._half:
                 if self._owed:
                     report = self._receive_report(visit)  # of half a window ago; if lost, go on
                     self._owed -= 1
@@ -289,66 +269,62 @@ class Session:
                         return  # PUSH was lost: the caller will see it too
                 self._channel.send(frames.Status())
                 self._owed += 1
-            data = visit.weights[index * size : (index + 1) * size]
+            part = self._chunks[index]
+            data = visit.weights[part.start : part.stop]
             self._channel.send(frames.Chunk(visit.nonce & 255, index, data))
 
     def _pull(self, visit: Visit, report: frames.Report) -> bytes:
         """Fetch the weights that the report's CRC belongs to."""
+        chunks = range(len(self._chunks))
         for _ in range(_WRONG_CRC_LIMIT):
-            self._pull_chunks(visit)
-            weights = b"".join(visit.got[index] for index in range(self._chunk_count()))
+            while missing := [i for i in chunks if i not in visit.got]:
+                first = missing[0]
+                self._pull_chunks(visit, [i for i in missing if i < first + frames.MASK_CHUNKS])
+            weights = b"".join(visit.got[i] for i in chunks)
             if zlib.crc32(weights) == report.detail:
                 return weights
             visit.got.clear()  # a late chunk of another visit with the same tag was among them
             self._channel.budget.setback("sends weights with a wrong CRC; reset the board")
-        raise BoardRefused(f"{self.link.name} sent weights with a wrong CRC; reset the board")
+        raise self._nonsense("weights with a wrong CRC")
 
-    def _pull_chunks(self, visit: Visit) -> None:
-        while missing := [i for i in range(self._chunk_count()) if i not in visit.got]:
-            wanted = [i for i in missing if i < missing[0] + frames.MASK_CHUNKS]
-            mask = sum(1 << (i - missing[0]) for i in wanted)
-            self._channel.send(frames.Pull(visit.nonce, missing[0], mask))
-            self._collect(visit, wanted)
-
-    def _collect(self, visit: Visit, wanted: list[int]) -> None:
-        """Take chunks until all that were wanted are there, the last one is, or silence."""
+    def _pull_chunks(self, visit: Visit, wanted: list[int]) -> None:
+        """Take chunks until all that are wanted are there, the last one is, or silence."""
+        mask = sum(1 << (i - wanted[0]) for i in wanted)
+        self._channel.send(frames.Pull(visit.nonce, wanted[0], mask))
         while message := self._channel.receive():
             if isinstance(message, frames.Report) and not visit.knows(message):
                 raise _ForgottenError
             if not isinstance(message, frames.Chunk) or message.tag != visit.nonce & 255:
                 continue
-            if len(message.data) == self._chunk_bytes(message.index):
-                visit.got[message.index] = message.data
+            index, data = message.index, message.data
+            if index < len(self._chunks) and len(data) == len(self._chunks[index]):
+                visit.got[index] = data
                 self._reached(visit, State.TRAINED, len(visit.got))
-            if message.index == wanted[-1] or all(i in visit.got for i in wanted):
+            if index == wanted[-1] or all(i in visit.got for i in wanted):
                 return
 
-    def _score(self, visit: Visit, test: frames.Evaluate) -> frames.Score | None:
-        """Let the board measure its weights; None if it cannot, for whatever reason it gives."""
-        try:
-            return self._await_score(visit, test)
-        except (BoardRefused, DivergenceError):
-            return None
-
-    def _await_score(self, visit: Visit, test: frames.Evaluate) -> frames.Score:
+    def _score(self, visit: Visit, test: frames.Evaluate) -> frames.Score:
+        """Let the board measure its weights."""
         message = None
         while True:
             if message is None:
                 self._channel.send(test)
             message = self._channel.receive()
-            if isinstance(message, frames.Score) and _answers(message, test):
-                return self._checked_score(message)
             if isinstance(message, frames.Report):
                 self._note(visit, message)
                 if not visit.knows(message):
                     raise _ForgottenError
                 if message.error and message.state not in (State.RECEIVING, State.EVALUATING):
                     raise self._failure(message)
+            elif isinstance(message, frames.Score) and _asked(message) == _asked(test):
+                if not np.isfinite(message.loss) or message.correct > test.sample_count:
+                    raise self._nonsense("a score that cannot be")
+                return message
 
     # ---- One report at a time --------------------------------------------------------------------
 
-    def _ask(self, request: frames.Message, visit: Visit) -> frames.Report:
-        self._channel.send(request)
+    def _ask(self, visit: Visit) -> frames.Report:
+        self._channel.send(frames.Status())
         return self._next_report(visit)
 
     def _next_report(self, visit: Visit) -> frames.Report:
@@ -376,21 +352,19 @@ class Session:
             self._reached(visit, report.state, report.count)
 
     def _reached(self, visit: Visit, state: int, count: int) -> None:
-        most = max(visit.samples, self._chunk_count())  # to count on is not to get further
+        most = max(visit.samples, len(self._chunks))  # to count on is not to get further
         self._channel.budget.reached(visit.step, state, min(count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
 
-    def _steadily(self, action: Callable[[], Result], steps: int = _STEPS) -> Result:
+    def _steadily(self, action: Callable[[frames.Welcome], Result], steps: int = _STEPS) -> Result:
         """Repeat an action over lost links and resets; it goes on where the board is."""
         budget = Budget(self.link.name, self.patience, self.link.timeout, steps)
         self._channel.budget = budget
         with self._turn():
             while True:
                 try:
-                    if self.board is None:
-                        self._greet()
-                    return action()
+                    return action(self.board or self._greet())
                 except LinkLost:
                     budget.setback("is lost again and again; check its cable or battery")
                     self.traffic.reconnects += self.board is not None  # else it was not open yet
@@ -411,47 +385,14 @@ class Session:
         sound = np.abs(params) <= LIMIT  # false for NaN
         if not sound.all():
             at = int(np.flatnonzero(~sound)[0])
-            raise BoardRefused(
-                f"{self.link.name} sent back {params[at]} as weight {at}; reset the board"
-            )
+            raise self._nonsense(f"back {params[at]} as weight {at}")
         if not np.isfinite(report.loss):
-            raise BoardRefused(f"{self.link.name} sent a loss of {report.loss}; reset the board")
+            raise self._nonsense(f"a loss of {report.loss}")
         return Learned(params, report.loss)
 
-    def _checked_score(self, score: frames.Score) -> frames.Score:
-        if not np.isfinite(score.loss) or score.correct > score.sample_count:
-            raise BoardRefused(f"{self.link.name} sent a score that cannot be; reset the board")
-        return score
-
-    # ---- Sizes, as agreed in the hello -----------------------------------------------------------
-
-    @property
-    def _welcome(self) -> frames.Welcome:
-        assert self.board is not None  # every talk begins with a hello
-        return self.board
-
-    @property
-    def _chunk_floats(self) -> int:
-        return self._welcome.chunk_floats
-
-    def _chunk_count(self) -> int:
-        return -(-self.net.size // self._chunk_floats)
-
-    def _chunk_bytes(self, index: int) -> int:
-        """Bytes of weights in a chunk; 0 or less if there is no such chunk."""
-        return 4 * min(self._chunk_floats, self.net.size - index * self._chunk_floats)
+    def _nonsense(self, what: str) -> BoardRefused:
+        return BoardRefused(f"{self.link.name} sent {what}; reset the board")
 
 
 def _new_session() -> int:
     return secrets.randbelow(2**32 - 1) + 1
-
-
-def _answers(score: frames.Score, test: frames.Evaluate) -> bool:
-    wanted = (test.nonce, test.seed, test.sample_count)
-    return (score.nonce, score.seed, score.sample_count) == wanted
-
-
-def _missing(report: frames.Report, chunks: int) -> list[int]:
-    """Chunks that a board in state RECEIVING asks for."""
-    after = (report.count + i for i in range(frames.MASK_CHUNKS) if report.detail >> i & 1)
-    return [index for index in after if index < chunks]
