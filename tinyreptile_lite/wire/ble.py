@@ -63,9 +63,7 @@ class BleLink:
         future = asyncio.run_coroutine_threadsafe(work, _loop())
         try:
             future.result(_CALL_SECONDS + self._patience)
-        except KitError:
-            raise
-        except (self._bleak.BleakError, OSError, TimeoutError, AssertionError) as error:
+        except (self._bleak.BleakError, OSError, AssertionError) as error:
             raise LinkLost(
                 f"the Bluetooth link to {self.name} failed ({error or type(error).__name__}); "
                 "bring the board nearer or reset it"

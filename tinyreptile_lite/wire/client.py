@@ -3,7 +3,6 @@
 import struct
 import zlib
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,18 +23,10 @@ _TEST = 0x5EED_7E57  # tells a score's seed from that of the training
 
 
 class Scores(NamedTuple):
-    """How well a board did on samples of its own, before and after it learned.
+    """How well a board did on samples of its own, or None where it could not tell."""
 
-    Attributes
-    ----------
-    before : Score or None
-        With phi. None if the board could not tell, or had learned before it was asked.
-    after : Score or None
-        With what it learned, on one sample more. None if the board could not tell.
-    """
-
-    before: frames.Score | None
-    after: frames.Score | None
+    before: frames.Score | None  # with phi; also None if it had learned before it was asked
+    after: frames.Score | None  # with what it learned, on one sample more
 
 
 class BoardClient:
@@ -47,17 +38,10 @@ class BoardClient:
     net : Network
     source : Source
         Where the board takes its samples from.
-    patience : int
+    patience, turn
         See `Session`.
     name : str, optional
         By default the link's.
-    turn : callable, optional
-        See `Session`.
-
-    Attributes
-    ----------
-    name : str
-    session : Session
 
     Raises
     ------
@@ -90,15 +74,8 @@ class BoardClient:
     def scored_visit(self, phi: Array, order: Order, test_count: int) -> tuple[Learned, Scores]:
         """Visit, and let the board measure how well it does, before and after it learns.
 
-        It learns what it learns in `visit`, in every bit. It measures on samples of its own, drawn
-        with another seed than those that it learns from. A score that it cannot give is None.
-
-        Parameters
-        ----------
-        phi : ndarray, shape (P,)
-        order : Order
-        test_count : int
-            Samples to measure on.
+        It learns what it learns in `visit`, in every bit. It measures on `test_count` samples of
+        its own, drawn with another seed than those that it learns from.
         """
         if not 1 <= test_count < MAX_SAMPLES:
             raise KitError(
@@ -113,7 +90,6 @@ class BoardClient:
     def _make_visit(self, phi: Array, order: Order) -> Visit:
         """Number the visit so that the board can tell newer from older."""
         rate, weights = self._checked(phi, order), np.asarray(phi, "<f4").tobytes()
-        request = frames.Train(0, rate, order.sample_count, order.seed, self.source)
         what = struct.pack("<fHIB", rate, order.sample_count, order.seed, self.source) + weights
         last_round, attempt, last = self._last
         if order.round != last_round:
@@ -125,7 +101,8 @@ class BoardClient:
             self.session.begin_anew()
         self._last = (order.round, attempt, what)
         nonce = zlib.crc32(struct.pack("<IH", order.round, attempt) + what) or 1
-        return Visit(order.round, attempt, weights, replace(request, nonce=nonce))
+        train = frames.Train(nonce, rate, order.sample_count, order.seed, self.source)
+        return Visit(order.round, attempt, weights, train)
 
     def _checked(self, phi: Array, order: Order) -> float:
         """Refuse what the board could not do; returns the inner rate."""

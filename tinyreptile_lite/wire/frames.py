@@ -10,7 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from tinyreptile_lite.core.table import Status as Core
 
@@ -78,21 +78,21 @@ ERRORS = {
 # ---- Messages ------------------------------------------------------------------------------------
 
 
+@dataclass_transform(frozen_default=True)
 class Message:
-    """A message: `LAYOUT` is how `struct` packs its fields. Weights may follow in a CHUNK."""
+    """Base of all messages, which are frozen dataclasses. `struct` packs their fields."""
 
     KIND: ClassVar[int]
     LAYOUT: ClassVar[str]
 
     def __init_subclass__(cls, kind: int, layout: str) -> None:
         cls.KIND, cls.LAYOUT = kind, layout
-        MESSAGES[kind] = cls
+        MESSAGES[kind] = dataclass(frozen=True)(cls)
 
 
 MESSAGES: dict[int, type[Message]] = {}
 
 
-@dataclass(frozen=True)
 class Hello(Message, kind=1, layout="<IH"):
     """Server: who are you? `frame_bytes` is the longest frame the server's side can carry."""
 
@@ -100,7 +100,6 @@ class Hello(Message, kind=1, layout="<IH"):
     frame_bytes: int
 
 
-@dataclass(frozen=True)
 class Push(Message, kind=2, layout="<IHII"):
     """Server: a visit begins; chunks of weights with this CRC-32 follow. Not answered."""
 
@@ -110,16 +109,14 @@ class Push(Message, kind=2, layout="<IHII"):
     crc: int
 
 
-@dataclass(frozen=True)
 class Chunk(Message, kind=3, layout="<BH"):
     """Either side: part of the weights. `tag` is the low byte of the visit's nonce."""
 
     tag: int
     index: int
-    data: bytes  # float32, little-endian
+    data: bytes  # float32, little-endian; behind what `struct` packs
 
 
-@dataclass(frozen=True)
 class Train(Message, kind=4, layout="<IfHIB"):
     """Server: learn online. Answered by STATE when done; at once if it cannot begin."""
 
@@ -130,7 +127,6 @@ class Train(Message, kind=4, layout="<IfHIB"):
     source: int
 
 
-@dataclass(frozen=True)
 class Pull(Message, kind=5, layout="<IHI"):
     """Server: send the chunks first + i for each bit i of mask. Answered by CHUNKs."""
 
@@ -139,7 +135,6 @@ class Pull(Message, kind=5, layout="<IHI"):
     mask: int
 
 
-@dataclass(frozen=True)
 class Evaluate(Message, kind=6, layout="<IIHB"):
     """Server: measure the loss without learning. Answered by SCORE when done."""
 
@@ -149,19 +144,16 @@ class Evaluate(Message, kind=6, layout="<IIHB"):
     source: int
 
 
-@dataclass(frozen=True)
 class Status(Message, kind=7, layout="<"):
     """Server: in what state are you? Answered by STATE."""
 
 
-@dataclass(frozen=True)
 class Abort(Message, kind=8, layout="<I"):
     """Server: forget this visit. Answered by STATE."""
 
     nonce: int
 
 
-@dataclass(frozen=True)
 class Welcome(Message, kind=9, layout="<I8s8sIHBB"):
     """Board: the answer to a HELLO of any version, in the board's own."""
 
@@ -174,7 +166,6 @@ class Welcome(Message, kind=9, layout="<I8s8sIHBB"):
     sources: int
 
 
-@dataclass(frozen=True)
 class Report(Message, kind=10, layout="<BBIHIf"):
     """Board: the message STATE.
 
@@ -190,7 +181,6 @@ class Report(Message, kind=10, layout="<BBIHIf"):
     loss: float
 
 
-@dataclass(frozen=True)
 class Score(Message, kind=11, layout="<IIHHf"):
     """Board: result of EVALUATE. `correct` counts right labels; 0 for regression."""
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from tinyreptile_lite.core.export import c_parts
 from tinyreptile_lite.core.table import literal
-from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks import FAMILIES
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.wire.local import network_id
 
@@ -84,16 +84,10 @@ def recording_header(samples: Samples) -> str:
 
 def main() -> None:
     """Print the header of a family's network."""
-    from tinyreptile_lite.tasks.sine import Sine
-    from tinyreptile_lite.tasks.wrist import Wrist
-
-    families: dict[str, type[Sine] | type[Wrist]] = {"sine": Sine, "wrist": Wrist}
     parser = argparse.ArgumentParser(description="Write a network as a C header.")
-    parser.add_argument("family", help=" or ".join(families))
+    parser.add_argument("family", choices=FAMILIES)
     name = parser.parse_args().family
-    if name not in families:
-        raise SystemExit(str(unknown_name("family", name, families)))
-    print(network_header(families[name]().network(), name), end="")
+    print(network_header(FAMILIES[name]().network(), name), end="")
 
 
 if __name__ == "__main__":

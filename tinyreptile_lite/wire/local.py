@@ -25,21 +25,9 @@ USB_FLOATS = 256  # 1 KB of weights in one chunk
 _NO_TASKS = np.empty(0)  # samples have no task axis
 _HARNESS = Path(__file__).parent / "host_board.c"
 
-_Octets = ctypes.c_uint8 * 8
 _Draw = ctypes.CFUNCTYPE(  # draw_samples of host_board.c: source, seed, samples; x, target, label
     ctypes.c_int, ctypes.c_uint8, ctypes.c_uint32, ctypes.c_uint16, *[ctypes.c_void_p] * 3
 )
-
-
-class _About(ctypes.Structure):
-    """tr_client_about of tr_wire.h."""
-
-    _fields_ = (
-        ("board_id", _Octets),
-        ("network", _Octets),
-        ("sources", ctypes.c_uint8),
-        ("window", ctypes.c_uint8),
-    )
 
 
 def network_id(net: Network) -> bytes:
@@ -84,10 +72,10 @@ class LocalBoard:
     def reset(self) -> None:
         """Press the reset button: the board forgets everything."""
         self.close()
-        octets = _Octets(*self.id), _Octets(*network_id(self.net))
-        about = _About(*octets, sources=1 << Source.DATA, window=WINDOW)
+        # tr_client_about of tr_wire.h: nothing but bytes
+        about = self.id + network_id(self.net) + bytes([1 << Source.DATA, WINDOW])
         self._board = self._library.host_board_new(
-            ctypes.byref(self._network), ctypes.byref(about), self.chunk_floats, self._draw
+            ctypes.byref(self._network), about, self.chunk_floats, self._draw
         )
         if not self._board:
             raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
@@ -98,8 +86,8 @@ class LocalBoard:
         Raises
         ------
         KitError
-            If the device's ``stream`` fails or returns what the network cannot learn from; it is
-            chained to what ``stream`` raised. The board is reset.
+            If the device's ``stream`` fails or returns what the network cannot learn from. The
+            board is reset.
         """
         size = self._library.host_board_feed(self._board, data, len(data))
         out = ctypes.create_string_buffer(size)
@@ -153,18 +141,9 @@ class LocalBoard:
         return samples
 
 
-# ---- Building ------------------------------------------------------------------------------------
-
-
 @cache
 def load_library() -> ctypes.CDLL:
-    """Compile the board's side for this computer, or take it from the cache.
-
-    Raises
-    ------
-    CannotBuild
-        If there is no compiler, or it fails.
-    """
+    """Compile the board's side for this computer, or take it from the cache: `shared_library`."""
     sources = [_HARNESS, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
     library = load("board", sources, CORE)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t

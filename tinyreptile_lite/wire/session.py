@@ -9,7 +9,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TypeVar
 
@@ -165,7 +165,8 @@ class Session:
         visit.step = _AFTER
         if test:
             with suppress(*_NO_SCORE):
-                more = replace(test, sample_count=test.sample_count + 1)
+                count = test.sample_count + 1
+                more = frames.Evaluate(test.nonce, test.seed, count, test.source)
                 visit.after = self._score(visit, more)
 
     def _abort(self, visit: Visit) -> None:
@@ -299,7 +300,7 @@ class Session:
             index, data = message.index, message.data
             if index < len(self._chunks) and len(data) == len(self._chunks[index]):
                 visit.got[index] = data
-                self._reached(visit, State.TRAINED, len(visit.got))
+                self._channel.budget.reached(visit.step, State.TRAINED, len(visit.got))
             if index == wanted[-1] or all(i in visit.got for i in wanted):
                 return
 
@@ -349,11 +350,8 @@ class Session:
     def _note(self, visit: Visit, report: frames.Report) -> None:
         """See whether this is progress."""
         if visit.knows(report) and report.state <= State.FAILED:
-            self._reached(visit, report.state, report.count)
-
-    def _reached(self, visit: Visit, state: int, count: int) -> None:
-        most = max(visit.samples, len(self._chunks))  # to count on is not to get further
-        self._channel.budget.reached(visit.step, state, min(count, most))
+            most = max(visit.samples, len(self._chunks))  # to count on is not to get further
+            self._channel.budget.reached(visit.step, report.state, min(report.count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
 
