@@ -31,11 +31,6 @@ class BleLink:
         Its local name, for example "TinyReptile-3F2A", or its address.
     patience : float
         Seconds to look for it.
-
-    Raises
-    ------
-    KitError
-        If bleak is not installed.
     """
 
     frame_bytes = BLE_FRAME
@@ -113,14 +108,9 @@ class BleLink:
             return b""
 
     def reopen(self) -> None:
-        """Look for the board and connect.
+        """Look for the board and connect. Raises `LinkLost` if it is not in reach.
 
-        Raises
-        ------
-        KitError
-            If this computer has no Bluetooth that can be used.
-        LinkLost
-            If the board is not in reach.
+        Raises `KitError` if this computer has no Bluetooth that can be used.
         """
         self.close()
         self._received = queue.SimpleQueue()

@@ -134,13 +134,8 @@ class Channel:
     def receive(self) -> frames.Message | None:
         """Return the next message, or None after a silence.
 
-        Raises
-        ------
-        BoardSilent
-            If the budget is spent.
-        BoardRefused
-            If the board speaks another version.
-        LinkLost
+        Raises `LinkLost`, `BoardSilent` if the budget is spent, and `BoardRefused` if the board
+        speaks another version.
         """
         message = self._next()
         self.traffic.silences += message is None

@@ -17,13 +17,7 @@ _LONGEST_DELAY = 20  # frames
 
 @dataclass(frozen=True)
 class Faults:
-    """How often each fault happens to a frame, as a probability.
-
-    Raises
-    ------
-    KitError
-        If a rate is not within 0 and 1.
-    """
+    """How often each fault happens to a frame, as a probability. `KitError` beyond 0 and 1."""
 
     drop: float = 0.0  # it never arrives
     duplicate: float = 0.0  # it arrives twice

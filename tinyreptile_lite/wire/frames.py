@@ -212,15 +212,7 @@ def _check(content: bytes) -> bytes:
 
 
 def parse(content: bytes) -> Message:
-    """Return the message in what a `Decoder` gave.
-
-    Raises
-    ------
-    VersionError
-        If it is of another version of the format.
-    FrameError
-        If its kind is unknown or its length is not that of its kind.
-    """
+    """Return the message in what a `Decoder` gave. Raises `FrameError`, also `VersionError`."""
     if len(content) < HEADER_BYTES:
         raise FrameError(f"{len(content)} bytes are too short for a header")
     version, number = content[:HEADER_BYTES]
@@ -250,13 +242,7 @@ def stuff(payload: bytes) -> bytes:
 
 
 def unstuff(stuffed: bytes) -> bytes:
-    """Undo `stuff`.
-
-    Raises
-    ------
-    FrameError
-        If there is a zero in it, or its last run is shorter than it says.
-    """
+    """Undo `stuff`. Raises `FrameError` if that never made these bytes."""
     if 0 in stuffed:
         raise FrameError("a zero byte inside a frame")
     out = bytearray()
@@ -279,16 +265,11 @@ class Decoder:
     ----------
     limit : int
         Longest payload accepted, CRC included; a longer one is dropped as it arrives.
-
-    Attributes
-    ----------
-    damaged : int
-        Frames dropped so far: wrong CRC, wrong stuffing, too short or too long.
     """
 
     def __init__(self, limit: int = MAX_PAYLOAD) -> None:
         self.limit = limit
-        self.damaged = 0
+        self.damaged = 0  # frames dropped: wrong CRC, wrong stuffing, too short or too long
         self._partial = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:

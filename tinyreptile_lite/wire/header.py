@@ -41,18 +41,9 @@ static const tr_network network = {{network_layers, {count}, NETWORK_INPUTS, {lo
 
 
 def network_header(net: Network, name: str) -> str:
-    """Return the header of a network.
+    """Return the header of a family's network; its first line names the family.
 
-    Parameters
-    ----------
-    net : Network
-    name : str
-        Of the family, for the line that says how the header was made.
-
-    Raises
-    ------
-    KitError
-        If the C core has no such layer, or a number is beyond its limits.
+    Raises `KitError` if the C core cannot hold the network.
     """
     return _TEMPLATE.format(
         **c_parts(net),
@@ -66,10 +57,7 @@ def network_header(net: Network, name: str) -> str:
 def recording_header(samples: Samples) -> str:
     """Return `recording.h`: labelled windows that a FederatedClient keeps in flash and learns from.
 
-    Parameters
-    ----------
-    samples : Samples
-        Inputs (N, time, channels) and labels (N,).
+    The samples' inputs have shape (N, time, channels), their labels (N,).
     """
     windows = np.ascontiguousarray(samples.x, np.float32).reshape(len(samples.y), -1)
     rows = ",\n".join("{" + ", ".join(map(literal, w)) + "}" for w in windows.tolist())

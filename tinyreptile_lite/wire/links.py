@@ -93,15 +93,7 @@ class SerialLink:
         self._wait = 0.0  # seconds: a board that was never there is not waited for
 
     def reopen(self) -> None:
-        """Open the port.
-
-        Raises
-        ------
-        KitError
-            If pyserial is not installed.
-        LinkLost
-            If there is no such port, or it may not be opened.
-        """
+        """Open the port. Raises `LinkLost` if there is none, or it may not be opened."""
         wait = self._wait
         self.close()
         end = time.monotonic() + wait

@@ -86,8 +86,8 @@ class LocalBoard:
         Raises
         ------
         KitError
-            If the device's ``stream`` fails or returns what the network cannot learn from. The
-            board is reset.
+            If the device's ``stream`` fails or returns what the network cannot learn from; it is
+            chained to what ``stream`` raised. The board is reset.
         """
         size = self._library.host_board_feed(self._board, data, len(data))
         out = ctypes.create_string_buffer(size)

@@ -105,15 +105,7 @@ class Session:
     # ---- Requests --------------------------------------------------------------------------------
 
     def hello(self) -> frames.Welcome:
-        """Ask who is there.
-
-        Raises
-        ------
-        BoardSilent
-            If nobody answers.
-        BoardRefused
-            If it holds another network or speaks another version of the wire format.
-        """
+        """Ask who is there. Raises `BoardSilent`, or `BoardRefused` if the board does not fit."""
         self.board = None
         return self._steadily(lambda board: board)
 
@@ -127,11 +119,6 @@ class Session:
 
         The visit gets what came of it: `learned`, `before` and `after`. If the board is given up,
         it is told so, and is free.
-
-        Returns
-        -------
-        Learned
-            Parameters (P,) and the mean loss while learning.
 
         Raises
         ------
@@ -161,7 +148,7 @@ class Session:
                     visit.before = self._score(visit, test)
         visit.step = _TRAINING
         report = self._drive(visit, visit.request, {State.TRAINED})
-        visit.learned = self._checked_result(self._pull(visit, report), report)
+        visit.learned = self._checked(self._pull(visit, report), report.loss)
         visit.step = _AFTER
         if test:
             with suppress(*_NO_SCORE):
@@ -377,16 +364,16 @@ class Session:
         kind = DivergenceError if report.error in _DIVERGED else BoardRefused
         return kind(f"{self.link.name} could not do it: {reason}")
 
-    def _checked_result(self, weights: bytes, report: frames.Report) -> Learned:
+    def _checked(self, weights: bytes, loss: float) -> Learned:
         """Refuse what would damage phi."""
         params = np.frombuffer(weights, "<f4").astype(np.float32)
         sound = np.abs(params) <= LIMIT  # false for NaN
         if not sound.all():
             at = int(np.flatnonzero(~sound)[0])
             raise self._nonsense(f"back {params[at]} as weight {at}")
-        if not np.isfinite(report.loss):
-            raise self._nonsense(f"a loss of {report.loss}")
-        return Learned(params, report.loss)
+        if not np.isfinite(loss):
+            raise self._nonsense(f"a loss of {loss}")
+        return Learned(params, loss)
 
     def _nonsense(self, what: str) -> BoardRefused:
         return BoardRefused(f"{self.link.name} sent {what}; reset the board")
