@@ -62,20 +62,20 @@ class Budget:
         self._name, self._most_silences, self._steps = name, silences, steps
         self._most_useless = _SLOW * silences + _STRAY
         self._most_seconds = _SLOW * silences * timeout
-        self._silences = self._setbacks = self._all_useless = 0
-        self._all_seconds = 0.0
+        self._silences = self._setbacks = self._useless = 0
+        self._seconds = 0.0
         self._begin()
 
     def _begin(self) -> None:
         self._furthest: tuple[int, ...] = ()
-        self._useless, self._seconds = 0, 0.0
+        self._spent = self._useless, self._seconds  # up to here
 
     def reached(self, *mark: int) -> None:
         """Note how far the work is: numbers that are compared one after the other."""
         if mark > self._furthest:
+            self._useless -= 1  # the message that said so
             self._begin()
             self._furthest = mark
-            self._all_useless -= 1  # the message that said so
 
     def setback(self, complaint: str) -> None:
         """The work begins again. Raises `BoardSilent` if that has happened too often."""
@@ -87,7 +87,6 @@ class Budget:
     def waited(self, seconds: float) -> None:
         """Time has passed."""
         self._seconds += seconds
-        self._all_seconds += seconds
 
     def heard(self, message: frames.Message | None) -> None:
         """A message came, or None: a silence. Raises `BoardSilent` if the budget is spent."""
@@ -96,11 +95,10 @@ class Budget:
         else:
             self._silences = 0
             self._useless += 1
-            self._all_useless += 1
         if self._silences > self._most_silences:
             raise BoardSilent(f"{self._name} does not answer any more; reset or replug the board")
-        useless = max(self._useless, self._all_useless / self._steps)
-        seconds = max(self._seconds, self._all_seconds / self._steps)
+        useless = max(self._useless - self._spent[0], self._useless / self._steps)
+        seconds = max(self._seconds - self._spent[1], self._seconds / self._steps)
         if useless > self._most_useless or seconds > self._most_seconds:
             last = describe(message) if message else "silence"
             raise BoardSilent(f"{self._name} gets no further ({last}); reset the board")
@@ -110,8 +108,7 @@ def describe(message: frames.Message) -> str:
     """Say what a message is, for a user."""
     if not isinstance(message, frames.Report):
         return type(message).__name__.upper()
-    known = message.state in list(frames.State)
-    state = frames.State(message.state).name if known else message.state
+    state = {each.value: each.name for each in frames.State}.get(message.state, message.state)
     return f"state {state}, {message.count} done, error {message.error}"
 
 

@@ -82,8 +82,11 @@ class BoardClient:
                 f"{self.name} cannot be scored on {test_count} samples; give 1 to {MAX_SAMPLES - 1}"
             )
         visit = self._make_visit(phi, order)
-        seed = order.seed ^ _TEST
-        visit.test = frames.Evaluate(visit.nonce, seed, test_count, self.source)
+        # One sample more afterwards: a SCORE from before that comes late is then not taken for it.
+        visit.tests = [
+            frames.Evaluate(visit.nonce, order.seed ^ _TEST, count, self.source)
+            for count in (test_count, test_count + 1)
+        ]
         learned = self.session.visit(visit)
         return learned, Scores(visit.before, visit.after)
 

@@ -38,17 +38,13 @@ Turn = Callable[[], AbstractContextManager[None]]
 
 @dataclass
 class Visit:
-    """A transfer of weights to a board, what it shall do with them, and what has come of it.
-
-    Scored a second time, it is asked for one sample more: a SCORE from before training that comes
-    late is then not taken for one from after it.
-    """
+    """A transfer of weights to a board, what it shall do with them, and what has come of it."""
 
     round: int
     attempt: int
     weights: bytes  # float32, little-endian
     request: frames.Train  # its nonce names the visit
-    test: frames.Evaluate | None = None  # if it shall be scored before and after learning
+    tests: Sequence[frames.Evaluate] = ()  # two, if it is scored before and after learning
     step: int = _BEFORE
     got: dict[int, bytes] = field(default_factory=dict)  # chunks, kept over lost links
     learned: Learned | None = None
@@ -63,8 +59,7 @@ class Visit:
     @property
     def samples(self) -> int:
         """How many the board works on, scores included."""
-        tests = 2 * self.test.sample_count + 1 if self.test else 0
-        return self.request.sample_count + tests
+        return self.request.sample_count + sum(test.sample_count for test in self.tests)
 
     def knows(self, report: frames.Report) -> bool:
         """Whether the board that sent this is in this visit."""
@@ -72,7 +67,7 @@ class Visit:
 
 
 class _ForgottenError(Exception):
-    """The board no longer knows the visit: it was reset."""
+    """The board no longer knows the visit: it was reset, or this is a late report of another."""
 
 
 class Session:
@@ -140,21 +135,19 @@ class Session:
         return visit.learned
 
     def _visit(self, visit: Visit) -> None:
-        visit.step, test = _BEFORE, visit.test
-        if test and visit.before is None:
+        visit.step = _BEFORE
+        if visit.tests and visit.before is None:
             report = self._drive(visit, frames.Status(), {State.READY, State.TRAINED})
             if report.state == State.READY:
                 with suppress(*_NO_SCORE):
-                    visit.before = self._score(visit, test)
+                    visit.before = self._score(visit, visit.tests[0])
         visit.step = _TRAINING
         report = self._drive(visit, visit.request, {State.TRAINED})
         visit.learned = self._checked(self._pull(visit, report), report.loss)
         visit.step = _AFTER
-        if test:
+        if visit.tests:
             with suppress(*_NO_SCORE):
-                count = test.sample_count + 1
-                more = frames.Evaluate(test.nonce, test.seed, count, test.source)
-                visit.after = self._score(visit, more)
+                visit.after = self._score(visit, visit.tests[1])
 
     def _abort(self, visit: Visit) -> None:
         """Tell the board that it may forget the visit; nobody waits for its answer."""
@@ -163,8 +156,6 @@ class Session:
                 self._channel.send(frames.Abort(visit.nonce))
         self._begun = 0
         self.begin_anew()
-
-    # ---- Hello -----------------------------------------------------------------------------------
 
     def _greet(self) -> frames.Welcome:
         welcome = None
@@ -208,42 +199,26 @@ class Session:
     def _drive(self, visit: Visit, request: frames.Message, goals: set[State]) -> frames.Report:
         """Bring the board to one of the goal states; `request` follows when weights are there."""
         report = self._ask(visit) if self._begun == visit.nonce else None
-        sends = 0
+        if report is None or not visit.knows(report):
+            self._begun, crc = visit.nonce, zlib.crc32(visit.weights)
+            self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
+            self._send_chunks(visit, range(len(self._chunks)))
+            self._channel.send(request)
+            report = self._next_report(visit)
         while True:
-            if report is None or not visit.knows(report):
-                sends += 1
-                report = self._begin(visit, sends)
-            elif report.state in goals:
+            if not visit.knows(report):
+                raise _ForgottenError
+            if report.state in goals:
                 return report
-            elif report.state == State.FAILED:
+            if report.state == State.FAILED:
                 raise self._failure(report)
-            elif report.state == State.RECEIVING:
+            if report.state == State.RECEIVING:
                 mask = range(frames.MASK_CHUNKS)
                 missing = (report.count + i for i in mask if report.detail >> i & 1)
                 self._send_chunks(visit, [i for i in missing if i < len(self._chunks)])
-            if report is None or report.state not in _BUSY:
+            if report.state not in _BUSY:
                 self._channel.send(request)
             report = self._next_report(visit)
-
-    def _begin(self, visit: Visit, sends: int) -> frames.Report | None:
-        """Tell the board of the visit and send all weights, unless it knows the visit after all.
-
-        A report of another visit may just be late. So, from the second time on, ask again first;
-        from the third time on in a new session, in which the board takes any visit as newer.
-        """
-        if sends > 1:
-            self._channel.budget.setback("forgets every visit; reset the board")
-            self.traffic.restarts += 1
-            self._session = _new_session() if sends > 2 else self._session
-            self._greet()
-            report = self._ask(visit)
-            if visit.knows(report):
-                return report
-        self._begun = visit.nonce
-        crc = zlib.crc32(visit.weights)
-        self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
-        self._send_chunks(visit, range(len(self._chunks)))
-        return None
 
     def _send_chunks(self, visit: Visit, indices: Sequence[int]) -> None:
         """Send chunks, never more than a window of them unconfirmed."""
@@ -343,21 +318,30 @@ class Session:
     # ---- Trouble ---------------------------------------------------------------------------------
 
     def _steadily(self, action: Callable[[frames.Welcome], Result], steps: int = _STEPS) -> Result:
-        """Repeat an action over lost links and resets; it goes on where the board is."""
+        """Repeat an action over lost links and resets; it goes on where the board is.
+
+        From the second time that the board knows nothing of the visit, a new session begins, in
+        which it takes any visit as newer.
+        """
         budget = Budget(self.link.name, self.patience, self.link.timeout, steps)
         self._channel.budget = budget
+        board, restarts = self.board, 0
         with self._turn():
             while True:
                 try:
-                    return action(self.board or self._greet())
+                    board = board or self._greet()
+                    return action(board)
                 except LinkLost:
                     budget.setback("is lost again and again; check its cable or battery")
                     self.traffic.reconnects += self.board is not None  # else it was not open yet
                     self._channel.reopen()
-                    self.board = None
+                    board = self.board = None
                 except _ForgottenError:
                     budget.setback("forgets every visit; reset the board")
+                    restarts += 1
                     self.traffic.restarts += 1
+                    self._session = _new_session() if restarts > 1 else self._session
+                    board = None
 
     def _failure(self, report: frames.Report) -> KitError:
         reason = frames.ERRORS.get(report.error, f"error {report.error}")
