@@ -108,10 +108,7 @@ class BleLink:
             return b""
 
     def reopen(self) -> None:
-        """Look for the board and connect. Raises `LinkLost` if it is not in reach.
-
-        Raises `KitError` if this computer has no Bluetooth that can be used.
-        """
+        """Look for the board and connect. Raises `LinkLost`, or `KitError` without Bluetooth."""
         self.close()
         self._received = queue.SimpleQueue()
         self._call(self._connect())

@@ -47,13 +47,11 @@ class Budget:
 
     Parameters
     ----------
-    name : str
-        Of the board.
     silences : int
         Most in a row, and most setbacks. Besides, four times as many messages (and a few more) and
         four times as many time-outs without progress.
     timeout : float
-        Seconds.
+        In seconds.
     steps : int
         Pieces of work, such as samples. In all, messages and time may be so many times as much.
     """
@@ -156,17 +154,16 @@ class Channel:
 
     def _take(self, data: bytes) -> None:
         self.traffic.received += len(data)
-        self.traffic.damaged -= self._decoder.damaged
+        before = self._decoder.damaged
         contents = self._decoder.feed(data)
-        self.traffic.damaged += self._decoder.damaged
+        self.traffic.damaged += self._decoder.damaged - before
         for content in contents:
             try:
                 self._inbox.append(frames.parse(content))
                 self.traffic.frames_received += 1
             except frames.VersionError as error:
                 raise BoardRefused(
-                    f"{self.link.name} speaks wire version {error.version}, this kit "
-                    f"{frames.VERSION}; flash FederatedClient of this kit to it"
+                    f"{self.link.name} speaks {error}; flash FederatedClient of this kit to it"
                 ) from None
             except frames.FrameError:
                 self.traffic.damaged += 1

@@ -42,11 +42,6 @@ class BoardClient:
         See `Session`.
     name : str, optional
         By default the link's.
-
-    Raises
-    ------
-    BoardError
-        By `visit`, if the board cannot take part now; phi is as it was.
     """
 
     def __init__(
@@ -66,6 +61,7 @@ class BoardClient:
     def visit(self, phi: Array, order: Order) -> Learned:
         """Send phi, let the board learn online, fetch what it learned.
 
+        Raises `BoardError` if the board cannot take part now; phi is as it was.
         The same order again, after a server's crash or even a success, goes on with the same visit:
         the board never trains twice for it.
         """

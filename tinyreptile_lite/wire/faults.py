@@ -56,15 +56,7 @@ class _Way:
 
 
 class FaultyLink:
-    """A link that goes wrong on purpose.
-
-    Parameters
-    ----------
-    link : Link
-    faults : Faults
-        May be changed at any time.
-    seed : int
-    """
+    """A link that goes wrong on purpose. Its `faults` may be changed at any time."""
 
     def __init__(self, link: Link, faults: Faults, seed: int = 0) -> None:
         self.link, self.faults = link, faults

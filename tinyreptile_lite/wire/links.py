@@ -44,11 +44,7 @@ class Link(Protocol):
 class LocalLink:
     """A link to a board inside this process. It answers at once, so waiting takes no time.
 
-    Parameters
-    ----------
-    board : LocalBoard
-    frame_bytes : int
-        Longest frame, to play USB (1,039) or Bluetooth (199).
+    Its longest frame makes it play USB (1,039 bytes) or Bluetooth (199).
     """
 
     def __init__(self, board: LocalBoard, frame_bytes: int = USB_FRAME) -> None:

@@ -198,7 +198,10 @@ class Session:
 
     def _drive(self, visit: Visit, request: frames.Message, goals: set[State]) -> frames.Report:
         """Bring the board to one of the goal states; `request` follows when weights are there."""
-        report = self._ask(visit) if self._begun == visit.nonce else None
+        report = None
+        if self._begun == visit.nonce:
+            self._channel.send(frames.Status())
+            report = self._next_report(visit)
         if report is None or not visit.knows(report):
             self._begun, crc = visit.nonce, zlib.crc32(visit.weights)
             self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
@@ -285,10 +288,6 @@ class Session:
                 return message
 
     # ---- One report at a time --------------------------------------------------------------------
-
-    def _ask(self, visit: Visit) -> frames.Report:
-        self._channel.send(frames.Status())
-        return self._next_report(visit)
 
     def _next_report(self, visit: Visit) -> frames.Report:
         """Wait for the board's state; at each silence, ask for it."""
