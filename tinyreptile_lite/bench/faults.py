@@ -1,68 +1,84 @@
-"""Rounds over links that lose, damage and repeat frames: none lost, none doubled, phi the same.
+"""What goes wrong between server and boards: no round lost, none doubled, phi the same.
 
-Three boards, each the board's own C sources in this process, learn 1-32-32-1 sine waves under
-TinyReptile. The same rounds run over clean links first; phi must be equal in every bit. A board
-counts the steps it has made, so a visit that trained twice would show.
+Three boards, each the board's own C sources, learn 1-32-32-1 sine waves under TinyReptile. Phi must
+equal, in every bit, that of the same rounds with nothing in their way.
 
-Then somebody presses reset buttons at random moments. A board that lost its work does it again;
-what counts there is that each round reaches phi once, and phi stays the same.
+links     Frames are lost, damaged and repeated. A board counts the steps it has made, so a visit
+          that trained twice would show.
+resets    Somebody presses reset buttons at random moments. A board that lost its work does it
+          again; what counts is that each round reaches phi once.
+kills     The boards sit on pseudo-terminals in a process of their own, as boards on USB would. The
+          server runs in another process, which gets SIGKILL when its journal has got some random
+          number of records and a random moment has passed; then it is started again. The journal
+          tells which rounds were done. Linux and macOS.
 """
 
-from collections.abc import Callable
-from typing import Any
+import multiprocessing
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from tinyreptile_lite import checkpoint
+from tinyreptile_lite.bench.timing import Rows, counted
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.serve.boards import Boards, Record
+from tinyreptile_lite.serve.journal import read_journal
+from tinyreptile_lite.serve.roster import seated_devices
+from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.strategies import tiny_reptile
+from tinyreptile_lite.tasks.base import Device
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
-from tinyreptile_lite.wire.links import LocalLink
+from tinyreptile_lite.wire.links import LocalLink, SerialLink
 from tinyreptile_lite.wire.local import LocalBoard
 
 ROUNDS, SAMPLES, BOARDS = 1000, 8, 3
 FAULTS = Faults(drop=0.10, flip=0.01, duplicate=0.01)
-RESET_RATE = 0.03  # per frame sent: more than 200 in all rounds
 ALL_FAULTS = Faults(drop=0.10, flip=0.01, duplicate=0.01, reorder=0.02, delay=0.02, cut=0.002)
+RESET_RATE = 0.03  # per frame sent: more than 200 in all rounds
+KILLS, KILLED_ROUNDS = 200, 2000  # enough rounds for all kills on a fast computer
+_MOST_RECORDS = 14  # in the journal between two kills: up to some seven rounds
+_MOST_SECONDS = 0.02  # a round takes about so long
+
+_NET, _STRATEGY = Sine().network(), tiny_reptile(0.02, SAMPLES)
 
 
-def rows(rounds: int = ROUNDS) -> list[dict[str, Any]]:
-    """Run the rounds cleanly, with the three faults of the target, and with all six."""
+def rows(rounds: int = ROUNDS, kills: int = KILLS, killed_rounds: int = KILLED_ROUNDS) -> Rows:
+    """Run the rounds cleanly, then with resets, with faulty links and with kills."""
     clean, _ = run(Faults(), rounds)
-    found = _reset_rows(clean, rounds)
-    for prefix, faults in (("links", FAULTS), ("links_all_faults", ALL_FAULTS)):
+    links = [ResettingLink(board, seed) for seed, board in enumerate(_boards())]
+    phi, _ = run(Faults(), rounds, links)
+    resets = sum(link.resets for link in links)
+    found = counted("resets", {"resets": (resets, "resets"), "phi_equal": _equal(phi, clean)})
+    for group, faults in (("links", FAULTS), ("links_all_faults", ALL_FAULTS)):
         phi, steps = run(faults, rounds)
         visits, rest = divmod(steps, SAMPLES)
-        values = {
-            "rounds": (rounds, "rounds"),
-            "lost": (max(0, rounds - visits), "rounds"),
-            "doubled": (max(0, visits - rounds) + (rest > 0), "rounds"),
-            "phi_equal": (int(np.array_equal(phi, clean)), "1 or 0"),
-        }
-        found += [
-            {"name": f"{prefix}.{name}", "value": value, "unit": unit, "spread": 0.0}
-            for name, (value, unit) in values.items()
-        ]
-    return found
+        lost, doubled = max(0, rounds - visits), max(0, visits - rounds) + (rest > 0)
+        found += counted(group, _rounds(rounds, lost, doubled) | {"phi_equal": _equal(phi, clean)})
+    return found + killed_rows(kills, killed_rounds)
 
 
-def _reset_rows(clean: np.ndarray, rounds: int) -> list[dict[str, Any]]:
-    links: list[ResettingLink] = []
+def _rounds(rounds: int, lost: int, doubled: int) -> dict[str, tuple[float, str]]:
+    counts = {"rounds": rounds, "lost": lost, "doubled": doubled}
+    return {name: (count, "rounds") for name, count in counts.items()}
 
-    def plug(board: LocalBoard, seed: int) -> ResettingLink:
-        links.append(ResettingLink(board, seed))
-        return links[-1]
 
-    phi, _ = run(Faults(), rounds, plug)
-    values = {
-        "resets": (sum(link.resets for link in links), "resets"),
-        "phi_equal": (int(np.array_equal(phi, clean)), "1 or 0"),
-    }
-    return [
-        {"name": f"resets.{name}", "value": value, "unit": unit, "spread": 0.0}
-        for name, (value, unit) in values.items()
-    ]
+def _equal(phi: np.ndarray, clean: np.ndarray) -> tuple[float, str]:
+    return int(np.array_equal(phi, clean)), "1 or 0"
+
+
+def _boards(devices: Sequence[Device] = ()) -> list[LocalBoard]:
+    devices = devices or Sine().devices(BOARDS, np.random.default_rng(0))
+    return [LocalBoard(_NET, device) for device in devices]
 
 
 class ResettingLink(LocalLink):
@@ -83,20 +99,76 @@ class ResettingLink(LocalLink):
 
 
 def run(
-    faults: Faults,
-    rounds: int = ROUNDS,
-    plug: Callable[[LocalBoard, int], LocalLink] = lambda board, _: LocalLink(board),
+    faults: Faults, rounds: int = ROUNDS, links: Sequence[LocalLink] = ()
 ) -> tuple[np.ndarray, int]:
     """Run a federation; returns phi and the learning steps that all boards have made."""
-    family = Sine()
-    net = family.network()
-    devices = family.devices(BOARDS, np.random.default_rng(0))
-    boards = [LocalBoard(net, device) for device in devices]
-    clients = [
-        BoardClient(FaultyLink(plug(board, seed), faults, seed), net)
-        for seed, board in enumerate(boards)
-    ]
-    federation = Federation(
-        net, tiny_reptile(0.02, SAMPLES), clients, rounds, np.random.default_rng(1)
-    )
-    return federation.run(), sum(board.steps for board in boards)
+    links = links or [LocalLink(board) for board in _boards()]
+    faulty = [FaultyLink(link, faults, seed) for seed, link in enumerate(links)]
+    clients = [BoardClient(link, _NET) for link in faulty]
+    phi = Federation(_NET, _STRATEGY, clients, rounds, np.random.default_rng(1)).run()
+    return phi, sum(link.board.steps for link in links)
+
+
+def killed_rows(kills: int, rounds: int) -> Rows:
+    """Kill the server so often; then let it finish, and compare."""
+    rng = np.random.default_rng(0)
+    with TemporaryDirectory() as name:
+        folder, killed = Path(name), 0
+        with _ports() as ports:
+            while _serve_once(ports, folder, rounds, rng if killed < kills else None):
+                killed += 1
+        records = read_journal(folder / "phi.journal")
+        phi, _ = checkpoint.read(folder / "phi.npz")
+    done = Counter(record["round"] for record in records if record.get("event") == "round")
+    lost = sum(number not in done for number in range(1, rounds + 1))
+    devices = seated_devices(Sine(), 0)[:BOARDS]  # those that the boards on the ports play
+    clean, _ = run(Faults(), rounds, [LocalLink(board) for board in _boards(devices)])
+    values = {"kills": (killed, "kills")} | _rounds(rounds, lost, sum(done.values()) - len(done))
+    return counted("kills", values | {"phi_equal": _equal(phi, clean)})
+
+
+@contextmanager
+def _ports() -> Iterator[list[str]]:
+    """Boards on pseudo-terminals, in another process: the names of the ports."""
+    command = [sys.executable, "-m", "tinyreptile_lite.serve.terminals", f"local:{BOARDS}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as player:  # noqa: S603
+        assert player.stdout is not None
+        try:
+            yield player.stdout.readline().split()
+        finally:
+            player.kill()
+
+
+def _serve_once(
+    ports: Sequence[str], folder: Path, rounds: int, rng: np.random.Generator | None
+) -> bool:
+    """Start a server; kill it if there is a generator. Returns whether it was killed."""
+    # A fork is ready at once; starting Python anew would take most of the time.
+    context = multiprocessing.get_context("fork")
+    told, tells = context.Pipe(duplex=False)
+    server = context.Process(target=_serve, args=(ports, folder, rounds, tells))
+    server.start()
+    tells.close()  # so that the pipe ends with the server
+    if rng is not None:
+        with suppress(EOFError):
+            for _ in range(rng.integers(1, _MOST_RECORDS)):
+                told.recv_bytes()
+        server.join(rng.uniform(0, _MOST_SECONDS))
+        server.kill()
+    server.join()
+    told.close()
+    if server.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"the server ended with {server.exitcode}")
+    return server.exitcode != 0
+
+
+def _serve(ports: Sequence[str], folder: Path, rounds: int, tells: Connection) -> None:
+    def watch(_: Server, record: Record) -> None:
+        with suppress(BrokenPipeError):  # nobody waits to kill it
+            tells.send_bytes(record["event"].encode())
+
+    boards = Boards([BoardClient(SerialLink(port), _NET) for port in ports])
+    federation = Federation(_NET, _STRATEGY, boards, rounds, np.random.default_rng(1))
+    server = Server(federation, folder / "phi.npz", folder / "phi.journal", watch)
+    server.run()
+    server.close()

@@ -12,15 +12,13 @@ rounds_per_s_one_by_one.N    one board after another, as TinyReptile visits them
 Everything is emulated: the figures say what this computer can play, not how fast boards are.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench.timing import row
+from tinyreptile_lite.bench.timing import Rows, interleaved, row
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.fleet import Fleet
@@ -35,7 +33,7 @@ RATE, SAMPLES = 0.02, 32  # as the recipe for the sine waves
 REPEATS, VISITS = 5, 32  # visits in a repeat, or one for each board
 
 
-def rows(boards: Sequence[int] = BOARDS, repeats: int = REPEATS) -> list[dict[str, Any]]:
+def rows(boards: Sequence[int] = BOARDS, repeats: int = REPEATS) -> Rows:
     """Measure for each number of boards; medians over repeats."""
     found = []
     for count in boards:
@@ -55,22 +53,19 @@ def measure(count: int, strategy: Strategy, workers: int | None, repeats: int) -
     """Return visits per second, one value for each repeat after a warm-up: (repeats,)."""
     family = Sine()
     net, steps = family.network(), -(-VISITS // strategy.client_count)
+    rounds = (1 + repeats) * steps
     with (
         TemporaryDirectory() as folder,
         Fleet(net, seated_devices(family, 0)[:count], workers) as fleet,
     ):
         boards = Boards([BoardClient(link, net) for link in fleet.links])
-        federation = Federation(
-            net, strategy, boards, (1 + repeats) * steps, np.random.default_rng(0)
-        )
+        federation = Federation(net, strategy, boards, rounds, np.random.default_rng(0))
         server = Server(federation, Path(folder) / "phi.npz", Path(folder) / "phi.journal")
-        speeds = [_speed(server, steps) for _ in range(1 + repeats)]
+
+        def play() -> None:
+            for _ in range(steps):
+                server.step()
+
+        (seconds,) = interleaved(play, repeats=repeats).T
         server.close()
-    return np.array(speeds[1:])
-
-
-def _speed(server: Server, steps: int) -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-        server.step()
-    return steps * server.federation.strategy.client_count / (time.perf_counter() - start)
+    return steps * strategy.client_count / seconds

@@ -11,7 +11,7 @@ from tinyreptile_lite.core.native import NativeOnlineSGD, load
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.layers import Dense, Tanh
-from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.learners import Learner, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples, Task
 from tinyreptile_lite.tasks.sine import Sine
@@ -34,18 +34,30 @@ def rows(repeats: int = REPEATS) -> Rows:
     ``tasks_together_vs_torch`` compares adapting and evaluating 1,000 sine tasks of 32 samples.
     """
     one_thread()
-    rng = np.random.default_rng(0)
-    return _steps(rng, repeats) + native_rows(repeats) + _tasks(rng, -(-repeats // 3))
+    numpy_time, torch_time = _visit_times(OnlineSGD(RATE), STEPS, 1, repeats)
+    return [
+        row("numpy_vs_torch", torch_time / numpy_time, "ratio"),
+        row("numpy_steps", STEPS / numpy_time, "steps/s"),
+        row("torch_steps", STEPS / torch_time, "steps/s"),
+        *native_rows(repeats),
+        *_task_rows(-(-repeats // 3)),
+    ]
+
+
+def native_rows(repeats: int = REPEATS) -> Rows:
+    """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
+    one_thread()
+    load()
+    native_time, torch_time = _visit_times(NativeOnlineSGD(RATE), VISIT, VISITS, repeats)
+    found = [
+        row("native_vs_torch", torch_time / native_time, "ratio"),
+        row("native_steps", VISIT / native_time, "steps/s"),
+    ]
+    return [entry | {"compiler": find_compiler()[0]} for entry in found]
 
 
 def one_thread() -> None:
     """Keep PyTorch and NumPy to one thread; idle ones that spin would slow the alternatives."""
-    torch, threadpool_limits = _tools()
-    torch.set_num_threads(1)
-    threadpool_limits(1)
-
-
-def _tools() -> tuple[Any, Any]:
     try:
         import torch
         from threadpoolctl import threadpool_limits
@@ -54,7 +66,8 @@ def _tools() -> tuple[Any, Any]:
             f"this benchmark needs {error.name}; "
             "install it with: pip install 'tinyreptile-lite[bench]'"
         ) from error
-    return torch, threadpool_limits
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 def network() -> Network:
@@ -64,8 +77,9 @@ def network() -> Network:
 
 def torch_loop(params: np.ndarray, samples: Samples) -> Any:
     """Return a function that runs the usual eager loop over the samples, and gives the model."""
-    torch, _ = _tools()
-    nn = torch.nn
+    import torch
+    from torch import nn
+
     model = nn.Sequential(
         nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)
     )
@@ -99,65 +113,45 @@ def lesson(count: int, rng: np.random.Generator) -> tuple[Network, np.ndarray, S
     return net, params, Samples(x, np.sin(x))
 
 
-def _steps(rng: np.random.Generator, repeats: int) -> Rows:
-    net, params, samples = lesson(STEPS, rng)
-    learner = OnlineSGD(RATE)
-    times = interleaved(
-        lambda: learner.learn(net, params, samples, rng),
-        torch_loop(params, samples),
-        repeats=repeats,
-    )
-    numpy_time, torch_time = times.T
-    return [
-        row("numpy_vs_torch", torch_time / numpy_time, "ratio"),
-        row("numpy_steps", STEPS / numpy_time, "steps/s"),
-        row("torch_steps", STEPS / torch_time, "steps/s"),
-    ]
+def _visit_times(learner: Learner, count: int, visits: int, repeats: int) -> np.ndarray:
+    """Seconds for so many samples, with the learner and in PyTorch: (2, repeats).
 
-
-def native_rows(repeats: int = REPEATS) -> Rows:
-    """Online SGD steps per second: whole visits in C against the PyTorch eager loop."""
-    one_thread()
-    load()
+    The learner makes several visits while PyTorch makes one, to be timed as well.
+    """
     rng = np.random.default_rng(0)
-    net, params, samples = lesson(VISIT, rng)
-    learner = NativeOnlineSGD(RATE)
+    net, params, samples = lesson(count, rng)
 
-    def native() -> None:
-        for _ in range(VISITS):
+    def learn() -> None:
+        for _ in range(visits):
             learner.learn(net, params, samples, rng)
 
-    times = interleaved(native, torch_loop(params, samples), repeats=repeats)
-    native_time, torch_time = times[:, 0] / VISITS, times[:, 1]
-    found = [
-        row("native_vs_torch", torch_time / native_time, "ratio"),
-        row("native_steps", VISIT / native_time, "steps/s"),
-    ]
-    return [entry | {"compiler": find_compiler()[0]} for entry in found]
+    times = interleaved(learn, torch_loop(params, samples), repeats=repeats)
+    return times.T / [[visits], [1]]
 
 
-def _tasks(rng: np.random.Generator, repeats: int) -> Rows:
+def _task_rows(repeats: int) -> Rows:
+    import torch
+
+    rng = np.random.default_rng(0)
     net = network()
     phi = net.init(rng)
-    devices = Sine().devices(TASKS, rng)
-    tasks = [device.task(rng) for device in devices]
-    learner, counts = OnlineSGD(RATE), (TASK_STEPS,)
+    tasks = [device.task(rng) for device in Sine().devices(TASKS, rng)]
 
     def adapt(some: list[Task]) -> None:
-        evaluate(net, phi, some, learner, counts, rng)
+        evaluate(net, phi, some, OnlineSGD(RATE), (TASK_STEPS,), rng)
 
     def one_by_one() -> None:
         for task in tasks:
             adapt([task])
 
+    @torch.no_grad()
+    def score(model: Any, task: Task) -> None:
+        outputs = model(torch.tensor(task.query.x))
+        torch.nn.functional.mse_loss(outputs, torch.tensor(task.query.y))
+
     def in_torch() -> None:
-        torch, _ = _tools()
         for task in tasks[:TORCH_TASKS]:
-            model = torch_loop(phi, task.support)()
-            with torch.no_grad():
-                torch.nn.functional.mse_loss(
-                    model(torch.tensor(task.query.x)), torch.tensor(task.query.y)
-                )
+            score(torch_loop(phi, task.support)(), task)
 
     together, single, torch_time = interleaved(
         lambda: adapt(tasks), one_by_one, in_torch, repeats=repeats

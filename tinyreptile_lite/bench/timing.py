@@ -1,4 +1,4 @@
-"""Time alternatives in turn, and compare them pair by pair."""
+"""Rows of benchmarks: alternatives timed in turn and compared pair by pair, and what is counted."""
 
 import time
 from collections.abc import Callable
@@ -28,3 +28,11 @@ def row(name: str, values: np.ndarray, unit: str) -> dict[str, Any]:
     low, middle, high = map(float, np.percentile(values, [25, 50, 75]))
     found = {"name": name, "value": middle, "unit": unit, "spread": (high - low) / 2}
     return found | {"quartiles": [low, high]}
+
+
+def counted(group: str, values: dict[str, tuple[float, str]]) -> Rows:
+    """Results without spread, as they are counted: each value and its unit by name."""
+    return [
+        {"name": f"{group}.{name}", "value": value, "unit": unit, "spread": 0.0}
+        for name, (value, unit) in values.items()
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench.timing import row
+from tinyreptile_lite.bench.timing import Rows, row
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.layers import Dense
 from tinyreptile_lite.learners import OnlineSGD
@@ -101,23 +101,19 @@ class TimedLink(LocalLink):
         return b""
 
 
-def rows(repeats: int = REPEATS) -> list[dict[str, Any]]:
+def rows(repeats: int = REPEATS) -> Rows:
     """Measure all names; medians over so many visits with different weights."""
     small = Sine().network()
     large = Network([Dense(99, 160)], "mse", (99,))
-    overheads = {
-        "overhead_1153": (small, USB_FRAME, 0),
-        "overhead_16000": (large, USB_FRAME, 0),
-        "overhead_ble": (small, BLE_FRAME, 0),
-        "overhead_ble_with_att": (small, BLE_FRAME, ATT_BYTES),
+    measures = {
+        "overhead_1153": partial(overhead, small, USB_FRAME, 0),
+        "overhead_16000": partial(overhead, large, USB_FRAME, 0),
+        "overhead_ble": partial(overhead, small, BLE_FRAME, 0),
+        "overhead_ble_with_att": partial(overhead, small, BLE_FRAME, ATT_BYTES),
+        "line_share_1mbit": partial(line_share, small, 0.0),
+        "line_share_1mbit_16000": partial(line_share, large, 0.0),
+        "line_share_1mbit_usb_latency": partial(line_share, small, USB_LATENCY),
     }
-    shares = {
-        "line_share_1mbit": (small, 0.0),
-        "line_share_1mbit_16000": (large, 0.0),
-        "line_share_1mbit_usb_latency": (small, USB_LATENCY),
-    }
-    measures = {name: partial(overhead, *setting) for name, setting in overheads.items()}
-    measures |= {name: partial(line_share, *setting) for name, setting in shares.items()}
     return [
         row(name, np.array([measure(seed) for seed in range(repeats)]), "ratio")
         for name, measure in measures.items()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinyreptile_lite.bench import device, equal, faults, host, kills, wire
+from tinyreptile_lite.bench import device, equal, faults, host, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.figures.fingerprint import as_text, fingerprint
@@ -67,7 +67,7 @@ def _host_trace() -> dict[str, str]:
 
 
 def _faults(quick: bool) -> Rows:
-    return faults.rows(20) + kills.rows(3, 30) if quick else faults.rows() + kills.rows()
+    return faults.rows(20, 3, 30) if quick else faults.rows()
 
 
 _ALL = [

@@ -1,0 +1,3 @@
+#include <stdlib.h>
+void setup() { abort(); }
+void loop() {}
