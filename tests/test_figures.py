@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documents import DOCUMENTS, written
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,10 +19,9 @@ from tinyreptile_lite import results
 from tinyreptile_lite.bench import equal
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import Comparison, Trial, compare, costs_row
-from tinyreptile_lite.figures import kinds, known, make
-from tinyreptile_lite.figures.documents import DOCUMENTS, written
+from tinyreptile_lite.figures import known, make
 from tinyreptile_lite.figures.fingerprint import agree, fingerprint, first_rounds
-from tinyreptile_lite.figures.kinds import Figure, compared
+from tinyreptile_lite.figures.known import Figure, compared
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.results import measured
 from tinyreptile_lite.tasks import find_family
@@ -202,6 +202,15 @@ def test_no_table_in_the_documents_holds_figures_that_are_typed():
             assert not re.search(r"^\|.*(\d\.\d|\d,\d{3}|±)", line), line
 
 
+def test_the_page_in_the_readme_is_the_code_itself():
+    code = (ROOT / "tinyreptile_lite" / "tinyreptile.py").read_text()
+    text = (ROOT / "README.md").read_text()
+    begin, end = code.index("def online_step"), code.index("\n\n\n# All of it was above.")
+    block = f"<!-- figures: page -->\n```python\n{code[begin:end]}\n```\n<!-- end -->"
+    assert block in text and block.endswith("    return phi\n```\n<!-- end -->")
+    assert written("README.md", text.replace("delta = back -", "delta = back +")) == text
+
+
 def test_a_sentence_that_was_changed_is_named(refuses):
     text = (ROOT / "README.md").read_text().replace("NumPy makes", "NumPy does")
     with refuses("README.md has 'NumPy makes", "0 times"):
@@ -240,7 +249,7 @@ def below(folder):
 
 def test_a_comparison_is_made_as_its_command_does_it(clone, monkeypatch):
     fedavg, scratch = (find_recipe("sine", name).with_rounds(2) for name in ("fedavg", "scratch"))
-    monkeypatch.setattr(kinds, "SEEDS", (0,))
+    monkeypatch.setattr(known, "SEEDS", (0,))
     figure = compared("sine", "sine", [fedavg, scratch], command="tinyreptile compare sine --json")
     monkeypatch.setitem(known.FIGURES, "sine", figure)
     (path,) = make.make(["sine"], jobs=2, root=clone)

@@ -1,19 +1,107 @@
-"""The list of all figures, in the order in which they are made."""
+"""The figures: what each one is made of, what is kept of it, and what tells that it is stale."""
 
-import contextlib
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from tinyreptile_lite.bench import device, equal, faults, host, wire
 from tinyreptile_lite.bench.timing import Rows
+from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import unknown_name
-from tinyreptile_lite.figures.fingerprint import as_text, fingerprint
-from tinyreptile_lite.figures.kinds import Figure, compared, pictured, sketched
+from tinyreptile_lite.experiment import Comparison, Trial, population
+from tinyreptile_lite.figures.fingerprint import as_text, fingerprint, first_rounds
+from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
-from tinyreptile_lite.recipes import find_recipe, recipes
+from tinyreptile_lite.recipes import Recipe, find_recipe, recipes
+from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.wrist import FILE, SHA256
 from tinyreptile_lite.wire.faults import Faults
+
+Array = np.ndarray
+Pieces = dict[str, Callable[[], Any]]
+Prints = dict[str, str]
+
+SEEDS = 0, 1, 2
+QUICK_ROUNDS = 10
+COMPILERS = "gcc", "zig"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Something that takes so long to make that it is stored.
+
+    Attributes
+    ----------
+    name : str
+    pieces : callable
+        Gives the pieces of work by name, all or a quick few; each gives an array or plain JSON
+        types, can be done apart, and is kept while the others are done.
+    fingerprint : callable
+        Takes fingerprints of the first rounds of all runs behind the figure.
+    assemble : callable
+        Puts the pieces together, and writes the files that belong to the figure below a folder.
+    settings : dict
+        What it is made of, in plain JSON types: recipes, seeds, data.
+    command : str
+        What prints it, where another command than ``tinyreptile figures`` does so.
+    """
+
+    name: str
+    pieces: Callable[[bool], Pieces]
+    fingerprint: Callable[[], Prints]
+    assemble: Callable[[list[Any], Path], dict[str, Any]] = lambda results, _: {"rows": results[0]}
+    settings: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def stamp(self) -> dict[str, Any]:
+        """Return what the figure says of itself: command, settings, fingerprint."""
+        command = self.command or f"tinyreptile figures {self.name}"
+        return {"command": command, **self.settings, "fingerprint": self.fingerprint()}
+
+
+# Strategies side by side
+
+
+def compared(
+    name: str, family: str, recipes: Sequence[Recipe], draws: int = 1, command: str = ""
+) -> Figure:
+    """Recipes side by side, in the C core where they have a twin there."""
+    comparison = Comparison(family, tuple(recipes), SEEDS, draws)
+
+    def first() -> list[Trial]:
+        return [trial for trial in comparison.in_c().trials() if trial.seed == trial.fold == 0]
+
+    def pieces(quick: bool) -> Pieces:
+        trials = map(_shorter, first()) if quick else comparison.in_c().trials()
+        return {repr(trial): trial.run for trial in trials}
+
+    def assemble(results: list[Any], _: Path) -> dict[str, Any]:
+        seeds = comparison.seeds[: len(results) // len(recipes)]  # a smoke run has the first only
+        return {"rows": replace(comparison, seeds=seeds).rows(results)}
+
+    return Figure(
+        name,
+        pieces,
+        lambda: {trial.recipe.name: first_rounds(trial) for trial in first()},
+        assemble,
+        {
+            "family": family,
+            "metric": find_family(family).metric,
+            "recipes": {recipe.name: repr(recipe) for recipe in recipes},
+            "seeds": list(SEEDS),
+            "draws": draws,
+            "data": _data(family),
+        },
+        command,
+    )
 
 
 def _compare(name: str, family: str, strategies: str = "", rounds: int | None = None) -> Figure:
@@ -31,43 +119,118 @@ def _equal(family: str) -> Figure:
     return compared(f"{family}-equal", family, [equal.recipe(family)])
 
 
-def _bench(
-    name: str, measure: Callable[[bool], Rows], trace: Callable[[], dict[str, str]]
+def _shorter(trial: Trial) -> Trial:
+    return replace(trial, recipe=trial.recipe.with_rounds(QUICK_ROUNDS), draws=1)
+
+
+def _data(family: str) -> dict[str, str]:
+    """Hashes of the data files that a task family reads."""
+    return {} if family == "sine" else {FILE: SHA256}
+
+
+# Files made from one training run
+
+
+def _sketch(name: str, family: str, rounds: int | None = None) -> Figure:
+    """The starting point of a sketch: ``phi.h`` and ``phi.c`` in its folder."""
+    trial = _tiny_reptile(family, 0, rounds)
+    run = f"tinyreptile on {family}, fold 0, seed 0, {trial.recipe.rounds} rounds"
+    command = f"tinyreptile figures {name} ({run})"
+
+    def train(trial: Trial) -> Array:
+        return trial.train(population(find_family(family), trial.fold), _generator())
+
+    def write(phi: Array, root: Path) -> Iterable[Path]:
+        folder = root / "arduino" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return export(find_family(family).network(), phi, folder, command=command)[:2]
+
+    return _files(name, trial, train, write)
+
+
+def _picture() -> Figure:
+    """The picture of the demo."""
+
+    def draw(trial: Trial) -> Array:
+        with TemporaryDirectory() as folder:
+            demo(Path(folder), _generator(), rounds=trial.recipe.rounds)
+            return np.frombuffer((Path(folder) / "demo.png").read_bytes(), np.uint8)
+
+    def write(picture: Array, root: Path) -> Iterable[Path]:
+        path = root / "docs" / "demo.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture.tobytes())
+        return [path]
+
+    return _files("demo", _tiny_reptile(FAMILY, FOLD), draw, write)
+
+
+def _files(
+    name: str,
+    trial: Trial,
+    run: Callable[[Trial], Array],
+    write: Callable[[Array, Path], Iterable[Path]],
 ) -> Figure:
-    """All rows of a benchmark in one piece; the fingerprint is of what it computes."""
+    def assemble(results: list[Any], root: Path) -> dict[str, Any]:
+        paths = write(results[0], root)
+        return {"files": {path.relative_to(root).as_posix(): sha256(path) for path in paths}}
+
+    about = {"family": trial.family, "recipe": repr(trial.recipe), "seed": trial.seed}
+    return Figure(
+        name,
+        lambda quick: {"run": partial(run, _shorter(trial) if quick else trial)},
+        lambda: {"tinyreptile": first_rounds(trial, _generator())},
+        assemble,
+        about | {"fold": trial.fold, "data": _data(trial.family)},
+    )
+
+
+def _tiny_reptile(family: str, fold: int, rounds: int | None = None) -> Trial:
+    recipe = find_recipe(family, "tinyreptile").with_rounds(rounds)
+    return Trial(family, recipe, seed=0, fold=fold, draws=1)
+
+
+def _generator() -> np.random.Generator:
+    return np.random.default_rng([0, 0])  # as `tinyreptile train` and `demo` without options
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal; empty if it is not there."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+# Benchmarks: all rows in one piece; the fingerprint is of what is computed
+
+
+def _bench(name: str, measure: Callable[[bool], Rows], trace: Callable[[], Prints]) -> Figure:
     return Figure(name, lambda quick: {"rows": lambda: measure(quick)}, trace)
 
 
 def _device(_: bool) -> Rows:
-    return [row for compiler in ("gcc", "zig") for row in device.board_rows(compiler)]
+    return [row for compiler in COMPILERS for row in device.board_rows(compiler)]
 
 
-def _device_trace() -> dict[str, str]:
+def _device_trace() -> Prints:
     """Counts of visits with each compiler that is installed; others count otherwise."""
     found = {}
-    for compiler in ("gcc", "zig"):
-        with contextlib.suppress(BuildError):
+    for compiler in COMPILERS:
+        with suppress(BuildError):
             named = find_compiler(compiler)
             for name, case in device.cases().items():
                 kinds = (False,) if name == "wrist" else (False, True)  # its Reptile takes long
                 costs = [device.measure(case, reptile, compiler) for reptile in kinds]
-                for what, *counts in zip(
-                    ("instructions", "cycles", "bytes"),
-                    *((*cost.executed, cost.ram) for cost in costs),
-                    strict=True,
+                counts = [(*cost.executed, cost.ram) for cost in costs]
+                for what, *numbers in zip(
+                    ("instructions", "cycles", "bytes"), *counts, strict=True
                 ):
-                    found[f"{name}, {what}, {named}"] = as_text(counts)
+                    found[f"{name}, {what}, {named}"] = as_text(numbers)
     return found
 
 
-def _host_trace() -> dict[str, str]:
+def _host_trace() -> Prints:
     rng = np.random.default_rng(0)
     net, params, samples = host.lesson(host.STEPS, rng)
     return {"numpy": fingerprint(OnlineSGD(host.RATE).learn(net, params, samples, rng).params)}
-
-
-def _faults(quick: bool) -> Rows:
-    return faults.rows(20, 3, 30) if quick else faults.rows()
 
 
 _ALL = [
@@ -80,9 +243,9 @@ _ALL = [
     _compare("wrist-reptile-adam", "wrist", "reptile-adam"),  # apart, as it has no twin in C
     _compare("wrist-commands", "wrist-commands", "tinyreptile,reptile,fedavg,fedsgd,joint,scratch"),
     _equal("wrist"),
-    sketched("HelloTinyReptile", "sine", rounds=20_000),
-    sketched("WristAdapt", "wrist"),
-    pictured(),
+    _sketch("HelloTinyReptile", "sine", rounds=20_000),
+    _sketch("WristAdapt", "wrist"),
+    _picture(),
     _bench("device", _device, _device_trace),
     _bench("host", lambda quick: host.rows(2 if quick else host.REPEATS), _host_trace),
     _bench(
@@ -90,9 +253,13 @@ _ALL = [
         lambda quick: wire.rows(1 if quick else wire.REPEATS),
         lambda: {row["name"]: as_text([row["value"]]) for row in wire.rows(repeats=1)},
     ),
-    _bench("faults", _faults, lambda: {"phi": fingerprint(faults.run(Faults(), rounds=5)[0])}),
+    _bench(
+        "faults",
+        lambda quick: faults.rows(20, 3, 30) if quick else faults.rows(),
+        lambda: {"phi": fingerprint(faults.run(Faults(), rounds=5)[0])},
+    ),
 ]
-FIGURES = {figure.name: figure for figure in _ALL}
+FIGURES = {figure.name: figure for figure in _ALL}  # in the order in which they are made
 
 
 def find_figure(name: str) -> Figure:

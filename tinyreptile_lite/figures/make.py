@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import runpy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,15 @@ import numpy as np
 from tinyreptile_lite.checkpoint import write_npz
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import run_all
-from tinyreptile_lite.figures.documents import write_documents
 from tinyreptile_lite.figures.fingerprint import agree
-from tinyreptile_lite.figures.kinds import Figure, sha256
-from tinyreptile_lite.figures.known import FIGURES, find_figure
+from tinyreptile_lite.figures.known import FIGURES, find_figure, sha256
 from tinyreptile_lite.results import FOLDER, measured
 
 ROOT = FOLDER.parents[1]
+RESULTS = FOLDER.relative_to(ROOT)
 PARTS = "build/figures/parts"  # below the root; git ignores it
 QUICK = "build/figures/quick"
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A piece of a figure's work; what it gives is kept until the whole command is done."""
-
-    work: Callable[[], Any]
-    path: Path
-
-    def run(self) -> Any:
-        """Read what was kept, or else do the work and keep it."""
-        if self.path.is_file():
-            value = np.load(self.path, allow_pickle=False)["value"]
-        else:
-            done = self.work()
-            value = done if isinstance(done, np.ndarray) else np.array(json.dumps(done))
-            write_npz(self.path, value=value)
-        return json.loads(str(value)) if value.dtype.kind == "U" else value
+Piece = tuple[Callable[[], Any], Path]  # a piece of work, and where its result is kept
 
 
 def make(
@@ -82,25 +64,29 @@ def make(
     if not (root / "arduino").is_dir():
         raise KitError(f"{root} is no clone of the repository; figures are made in one")
     out = root / QUICK if quick else root
-    for folder in (root / PARTS, out / FOLDER.relative_to(ROOT)):
+    for folder in (root / PARTS, out / RESULTS):
         folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
-    failed: list[str] = []
     parts: list[Path] = []
+    failed: list[str] = []
     for figure in chosen:
         try:
             stamp = figure.stamp() | ({"quick": True} if quick else {})
-            pieces = _pieces(figure, stamp, root)
-            results = run_all(Piece.run, pieces, jobs, progress, figure.name)
+            pieces: list[Piece] = [
+                (work, root / PARTS / f"{_key(figure.name, stamp, name)}.npz")
+                for name, work in figure.pieces(quick).items()
+            ]
+            results = run_all(_kept, pieces, jobs, progress, figure.name)
         except KitError as error:
             failed.append(f"{figure.name} ({error})")
             continue
         content = json.dumps(stamp | figure.assemble(results, out), indent=1)
-        path = out / FOLDER.relative_to(ROOT) / f"{figure.name}.json"
-        path.with_suffix(".part").write_text(content + "\n", encoding="utf-8")
-        made.append(path.with_suffix(".part").replace(path))
-        parts += [piece.path for piece in pieces]
-    write_documents(root, out)
+        part = out / RESULTS / f"{figure.name}.part"
+        part.write_text(content + "\n", encoding="utf-8")
+        made.append(part.replace(part.with_suffix(".json")))
+        parts += [path for _, path in pieces]
+    # What writes into the documents of a clone is no part of the package.
+    runpy.run_path(str(ROOT / "tools" / "documents.py"))["write_documents"](root, out)
     for path in parts:
         path.unlink(missing_ok=True)
     if failed:
@@ -108,12 +94,18 @@ def make(
     return made
 
 
-def _pieces(figure: Figure, stamp: dict[str, Any], root: Path) -> list[Piece]:
-    keyed = {
-        hashlib.sha256(json.dumps([figure.name, stamp, name]).encode()).hexdigest()[:24]: work
-        for name, work in figure.pieces("quick" in stamp).items()
-    }
-    return [Piece(work, root / PARTS / f"{key}.npz") for key, work in keyed.items()]
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def _kept(piece: Piece) -> Any:
+    """Read what was kept of a piece, or else do the work and keep it."""
+    work, path = piece
+    if not path.is_file():
+        done = work()
+        write_npz(path, value=done if isinstance(done, np.ndarray) else np.array(json.dumps(done)))
+    value = np.load(path, allow_pickle=False)["value"]
+    return json.loads(str(value)) if value.dtype.kind == "U" else value
 
 
 def stale(name: str, root: Path = ROOT) -> str:
@@ -121,24 +113,20 @@ def stale(name: str, root: Path = ROOT) -> str:
 
     Its first rounds are run again for this.
     """
-    stored = measured(name)
-    for key, value in find_figure(name).stamp().items():
-        if key == "fingerprint":
-            wrong = _differing(stored.get(key, {}), value)
-        else:
-            wrong = "" if stored.get(key) == value else f"its {key} is now {value}"
-        if wrong:
-            break
-    else:
-        files = stored.get("files", {}).items()
-        changed = [file for file, value in files if sha256(root / file) != value]
-        wrong = f"{changed[0]} is not the file that was made" if changed else ""
-    return f"{name} is stale: {wrong}; make it again: tinyreptile figures {name}" if wrong else ""
-
-
-def _differing(stored: dict[str, str], found: dict[str, str]) -> str:
-    """Name a run that gives other numbers now. One with other tools than stored tells nothing."""
-    for name, text in found.items():
-        if name in stored and not agree(stored[name], text):
-            return f"the first rounds of {name} give other numbers"
-    return "" if stored else "it has no fingerprint"
+    stored, stamp = measured(name), find_figure(name).stamp()
+    before, now = stored.get("fingerprint", {}), stamp.pop("fingerprint")
+    files = stored.get("files", {})
+    # A run with other tools than stored tells nothing.
+    differ = [run for run in now if run in before and not agree(before[run], now[run])]
+    reasons = [
+        *(f"its {key} is now {value}" for key, value in stamp.items() if stored.get(key) != value),
+        *(f"the first rounds of {run} give other numbers" for run in differ),
+        *([] if before else ["it has no fingerprint"]),
+        *(
+            f"{file} is not the file that was made"
+            for file in files
+            if sha256(root / file) != files[file]
+        ),
+    ]
+    again = f"make it again: tinyreptile figures {name}"
+    return f"{name} is stale: {reasons[0]}; {again}" if reasons else ""

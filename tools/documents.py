@@ -1,14 +1,20 @@
-"""Write the stored figures into the documents: tables between marks, and numbers in sentences.
+"""Write into the documents what is stored elsewhere: figures, and the page with the algorithm.
 
-A table stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``. A sentence is known by its
-words; the numbers in it are put in.
+`tinyreptile figures` does so after it has made figures; alone, this takes those that are stored:
+
+    python tools/documents.py
+
+A table or a piece of code stands between ``<!-- figures: NAME -->`` and ``<!-- end -->``. A
+sentence is known by its words; the numbers in it are put in.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyreptile_lite import tinyreptile
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.recipes import recipes
 from tinyreptile_lite.results import FOLDER, measured
@@ -16,6 +22,7 @@ from tinyreptile_lite.results import FOLDER, measured
 Read = Callable[[str], dict[str, Any]]  # gives a stored figure by name
 Cells = list[str]
 
+ROOT = Path(__file__).parents[1]
 README, BOARDS = "README.md", "arduino/README.md"
 LIBRARY = "arduino/libraries/TinyReptile/README.md"
 NUMBER = r"\d(?:[\d,.]*\d)?(?:\s±\s\d(?:[\d.]*\d)?)?"
@@ -31,7 +38,7 @@ def write_documents(root: Path, out: Path) -> None:
     KitError
         If a document lacks a mark or a sentence.
     """
-    own = out / FOLDER.relative_to(FOLDER.parents[1])
+    own = out / "tinyreptile_lite" / "results"
 
     def read(name: str) -> dict[str, Any]:
         return measured(name, own if (own / f"{name}.json").is_file() else FOLDER)
@@ -44,10 +51,10 @@ def write_documents(root: Path, out: Path) -> None:
 
 def written(name: str, text: str, read: Read = measured) -> str:
     """Return a document with the figures put in."""
-    tables, sentences = DOCUMENTS[name]
-    for figure, rows in tables.items():
-        pattern = rf"(<!-- figures: {figure} -->\n).*?(<!-- end -->)"
-        text = _filled(name, f"a table {figure}", pattern, text, [_markdown(rows(read))])
+    blocks, sentences = DOCUMENTS[name]
+    for mark, block in blocks.items():
+        pattern = rf"(<!-- figures: {mark} -->\n).*?(<!-- end -->)"
+        text = _filled(name, f"a mark {mark}", pattern, text, [block(read)])
     for sentence, numbers in sentences.items():
         parts = [r"\s+".join(map(re.escape, re.split(r"\s+", p))) for p in sentence.split("{}")]
         pattern = NUMBER.join(f"({part})" for part in parts)
@@ -65,16 +72,23 @@ def _filled(name: str, what: str, pattern: str, text: str, cells: Cells) -> str:
     return text[: found[0].start()] + new + text[found[0].end() :]
 
 
-def _markdown(rows: Iterable[Cells]) -> str:
+def _table(rows: Iterable[Cells]) -> str:
     head, *body = rows
     lines = [head, ["---"] * len(head), *body]
     return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
 
 
+def _page(_: Read) -> str:
+    """The algorithm itself, as it stands in the library."""
+    functions = tinyreptile.online_step, tinyreptile.visit, tinyreptile.tinyreptile
+    code = "\n\n".join(inspect.getsource(function) for function in functions)
+    return f"```python\n{code}```\n"
+
+
 # Scores
 
 
-def score(row: dict[str, Any], count: int) -> str:
+def _score(row: dict[str, Any], count: int) -> str:
     """Mean and interval after so many samples."""
     return "{mean:.3f} ± {ci95:.3f}".format(**row["adapted_samples"][str(count)])
 
@@ -89,26 +103,26 @@ def _rows(read: Read, *names: str) -> dict[str, dict[str, Any]]:
 
 def _scores(
     names: Sequence[str], columns: dict[str, int], costs: bool = False
-) -> Callable[[Read], list[Cells]]:
-    def cells(read: Read) -> list[Cells]:
+) -> Callable[[Read], str]:
+    def block(read: Read) -> str:
         last, rows = max(columns.values()), _rows(read, *names)
         table = [["strategy", *columns, *(["worst wrist", "training RAM, by formula"] * costs)]]
         for name in recipes(names[0]):
             if row := rows.get(name):
                 more = [f"{row['adapted_samples'][str(last)]['worst']:.3f}", f"{_ram(row)} bytes"]
-                table.append([name, *(score(row, n) for n in columns.values()), *(more * costs)])
-        return table
+                table.append([name, *(_score(row, n) for n in columns.values()), *(more * costs)])
+        return _table(table)
 
-    return cells
+    return block
 
 
 def _many_visits(read: Read) -> Cells:
-    return [score(_rows(read, "sine-20000-visits")["tinyreptile"], count) for count in (8, 32)]
+    return [_score(_rows(read, "sine-20000-visits")["tinyreptile"], count) for count in (8, 32)]
 
 
 def _few_visits(read: Read) -> Cells:
     rows = _rows(read, "wrist-150-visits-tinyreptile", "wrist-150-visits-fedavg")
-    return [score(row, 21) for row in rows.values()]
+    return [_score(row, 21) for row in rows.values()]
 
 
 def _wrist_ram(read: Read) -> Cells:
@@ -133,7 +147,7 @@ def _device(read: Read, network: str, layouts: dict[str, str], compiler: str = "
     return [format(row["value"], layouts[what]) for what, row in rows.items()]
 
 
-def _costs(read: Read) -> list[Cells]:
+def _costs(read: Read) -> str:
     head = "network, compiler, instructions, cycles, RAM, Reptile's RAM, Reptile's instructions"
     table = [head.split(", ")]
     version = _bench(read, "device", "wrist.ram_bytes", "gcc")["compiler"].split()[-1]
@@ -141,7 +155,7 @@ def _costs(read: Read) -> list[Cells]:
     for network, title in NETWORKS.items():
         table.append([title, gcc, *_device(read, network, STEP | RATIOS)])
         table.append(["", "zig (clang)", *_device(read, network, STEP | RATIOS, "zig")])
-    return table
+    return _table(table)
 
 
 def _step(read: Read) -> Cells:
@@ -171,15 +185,16 @@ def _overhead(read: Read) -> Cells:
     return [f"{100 * row['value']:.1f}" for row in rows]
 
 
-# What stands where: the tables and the sentences of each document
+# What stands where: the blocks between marks and the sentences of each document
 
 _SINE = {"before adapting": 0, "after 8 samples": 8, "after 32 samples": 32}
 _WRIST = {"before adapting": 0, "14 windows": 14, "21 windows": 21}
 DOCUMENTS: dict[
-    str, tuple[dict[str, Callable[[Read], list[Cells]]], dict[str, Callable[[Read], Cells]]]
+    str, tuple[dict[str, Callable[[Read], str]], dict[str, Callable[[Read], Cells]]]
 ] = {
     README: (
         {
+            "page": _page,
             "sine": _scores(["sine"], _SINE),
             "wrist": _scores(["wrist", "wrist-reptile-adam"], _WRIST, costs=True),
             "wrist-commands": _scores(["wrist-commands"], _WRIST),
@@ -202,3 +217,6 @@ DOCUMENTS: dict[
     BOARDS: ({"device": _costs}, {}),
     LIBRARY: ({}, {"The stack needs at most {} bytes": _stack}),
 }
+
+if __name__ == "__main__":
+    write_documents(ROOT, ROOT)
