@@ -1,8 +1,9 @@
 """Pictures of runs and devices, each drawn on one Axes.
 
-Every function takes plain numbers and an optional ``ax``, draws, and returns the Axes (or, for
-`plot_windows`, an array of them). Colours are those of Okabe and Ito, which colour-blind people can
-tell apart; a strategy has the same colour and marker in every picture.
+Every function takes plain numbers and an ``ax`` (a new figure without one), draws, and returns the
+Axes (or, for `plot_windows`, an array of them). A ``metric`` is "mse" or "accuracy". Colours are
+those of Okabe and Ito, which colour-blind people can tell apart; a strategy has the same colour and
+marker in every picture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
-from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.errors import KitError, file_errors, unknown_name
 from tinyreptile_lite.federation import History
 from tinyreptile_lite.tasks.base import Task
 
@@ -50,10 +51,7 @@ def style(strategy: str) -> dict[str, Any]:
 
 
 def plot_adaptation(
-    rows: Sequence[Mapping[str, Any]],
-    metric: str,
-    ax: Axes | None = None,
-    unit: str = "samples",
+    rows: Sequence[Mapping[str, Any]], metric: str, ax: Axes | None = None, unit: str = "samples"
 ) -> Axes:
     """Score on new devices against the samples they adapted to, one line for each strategy.
 
@@ -63,15 +61,9 @@ def plot_adaptation(
         As in ``tinyreptile compare --json``: each has "strategy" and "adapted_samples", which
         leads from a number of samples to "mean" and "ci95" (half the width of the band).
     metric : {"mse", "accuracy"}
-        What the scores are; "mse" gets a logarithmic axis.
-    ax : Axes, optional
-        Where to draw; a new figure otherwise.
+        "mse" gets a logarithmic axis.
     unit : str
         What one sample is called, for example "windows".
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
@@ -82,16 +74,14 @@ def plot_adaptation(
         raise KitError("there are 0 rows to plot; compare at least one strategy")
     ax = _axes(ax)
     for row in rows:
-        scores = sorted((int(count), score) for count, score in row["adapted_samples"].items())
-        counts = [count for count, _ in scores]
-        mean = np.array([score["mean"] for _, score in scores])
-        spread = np.array([score["ci95"] for _, score in scores])
-        ax.plot(counts, mean, label=row["strategy"], markersize=6, **style(row["strategy"]))
-        low, high = mean - spread, mean + spread
-        if metric == "mse":
-            low = np.maximum(low, mean / 10)  # a logarithmic axis has no place for zero
-        colour = style(row["strategy"])["color"]
-        ax.fill_between(counts, low, high, color=colour, alpha=0.2, linewidth=0)
+        scores = row["adapted_samples"].items()
+        points = sorted((int(count), score["mean"], score["ci95"]) for count, score in scores)
+        counts, mean, spread = np.array(points).T
+        look = style(row["strategy"])
+        ax.plot(counts, mean, label=row["strategy"], markersize=6, **look)
+        # A logarithmic axis has no place for zero.
+        low = np.maximum(mean - spread, mean / 10) if metric == "mse" else mean - spread
+        ax.fill_between(counts, low, mean + spread, color=look["color"], alpha=0.2, linewidth=0)
     _count_axis(ax, sorted({int(count) for row in rows for count in row["adapted_samples"]}))
     ax.set_xlabel(f"{unit} the new device has learned from")
     if metric == "mse":
@@ -113,7 +103,6 @@ def plot_sine_adaptation(task: Task, curves: Mapping[int, Array], ax: Axes | Non
         The query holds the true curve, the support the points in the order they arrived.
     curves : mapping of int to ndarray, shape (N, 1)
         From k, the number of support points learned, to the model's output on the query inputs.
-    ax : Axes, optional
     """
     ax = _axes(ax)
     x = task.query.x[:, 0]
@@ -122,11 +111,10 @@ def plot_sine_adaptation(task: Task, curves: Mapping[int, Array], ax: Axes | Non
     for (count, y), shade in zip(sorted(curves.items()), shades, strict=True):
         label = f"after {count} point{'s' * (count != 1)}" if count else "before learning"
         ax.plot(x, y[:, 0], color=shade, linestyle="-" if count else "--", label=label)
-    seen = slice(max(curves))
-    points = task.support.x[seen, 0], task.support.y[seen, 0]
+    seen = max(curves)
+    points = task.support.x[:seen, 0], task.support.y[:seen, 0]
     ax.plot(*points, "x", color=BLACK, label="points it measured")
-    ax.set_xlabel("input x")
-    ax.set_ylabel("output y")
+    ax.set(xlabel="input x", ylabel="output y")
     ax.legend(fontsize="small")
     return ax
 
@@ -143,7 +131,6 @@ def plot_common_curves(
         What each device measures at ``x``.
     models : mapping of str to ndarray, shape (N, 1)
         From the name of a strategy to its model's output at ``x``.
-    ax : Axes, optional
     """
     ax = _axes(ax)
     for y in devices:
@@ -151,8 +138,7 @@ def plot_common_curves(
     for name, y in models.items():
         colour = style(name)["color"]
         ax.plot(x[:, 0], y[:, 0], color=colour, linewidth=3, alpha=0.8, label=name)
-    ax.set_xlabel("input x")
-    ax.set_ylabel("output y")
+    ax.set(xlabel="input x", ylabel="output y")
     ax.legend(fontsize="small")
     return ax
 
@@ -164,12 +150,15 @@ def plot_history(
 
     Parameters
     ----------
-    history : History
-    ax : Axes, optional
     window : int, optional
         Rounds in the running mean; by default a fiftieth of the run.
     label : str
         Name of the loss, for example "cross-entropy".
+
+    Raises
+    ------
+    KitError
+        If the history is empty.
     """
     if not history.loss:
         raise KitError("the history is empty; run at least one round")
@@ -177,16 +166,15 @@ def plot_history(
     loss = np.asarray(history.loss)
     window = min(window or max(1, len(loss) // 50), len(loss))
     smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
-    ax.plot(np.arange(1, len(loss) + 1), loss, color=SKY, alpha=0.35, linewidth=0.6)
+    rounds = np.arange(1, len(loss) + 1)
+    ax.plot(rounds, loss, color=SKY, alpha=0.35, linewidth=0.6)
     middle = np.arange(len(smooth)) + (window + 1) / 2
     ax.plot(middle, smooth, color=BLUE, label=f"mean of {window} rounds")
-    ax.set_xlabel("round")
-    ax.set_ylabel(f"{label} of the visited devices")
+    ax.set(xlabel="round", ylabel=f"{label} of the visited devices")
     ax.set_ylim(0, 1.1 * np.quantile(loss, 0.99))
     outer = ax.twinx()
-    outer.plot(np.arange(1, len(loss) + 1), history.outer_rate, color=GREY, linestyle=":")
-    outer.set_ylabel("outer rate (dotted)")
-    outer.set_ylim(0, 1.05)
+    outer.plot(rounds, history.outer_rate, color=GREY, linestyle=":")
+    outer.set(ylabel="outer rate (dotted)", ylim=(0, 1.05))
     ax.legend(fontsize="small")
     return ax
 
@@ -202,11 +190,9 @@ def plot_per_device(
     Parameters
     ----------
     names : sequence of str
-        Devices, shape (D,).
+        Of the devices, shape (D,).
     scores : mapping of str to sequence of float
         From a label, such as "before adapting", to the scores of the devices, shape (D,).
-    metric : {"mse", "accuracy"}
-    ax : Axes, optional
 
     Raises
     ------
@@ -238,10 +224,7 @@ def plot_per_device(
 
 
 def plot_windows(
-    windows: Array,
-    titles: Sequence[str],
-    axes: Array | None = None,
-    seconds: float = 4.0,
+    windows: Array, titles: Sequence[str], axes: Array | None = None, seconds: float = 4.0
 ) -> Array:
     """Six axes of a wrist over time: one column a window, acceleration above rotation rate.
 
@@ -252,12 +235,9 @@ def plot_windows(
     titles : sequence of str
         One for each window.
     axes : ndarray of Axes, shape (2, W), optional
+        The same is returned.
     seconds : float
         Length of a window.
-
-    Returns
-    -------
-    ndarray of Axes, shape (2, W)
 
     Raises
     ------
@@ -296,12 +276,8 @@ def save(figure: Figure, path: Path | str) -> None:
     path = Path(path)
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():
         raise KitError(f"cannot write the picture {path}; end its name in .png, .svg or .pdf")
-    try:
+    with file_errors("choose a folder you can write to"):
         figure.savefig(path, dpi=150, bbox_inches="tight")
-    except OSError as error:
-        raise KitError(
-            f"cannot write {path}: {error.strerror}; choose a folder you can write to"
-        ) from error
 
 
 def _axes(ax: Axes | None) -> Axes:
@@ -316,14 +292,10 @@ def _legend_outside(ax: Axes) -> None:
     ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
-def _score_label(metric: str) -> str:
+def _score_axis(axis: Axis, metric: str) -> None:
     if metric not in SCORE_LABELS:
         raise unknown_name("metric", metric, SCORE_LABELS)
-    return f"{SCORE_LABELS[metric]} on the query samples"
-
-
-def _score_axis(axis: Axis, metric: str) -> None:
-    axis.set_label_text(_score_label(metric))
+    axis.set_label_text(f"{SCORE_LABELS[metric]} on the query samples")
     if metric == "accuracy":
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
