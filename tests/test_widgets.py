@@ -102,7 +102,7 @@ def test_what_the_library_refuses_is_said_and_the_widget_lives_on():
             raise KitError("2 is <too> much")
         return widgets.Picture(widgets.Figure(figsize=(1, 1)), f"size {size}")
 
-    widget = widgets.Explorer("Sizes", {"size": widgets._choice("size", [1, 2, 3], 1)}, draw)
+    widget = widgets.Explorer("Sizes", {"size": widgets.choice("size", [1, 2, 3], 1)}, draw)
     widget.controls["size"].value = 2
     assert widget.caption.value == "2 is &lt;too&gt; much"
     assert widget.image.layout.visibility == "hidden"

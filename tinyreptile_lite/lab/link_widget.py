@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-import ipywidgets
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.lab.plots import BLACK, BLUE, GREY, VERMILION
-from tinyreptile_lite.lab.widgets import Explorer, Picture
+from tinyreptile_lite.lab.widgets import Explorer, Picture, choice, panels
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames
@@ -29,17 +27,7 @@ _COLOURS = {"USB": BLUE, "Bluetooth": VERMILION}
 
 
 class Tap:
-    """A link that keeps a copy of all that goes over it.
-
-    Parameters
-    ----------
-    link : Link
-
-    Attributes
-    ----------
-    sent, received : bytearray
-        To the board, and from it.
-    """
+    """A link that keeps a copy of all that is ``sent`` to the board and ``received`` from it."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -71,20 +59,17 @@ def overheard(data: bytes) -> list[frames.Message]:
     return [frames.parse(content) for content in frames.Decoder().feed(bytes(data))]
 
 
-# ---- What lost frames cost -----------------------------------------------------------------------
-
-
 class LinkCost(NamedTuple):
     """What visits over a link needed.
 
     Attributes
     ----------
-    bytes : float
+    bytes
         For each visit, both ways, with all that was lost.
-    waiting : float
+    waiting
         Seconds for each visit in which the server waited in vain.
-    phi : ndarray, shape (P,)
-        After the last visit.
+    phi
+        After the last visit, shape (P,).
     """
 
     bytes: float
@@ -103,8 +88,6 @@ def link_cost(drop: float, kind: str = "USB", visits: int = 20, seed: int = 0) -
     drop : float
         Share of the frames that never arrive, in both directions.
     kind : {"USB", "Bluetooth"}
-    visits : int
-    seed : int
 
     Raises
     ------
@@ -132,18 +115,28 @@ def link_costs() -> Mapping[tuple[str, float], LinkCost]:
 def link_widget() -> Explorer:
     """Sliders for the share of lost frames and for the kind of link; see `link_cost`."""
     costs = link_costs()
+    percent = 100 * np.array(DROPS)
+
+    def draw_lines(
+        ax: Axes, values: dict[tuple[str, float], float], drop: float, kind: str
+    ) -> None:
+        for each, (longest, _) in LINKS.items():
+            line = [values[each, rate] for rate in DROPS]
+            label = f"{each}: frames up to {longest:,} bytes"
+            ax.plot(percent, line, color=_COLOURS[each] if each == kind else GREY, label=label)
+        ax.plot(100 * drop, values[kind, drop], "o", color=_COLOURS[kind], markersize=9)
+        ax.set_xlabel("frames lost, in percent")
 
     def draw(drop: float, kind: str) -> Picture:
-        figure = Figure(figsize=(10, 3.6))
-        figure.subplots_adjust(left=0.08, right=0.98, bottom=0.14, top=0.96, wspace=0.22)
-        left, right = figure.subplots(1, 2)
-        _draw_lines(left, {key: cost.bytes / 1000 for key, cost in costs.items()}, drop, kind)
+        figure, (left, right) = panels(2)
+        figure.subplots_adjust(wspace=0.22)
+        draw_lines(left, {key: cost.bytes / 1000 for key, cost in costs.items()}, drop, kind)
         cost, clean = costs[kind, drop], costs[kind, 0.0]
-        again = [clean.bytes / 1000 / (1 - each) for each in DROPS]
-        left.plot(_percent(DROPS), again, ":", color=BLACK, label="what was lost, and no more")
+        again = clean.bytes / 1000 / (1 - percent / 100)
+        left.plot(percent, again, ":", color=BLACK, label="what was lost, and no more")
         left.set(ylabel="kB for each visit", ylim=0)
         left.legend()
-        _draw_lines(right, {key: cost.waiting for key, cost in costs.items()}, drop, kind)
+        draw_lines(right, {key: cost.waiting for key, cost in costs.items()}, drop, kind)
         right.set(ylabel="seconds of waiting in vain, each visit")
         same = "the same bits" if np.array_equal(cost.phi, clean.phi) else "other bits"
         return Picture(
@@ -153,34 +146,7 @@ def link_widget() -> Explorer:
         )
 
     controls = {
-        "drop": _slider("lost frames", [(f"{_percent(each):.0f} %", each) for each in DROPS], 0.1),
-        "kind": _slider("link", list(LINKS), "USB"),
+        "drop": choice("lost frames", [(f"{100 * each:.0f} %", each) for each in DROPS], 0.1),
+        "kind": choice("link", list(LINKS), "USB"),
     }
     return Explorer("Lost frames", controls, draw)
-
-
-def _draw_lines(
-    ax: Axes, values: Mapping[tuple[str, float], float], drop: float, kind: str
-) -> None:
-    for each, (longest, _) in LINKS.items():
-        line = [values[each, rate] for rate in DROPS]
-        label = f"{each}: frames up to {longest:,} bytes"
-        colour = _COLOURS[each] if each == kind else GREY
-        ax.plot(_percent(DROPS), line, color=colour, label=label)
-    ax.plot(_percent(drop), values[kind, drop], "o", color=_COLOURS[kind], markersize=9)
-    ax.set_xlabel("frames lost, in percent")
-
-
-def _percent(shares: object) -> Array:
-    return 100 * np.asarray(shares)
-
-
-def _slider(name: str, options: list, value: object) -> ipywidgets.SelectionSlider:
-    return ipywidgets.SelectionSlider(
-        options=options,
-        value=value,
-        description=name,
-        continuous_update=False,
-        style={"description_width": "6em"},
-        layout={"width": "28em"},
-    )
