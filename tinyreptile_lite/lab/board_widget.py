@@ -8,6 +8,7 @@ import re
 from html import escape
 from typing import Any
 
+import ipywidgets
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
@@ -23,18 +24,10 @@ _LEDS = {"builtin": "#F0C000", "red": "#E03030", "green": "#20A020", "blue": "#3
 
 
 def plotted(line: str) -> dict[str, float]:
-    """Read a line as the Arduino Serial Plotter does.
+    """Read a line as the Arduino Serial Plotter does: value by label.
 
-    Parameters
-    ----------
-    line : str
-        Numbers, each with a label before a colon if you like, separated by commas, spaces or tabs.
-
-    Returns
-    -------
-    dict of str to float
-        Value by label; numbers without a label are called "value 1" and so on. Empty if the line
-        is anything else.
+    A line holds numbers, each with a label before a colon if you like, separated by commas, spaces
+    or tabs. Numbers without a label are called "value 1" and so on. Any other line gives nothing.
 
     Examples
     --------
@@ -55,16 +48,12 @@ def plotted(line: str) -> dict[str, float]:
 class Bench:
     """A virtual board on the desk, with its monitor and plotter.
 
-    Parameters
-    ----------
-    board : VirtualNano
-
     Attributes
     ----------
     lines : list of str
         The last lines that the sketch sent.
     series : dict of str to list of float
-        What the plotter shows: the last points of each label.
+        The last points of each label, for the plotter.
     message : str
         Why the board has stopped, if it has.
     """
@@ -137,8 +126,7 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
     low, high = min(finite), max(finite)
     left, top, bottom = 60, 26, height - 8
     scale = (bottom - top) / ((high - low) or 1)
-    longest = max(len(values) for values in series.values())
-    step = (width - left - 5) / max(longest - 1, 1)
+    step = (width - left - 5) / max(max(map(len, series.values())) - 1, 1)
     parts = [
         f'<rect x="{left}" y="{top}" width="{width - left - 2}" height="{bottom - top}" '
         'fill="none" stroke="#CCCCCC"/>',
@@ -158,22 +146,16 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
     return f'<svg width="{width}" height="{height}" font-size="12">{"".join(parts)}</svg>'
 
 
-def board_widget(board: VirtualNano) -> Any:
+def board_widget(board: VirtualNano) -> ipywidgets.VBox:
     """Show a virtual board: LEDs, monitor with an input line, plotter, button and reset.
 
     "Run" lets virtual time pass in step with real time, until it is pressed again.
-
-    Parameters
-    ----------
-    board : VirtualNano
 
     Returns
     -------
     ipywidgets.VBox
         To be displayed. Its attribute `bench` is the `Bench` under it.
     """
-    import ipywidgets
-
     bench = Bench(board)
     run = ipywidgets.ToggleButton(description="Run", icon="play")
     button = ipywidgets.ToggleButton(description=f"Button D{BUTTON_PIN}")
@@ -214,5 +196,5 @@ def board_widget(board: VirtualNano) -> Any:
     refresh()
     controls = ipywidgets.HBox([run, button, reset])
     panel = ipywidgets.VBox([lights, controls, line, ipywidgets.HBox([monitor, plot])])
-    panel.bench, panel.refresh = bench, refresh
+    panel.bench = bench
     return panel

@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -21,7 +22,8 @@ Notebook = dict[str, Any]
 Cell = dict[str, Any]
 
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
-STUB = ["# YOUR CODE HERE", "raise NotImplementedError()"]
+REGION = re.compile(rf"^([ \t]*)[^\n]*{BEGIN}.*?{END}[^\n]*", re.DOTALL | re.MULTILINE)
+STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 
 
 def source(cell: Cell) -> str:
@@ -41,40 +43,27 @@ def is_check(cell: Cell) -> bool:
 
 
 def strip_solution(text: str) -> str:
-    """Put a stub in the place of each marked solution.
+    """Put a stub in the place of each region from ``### BEGIN SOLUTION`` to ``### END SOLUTION``.
 
-    Parameters
-    ----------
-    text : str
-        Source of a solution cell.
-
-    Returns
-    -------
-    str
-        With each region from ``### BEGIN SOLUTION`` to ``### END SOLUTION`` replaced, or the stub
-        alone if there is no such region.
+    A text without such a region becomes the stub alone.
 
     Raises
     ------
     KitError
         If a region has no end or begins inside another.
     """
-    kept: list[str] = []
-    inside = False
-    for line in text.split("\n"):
-        if BEGIN in line:
-            if inside:
-                raise KitError(f"{BEGIN} stands inside another solution; end the first one before")
-            inside = True
-            indent = re.match(r"\s*", line)[0]  # type: ignore[index]
-            kept += [indent + stub for stub in STUB]
-        elif END in line:
-            inside = False
-        elif not inside:
-            kept.append(line)
-    if inside:
+    if BEGIN not in text:
+        return STUB
+    kept = REGION.sub(_stub, text)
+    if BEGIN in kept:
         raise KitError(f"a solution has no end; add a line ### {END}")
-    return "\n".join(kept if BEGIN in text else STUB)
+    return kept
+
+
+def _stub(region: re.Match[str]) -> str:
+    if region[0].count(BEGIN) > 1:
+        raise KitError(f"{BEGIN} stands inside another solution; end the first one before")
+    return textwrap.indent(STUB, region[1])
 
 
 def student_copy(notebook: Notebook) -> Notebook:
@@ -101,13 +90,7 @@ def student_copy(notebook: Notebook) -> Notebook:
 
 
 def read_notebook(path: Path) -> Notebook:
-    """Read a notebook file.
-
-    Raises
-    ------
-    KitError
-        If the file is no notebook of format 4.
-    """
+    """Read a notebook file; raises `KitError` if it is no notebook of format 4."""
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         if notebook["nbformat"] == 4 and isinstance(notebook["cells"], list):
@@ -118,19 +101,9 @@ def read_notebook(path: Path) -> Notebook:
 
 
 def write_student_copies(solved: Path, students: Path) -> list[Path]:
-    """Make the student's copy of every notebook of a folder.
+    """Make the student's copy of every notebook of a folder; returns the files written.
 
-    Parameters
-    ----------
-    solved : Path
-        Folder of solved notebooks.
-    students : Path
-        Folder for the copies; made if it is not there.
-
-    Returns
-    -------
-    list of Path
-        The files written.
+    The folder ``students`` is made if it is not there.
 
     Raises
     ------
