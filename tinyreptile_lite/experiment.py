@@ -47,10 +47,8 @@ def population(family: Family, fold: int = 0, draws: int = 1) -> Population:
         raise KitError(f"fold is {fold}; {family.name} has folds 0 to {family.folds - 1}")
     rng = np.random.default_rng([POPULATION_SEED, fold])
     train, test = family.split(fold, rng)
-    source = {"family": family.name, "fold": fold}
-    return Population(
-        source, train, test, [device.task(rng) for device in test for _ in range(draws)]
-    )
+    tasks = [device.task(rng) for device in test for _ in range(draws)]
+    return Population({"family": family.name, "fold": fold}, train, test, tasks)
 
 
 def build(
@@ -120,18 +118,11 @@ class Comparison:
         """Sum up what the trials gave: one row a recipe, as `compare` returns them."""
         family = find_family(self.family)
         shape = len(self.recipes), len(self.seeds), -1, len(family.counts)
-        scores = np.array(results).reshape(shape)
         return [
-            {
-                "strategy": recipe.name,
-                "adapted_samples": {
-                    str(count): summary(scores[i, :, :, c], family.metric)
-                    for c, count in enumerate(family.counts)
-                },
-                "seeds": list(self.seeds),
-            }
+            score_row(recipe.name, scores, family.counts, family.metric)
+            | {"seeds": list(self.seeds)}
             | costs_row(family, recipe)
-            for i, recipe in enumerate(self.recipes)
+            for recipe, scores in zip(self.recipes, np.array(results).reshape(shape), strict=True)
         ]
 
 
@@ -149,7 +140,6 @@ def compare(
 
     Parameters
     ----------
-    family_name : str
     strategies : sequence of str
         Names of recipes.
     seeds : sequence of int
@@ -160,8 +150,6 @@ def compare(
         Tasks drawn from each test device; its score is their mean.
     jobs : int
         Processes to use.
-    progress : bool
-        Show a progress bar.
     c_core : bool
         Let the learners run in the C core, where it can be built: faster, and equal to rounding.
 
@@ -191,8 +179,7 @@ def run_all(
     """Do the work on each item, in so many processes, and return the results in order."""
     from tqdm.auto import tqdm  # imported late: in Jupyter it loads the widgets
 
-    bar = tqdm(total=len(items), desc=title, disable=not progress)
-    with bar, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         run: Callable[..., Iterator[Result]] = map
         if jobs > 1 and len(items) > 1:
             # Each process has a core of its own; more threads inside it would only get in the way.
@@ -200,11 +187,8 @@ def run_all(
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent)
             run = stack.enter_context(pool).map
-        results = []
-        for result in run(work, items):
-            results.append(result)
-            bar.update()
-    return results
+        done = run(work, items)
+        return list(tqdm(done, title, len(items), disable=not progress))
 
 
 def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
@@ -223,6 +207,12 @@ def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
     }
 
 
+def score_row(name: str, scores: Array, counts: Sequence[int], metric: str) -> dict[str, Any]:
+    """Sum up scores (seeds, devices, counts) as a row: a `summary` for each number of samples."""
+    numbers = {str(count): summary(scores[..., i], metric) for i, count in enumerate(counts)}
+    return {"strategy": name, "adapted_samples": numbers}
+
+
 def summary(scores: Array, metric: str) -> dict[str, float]:
     """Mean, half width of the 95 % confidence interval, and the worst device's mean.
 
@@ -234,18 +224,18 @@ def summary(scores: Array, metric: str) -> dict[str, float]:
     ----------
     scores : ndarray, shape (seeds, devices)
     metric : {"mse", "accuracy"}
+        Tells which device is the worst.
 
     Returns
     -------
     dict
         With keys "mean", "ci95" and "worst".
     """
-    devices = scores.mean(axis=0)
-    worst = devices.max() if metric == "mse" else devices.min()
+    seeds, devices = scores.mean(axis=1), scores.mean(axis=0)
     return {
         "mean": float(scores.mean()),
-        "ci95": float(np.hypot(half_width(scores.mean(axis=1)), half_width(devices))),
-        "worst": float(worst),
+        "ci95": float(np.hypot(half_width(seeds), half_width(devices))),
+        "worst": float(devices.max() if metric == "mse" else devices.min()),
     }
 
 

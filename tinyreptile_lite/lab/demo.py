@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.costs import device_ram, sample_bytes
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import file_errors
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import build, population
 from tinyreptile_lite.federation import History
+from tinyreptile_lite.lab.tables import in_columns
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
 
@@ -28,9 +29,6 @@ def demo(
     ----------
     out : Path
         Folder for ``demo.png`` and ``demo.json``; it is made if need be.
-    rng : numpy.random.Generator
-    progress : bool
-        Show a progress bar.
     rounds : int, optional
         Instead of the recipe's own number.
 
@@ -46,37 +44,30 @@ def demo(
     KitError
         If the folder cannot be written to.
     """
-    try:
+    with file_errors("choose another --out"):
         out.mkdir(parents=True, exist_ok=True)
         (out / "demo.json").touch()
-    except OSError as error:
-        raise KitError(f"cannot write to {out}: {error.strerror}; choose another --out") from error
     family = find_family(FAMILY)
     recipe = find_recipe(FAMILY, "tinyreptile").with_rounds(rounds)
     people = population(family, FOLD, DRAWS)
     federation = build(family, recipe, people, rng)
-    net = federation.net
+    net, samples = federation.net, federation.strategy.sample_count
     random_start = federation.phi.copy()
     federation.run(progress=progress)
-    names = [device.name for device in people.test]
-    accuracy = {
-        start: evaluate(net, phi, people.tasks, recipe.adaptation, family.counts, rng)
-        .reshape(len(names), DRAWS, -1)
-        .mean(axis=1)
-        for start, phi in (("tinyreptile", federation.phi), ("scratch", random_start))
-    }
-    assert recipe.strategy is not None  # a recipe that trains
+    accuracy = {}
+    for start, phi in (("tinyreptile", federation.phi), ("scratch", random_start)):
+        scores = evaluate(net, phi, people.tasks, recipe.adaptation, family.counts, rng)
+        means = scores.reshape(len(people.test), DRAWS, -1).mean(axis=1).round(4).tolist()
+        names = (device.name for device in people.test)
+        accuracy[start] = dict(zip(names, means, strict=True))
     result = {
         "rounds": recipe.rounds,
         "training_devices": len(people.train),
         "samples": list(family.counts),
-        "accuracy": {
-            start: dict(zip(names, values.round(4).tolist(), strict=True))
-            for start, values in accuracy.items()
-        },
+        "accuracy": accuracy,
         "phi_bytes": federation.phi.nbytes,
-        "recording_bytes": recipe.strategy.sample_count * sample_bytes(net),
-        "device_ram_bytes": device_ram(net, recipe.adaptation, recipe.strategy.sample_count).total,
+        "recording_bytes": samples * sample_bytes(net),
+        "device_ram_bytes": device_ram(net, recipe.adaptation, samples).total,
     }
     _draw(result, federation.history, out / "demo.png")
     (out / "demo.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -103,21 +94,19 @@ def _draw(result: dict[str, Any], history: History, path: Path) -> None:
 
 def _story(result: dict[str, Any], out: Path) -> str:
     counts = result["samples"]
-    lines = [
-        f"TinyReptile visited {result['training_devices']} wrists, one in each of "
-        f"{result['rounds']} rounds.",
-        f"A visit moves {result['phi_bytes']:,} bytes of weights each way; the windows it learns "
-        f"from, {result['recording_bytes']:,} bytes, stay on the wrist.",
-        f"Learning takes {result['device_ram_bytes']:,} bytes of RAM, predicted by formula.",
-        "",
-        "Accuracy on wrists never seen, after adapting to so many windows",
-        f"(one online step each, mean over {DRAWS} orders of the stream):",
-        "",
-        f"{'start':14}{'wrist':14}" + "".join(f"{count:>8}" for count in counts),
-    ]
+    cells = [["start", "wrist", *counts]]
     for start, devices in result["accuracy"].items():
         for name, values in devices.items():
-            cells = "".join(f"{value:8.3f}" for value in values)
-            lines.append(f"{start:14}{name:14}{cells}")
-    lines += ["", f"Picture: {out / 'demo.png'}"]
-    return "\n".join(lines)
+            cells.append([start, name, *(f"{value:.3f}" for value in values)])
+    return f"""\
+TinyReptile visited {result["training_devices"]} wrists, one in each of {result["rounds"]} rounds.
+A visit moves {result["phi_bytes"]:,} bytes of weights each way; the windows it learns from, \
+{result["recording_bytes"]:,} bytes, stay on the wrist.
+Learning takes {result["device_ram_bytes"]:,} bytes of RAM, predicted by formula.
+
+Accuracy on wrists never seen, after adapting to so many windows
+(one online step each, mean over {DRAWS} orders of the stream):
+
+{in_columns("{:14}{:14}" + "{:>8}" * len(counts), cells)}
+
+Picture: {out / "demo.png"}"""

@@ -1,29 +1,33 @@
 """Scores as rows and as a printed table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.experiment import summary
+from tinyreptile_lite.experiment import score_row
 
 Array = np.ndarray
+
+
+def in_columns(layout: str, rows: Iterable[Sequence[Any]]) -> str:
+    """Lay cells out as text, a line each row; the layout is a format such as "{:16}{:>8}"."""
+    return "\n".join(layout.format(*row) for row in rows)
 
 
 def table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Lay rows of scores out as text: one line a strategy, one column a number of samples."""
     counts = list(rows[0]["adapted_samples"])
-    lines = [
-        f"{metric} after adapting to so many samples: mean +- 95 % interval; "
-        "the worst device after the last one"
-    ]
-    lines.append(f"{'':16}" + "".join(f"{count:>15}" for count in counts) + f"{'worst':>8}")
+    cells = [["", *counts, "worst"]]
     for row in rows:
         scores = row["adapted_samples"]
-        cells = [f"{'{mean:.3f} +-{ci95:.3f}'.format(**scores[count]):>15}" for count in counts]
-        worst = f"{scores[counts[-1]]['worst']:8.3f}"
-        lines.append(f"{row['strategy']:16}" + "".join(cells) + worst)
-    return "\n".join(lines)
+        means = ["{mean:.3f} +-{ci95:.3f}".format(**scores[count]) for count in counts]
+        cells.append([row["strategy"], *means, "{worst:.3f}".format(**scores[counts[-1]])])
+    title = (
+        f"{metric} after adapting to so many samples: mean +- 95 % interval; "
+        "the worst device after the last one\n"
+    )
+    return title + in_columns("{:16}" + "{:>15}" * len(counts) + "{:>8}", cells)
 
 
 def as_rows(
@@ -37,22 +41,13 @@ def as_rows(
         From the name of a strategy to what `evaluate` returned.
     counts : sequence of int
         Numbers of support samples.
-    metric : {"mse", "accuracy"}
 
     Returns
     -------
     list of dict
-        With keys "strategy" and "adapted_samples"; the interval is over the devices alone.
+        See `score_row`; the interval is over the devices alone.
     """
-    return [
-        {
-            "strategy": name,
-            "adapted_samples": {
-                str(count): summary(values[None, :, i], metric) for i, count in enumerate(counts)
-            },
-        }
-        for name, values in scores.items()
-    ]
+    return [score_row(name, values[None], counts, metric) for name, values in scores.items()]
 
 
 def only(rows: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> list[dict[str, Any]]:
