@@ -69,7 +69,7 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
 ROOMS = (
     ("errors", "lifetime", "layers", "losses", "network", "tasks", "datafiles"),
     ("learners", "strategies", "clients", "federation", "checkpoint"),
-    ("evaluation", "costs", "recipes"),
+    ("evaluation", "costs", "recipes", "options"),
     ("core",),
     ("experiment",),
     ("nano", "wire", "results"),

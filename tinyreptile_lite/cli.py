@@ -2,11 +2,10 @@
 
 import argparse
 import importlib.util
-import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,22 +15,16 @@ from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.experiment import (
-    Population,
-    build,
-    compare,
-    costs_row,
-    population,
-    summary,
-)
+from tinyreptile_lite.experiment import build, compare, costs_row, population, score_row
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.flower.command import add_flower_parser
-from tinyreptile_lite.lab.tables import table
+from tinyreptile_lite.lab.tables import in_columns, table
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.options import Options, add_command, report
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.serve.command import add_serve_parser
-from tinyreptile_lite.tasks import FAMILIES, find_family
+from tinyreptile_lite.tasks import find_family
 
 CHECKPOINT_EVERY = 100  # rounds
 _MOST_DRAWS = 10_000  # tasks of a device: more take hours and all memory
@@ -68,48 +61,35 @@ def _parser() -> argparse.ArgumentParser:
         prog="tinyreptile", description="Meta-learning for microcontrollers, from the shell."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_train(commands)
-    _add_adapt(commands)
-    _add_compare(commands)
-    _add_export(commands)
+    add_command(
+        commands, "train", _train, "family --strategy --rounds --seed --fold --out --resume --json"
+    )
+    own: Options = {"--device": (str, "one device by name; default: all test devices")}
+    add_command(commands, "adapt", _adapt, "family --phi --strategy --seed --fold --json", own)
+    own = {
+        "--strategies": (str, "names with commas; default: all"),
+        "--seeds": (3, "how many training seeds, from --seed on"),
+        "--draws": (1, "tasks drawn from each test device"),
+        "--jobs": (os.cpu_count() or 1, "processes to use"),
+        "--numpy": (False, "learners in NumPy only, not in the faster C core"),
+        "--plot": (Path, "also draw the comparison into this PNG file"),
+    }
+    add_command(commands, "compare", _compare, "family --seed --rounds --json", own)
+    own = {"--out": (Path(), "the sketch's folder"), "--name": ("phi", "of the files and in C")}
+    add_command(commands, "export", _export, "family --phi --json", own)
     add_flash_parser(commands)
     add_serve_parser(commands)
     add_flower_parser(commands)
-    _add_demo(commands)
-    _add_bench(commands)
+    own = {"--out": (Path("build/demo"), "folder of results")}
+    add_command(commands, "demo", _demo, "--seed --json", own)
+    own = {"what": (str, "host, device, wire, faults or fleet")}
+    add_command(commands, "bench", _bench, "--json", own)
     add_figures_parser(commands)
     return parser
 
 
-def _command(
-    commands: Any, run: Callable[[argparse.Namespace], None], name: str, help_text: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help_text, description=help_text)
-    parser.set_defaults(run=run)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
-
-
-def _add_family(parser: argparse.ArgumentParser) -> None:
-    # Names are checked by the library, so that its one sentence lists the known ones.
-    parser.add_argument("family", help=f"task family: {', '.join(FAMILIES)}")
-
-
-# train
-
-
-def _add_train(commands: Any) -> None:
-    parser = _command(commands, _train, "train", "Learn a common starting point phi.")
-    _add_family(parser)
-    parser.add_argument("--strategy", default="tinyreptile", help="default: tinyreptile")
-    parser.add_argument("--rounds", type=int, help="instead of the recipe's own number")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fold", type=int, default=0, help="which people are left out")
-    parser.add_argument("--out", type=Path, default=Path("phi.npz"), help="default: phi.npz")
-    parser.add_argument("--resume", action="store_true", help="go on from --out if it is there")
-
-
 def _train(options: argparse.Namespace) -> None:
+    """Learn a common starting point phi."""
     family = find_family(options.family)
     recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
     people = population(family, options.fold)
@@ -132,7 +112,7 @@ def _train(options: argparse.Namespace) -> None:
         "loss": float(np.mean(federation.history.loss[-CHECKPOINT_EVERY:])),
         "out": str(options.out),
     } | costs_row(family, recipe)
-    _report(
+    report(
         options,
         result,
         "{strategy} on {family}: {rounds} rounds, mean loss {loss:.3f} while learning in the "
@@ -145,25 +125,19 @@ def _generator(seed: int, fold: int) -> np.random.Generator:
     return np.random.default_rng([seed, fold])
 
 
-# adapt
-
-
-def _add_adapt(commands: Any) -> None:
-    parser = _command(commands, _adapt, "adapt", "Let devices never seen adapt from phi.")
-    _add_family(parser)
-    parser.add_argument("--phi", type=Path, default=Path("phi.npz"), help="what train wrote")
-    parser.add_argument("--strategy", default="tinyreptile", help="whose adaptation to use")
-    parser.add_argument("--device", help="one device by name; default: all test devices")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fold", type=int, default=0)
-
-
 def _adapt(options: argparse.Namespace) -> None:
+    """Let devices never seen adapt from phi."""
     family = find_family(options.family)
     recipe = find_recipe(options.family, options.strategy)
     net = family.network()
     people = population(family, options.fold)
-    phi = _load_phi(options.phi, net, people)
+    phi, state = _read_phi(options.phi, net)
+    source = state["identity"].get("data")
+    if source != people.source:  # devices of another fold may have been trained on
+        raise KitError(
+            f"{options.phi} was trained on {source}, so {people.source} may hold devices it has "
+            "seen; name the same task family and --fold"
+        )
     tasks = people.tasks
     if options.device is not None:
         names = [task.name for task in tasks]
@@ -173,78 +147,33 @@ def _adapt(options: argparse.Namespace) -> None:
             raise KitError(f"unknown test device {options.device!r}; choose one of: {shown}")
     rng = _generator(options.seed, options.fold)
     scores = evaluate(net, phi, tasks, recipe.adaptation, family.counts, rng)
-    row = {
-        "strategy": recipe.name,
-        "devices": len(tasks),
-        "metric": family.metric,
-        "adapted_samples": {
-            str(count): summary(scores[None, :, c], family.metric)
-            for c, count in enumerate(family.counts)
-        },
-    }
-    _report(options, row, table([row], family.metric))
+    row = score_row(recipe.name, scores[None], family.counts, family.metric)
+    row |= {"devices": len(tasks), "metric": family.metric}
+    report(options, row, table([row], family.metric))
 
 
-def _load_phi(path: Path, net: Network, people: Population) -> np.ndarray:
+def _read_phi(path: Path, net: Network) -> tuple[np.ndarray, dict[str, Any]]:
     phi, state = checkpoint.read(path)
-    _check_network(path, phi, state, net)
-    source = state["identity"].get("data")
-    if source != people.source:  # devices of another fold may have been trained on
-        raise KitError(
-            f"{path} was trained on {source}, so {people.source} may hold devices it has seen; "
-            "name the same task family and --fold"
-        )
-    return phi
-
-
-def _check_network(path: Path, phi: np.ndarray, state: dict[str, Any], net: Network) -> None:
     if state["identity"].get("network") != net.config() or phi.size != net.size:
         raise KitError(f"{path} holds phi of another network; name the file of this task family")
-
-
-# export
-
-
-def _add_export(commands: Any) -> None:
-    parser = _command(commands, _export, "export", "Write phi as C files for a sketch.")
-    _add_family(parser)
-    parser.add_argument("--phi", type=Path, default=Path("phi.npz"), help="what train wrote")
-    parser.add_argument("--out", type=Path, default=Path(), help="the sketch's folder")
-    parser.add_argument("--name", default="phi", help="name of the files and in C")
+    return phi, state
 
 
 def _export(options: argparse.Namespace) -> None:
+    """Write phi as C files for a sketch."""
     net = find_family(options.family).network()
-    phi, state = checkpoint.read(options.phi)
-    _check_network(options.phi, phi, state, net)
+    phi, state = _read_phi(options.phi, net)
     identity = state["identity"]
     data, strategy = identity["data"], identity["strategy"]["name"]
     trained = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
     origin = f"tinyreptile export {options.family}, from {trained}"
     files = export(net, phi, options.out, options.name, origin)
     result = {"header": str(files.header), "source": str(files.source), "weights": net.size}
-    _report(options, result, "wrote {header} and {source}: {weights:,} weights".format(**result))
-
-
-# compare
-
-
-def _add_compare(commands: Any) -> None:
-    parser = _command(commands, _compare, "compare", "Put strategies side by side.")
-    _add_family(parser)
-    parser.add_argument("--strategies", help="names with commas; default: all")
-    parser.add_argument("--seeds", type=int, default=3, help="how many training seeds")
-    parser.add_argument("--seed", type=int, default=0, help="the first training seed")
-    parser.add_argument("--rounds", type=int, help="instead of the recipes' own numbers")
-    parser.add_argument("--draws", type=int, default=1, help="tasks drawn from each test device")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes to use")
-    parser.add_argument(
-        "--numpy", action="store_true", help="learners in NumPy only, not in the faster C core"
-    )
-    parser.add_argument("--plot", type=Path, help="also draw the comparison into this PNG file")
+    report(options, result, "wrote {header} and {source}: {weights:,} weights".format(**result))
 
 
 def _compare(options: argparse.Namespace) -> None:
+    """Put strategies side by side."""
     at_least_one(seeds=options.seeds, draws=options.draws, jobs=options.jobs)
     _generator(options.seed, 0)  # refuses a negative seed before the work
     if options.draws > _MOST_DRAWS:
@@ -265,7 +194,7 @@ def _compare(options: argparse.Namespace) -> None:
         c_core=not options.numpy,
     )
     result = {"family": family.name, "metric": family.metric, "rows": rows}
-    _report(options, result, table(rows, family.metric))
+    report(options, result, table(rows, family.metric))
     if options.plot is not None:
         _plot(rows, family.metric, options.plot)
 
@@ -297,46 +226,28 @@ def _plot(rows: Sequence[dict[str, Any]], metric: str, path: Path) -> None:
     save(figure, path)
 
 
-# demo and bench
-
-
-def _add_demo(commands: Any) -> None:
-    parser = _command(commands, _demo, "demo", "Tell the whole story on real wearers.")
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of results")
-    parser.add_argument("--seed", type=int, default=0)
-
-
 def _demo(options: argparse.Namespace) -> None:
+    """Tell the whole story on real wearers."""
     from tinyreptile_lite.lab.demo import demo
 
     _check_matplotlib()
     result, text = demo(options.out, _generator(options.seed, 0), progress=sys.stderr.isatty())
-    _report(options, result, text)
-
-
-def _add_bench(commands: Any) -> None:
-    parser = _command(commands, _bench, "bench", "Measure speed on this machine.")
-    parser.add_argument("what", help="host, device, wire, faults or fleet")
+    report(options, result, text)
 
 
 def _bench(options: argparse.Namespace) -> None:
+    """Measure speed on this machine."""
     from tinyreptile_lite.bench import find_bench
 
     rows = find_bench(options.what)()
-    lines = [
-        f"{row['name']:28}{row['value']:>12.4g} {row['unit']:24} {_spread(row)}" for row in rows
-    ]
-    _report(options, {"rows": rows}, "\n".join(lines))
+    cells = [(row["name"], row["value"], row["unit"], _spread(row)) for row in rows]
+    report(options, {"rows": rows}, in_columns("{:28}{:>12.4g} {:24} {}", cells))
 
 
 def _spread(row: dict[str, Any]) -> str:
     if "quartiles" in row:
         return "quartiles {:.4g} and {:.4g}".format(*row["quartiles"])
     return f"+-{row['spread']:.2g}"
-
-
-def _report(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
-    print(json.dumps(result, indent=2) if options.json else text)
 
 
 if __name__ == "__main__":
