@@ -27,7 +27,7 @@ class DeviceRam:
 
     @property
     def total(self) -> int:
-        """Sum of all parts, in bytes."""
+        """Sum of all parts."""
         return self.weights + self.weight_buffers + self.workspace + self.samples
 
 
@@ -56,20 +56,7 @@ def sample_bytes(net: Network) -> int:
 
 
 def device_ram(net: Network, learner: Learner, sample_count: int) -> DeviceRam:
-    """Predict the RAM that learning from so many samples needs on a device.
-
-    Parameters
-    ----------
-    net : Network
-    learner : Learner
-    sample_count : int
-        Samples in one visit.
-
-    Returns
-    -------
-    DeviceRam
-        In bytes.
-    """
+    """Predict the bytes of RAM that learning from the samples of one visit needs on a device."""
     weights = FLOAT_BYTES * net.size
     return DeviceRam(
         weights=weights,

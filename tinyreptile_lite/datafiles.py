@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 
 VARIABLE = "TINYREPTILE_DATA"
 
@@ -12,11 +12,8 @@ VARIABLE = "TINYREPTILE_DATA"
 def data_folders() -> list[Path]:
     """List the folders that are searched, first the one the user named.
 
-    Returns
-    -------
-    list of Path
-        The folder in the environment variable TINYREPTILE_DATA if it is set; ``data`` inside the
-        installed package; ``data`` beside the package, as in a clone of the repository.
+    They are: the folder in the environment variable TINYREPTILE_DATA if it is set; ``data`` inside
+    the installed package; ``data`` beside the package, as in a clone of the repository.
 
     Raises
     ------
@@ -45,10 +42,6 @@ def read_data(name: str, sha256: str, remedy: str) -> bytes:
     remedy : str
         What the user can do to get the file, for the error messages.
 
-    Returns
-    -------
-    bytes
-
     Raises
     ------
     KitError
@@ -59,10 +52,8 @@ def read_data(name: str, sha256: str, remedy: str) -> bytes:
     if path is None:
         searched = ", ".join(map(str, folders))
         raise KitError(f"the data file {name} is in none of the folders {searched}; {remedy}")
-    try:
+    with file_errors(remedy):
         content = path.read_bytes()
-    except OSError as error:
-        raise KitError(f"cannot read {path} ({error.strerror}); {remedy}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise KitError(

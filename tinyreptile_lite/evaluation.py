@@ -24,24 +24,18 @@ def adapt(
     counts: Sequence[int],
     rng: np.random.Generator,
 ) -> Iterator[Array]:
-    """Yield the parameters after each number of support samples.
+    """Yield the parameters after each number of support samples, of the shape of ``phi``.
 
     Parameters
     ----------
-    net : Network
     phi : ndarray, shape (P,) or (T, P)
         Where adaptation starts.
     support : Samples
         With a task axis if ``phi`` has one.
-    learner : Learner
     counts : sequence of int
         Numbers of samples, not decreasing; 0 yields ``phi`` itself.
     rng : numpy.random.Generator
         For learners that shuffle.
-
-    Yields
-    ------
-    ndarray of float32, shape of ``phi``
 
     Raises
     ------
@@ -86,7 +80,6 @@ def evaluate(
 
     Parameters
     ----------
-    net : Network
     phi : ndarray, shape (P,)
     tasks : sequence of Task
         All with the same number of support and of query samples.
@@ -157,15 +150,9 @@ def dead_units(net: Network, params: Array, x: Array) -> list[DeadUnits]:
 
     Parameters
     ----------
-    net : Network
     params : ndarray, shape (P,)
     x : ndarray, shape (N, *input_shape)
         Inputs of every kind that the network will see.
-
-    Returns
-    -------
-    list of DeadUnits
-        One for each ReLU layer.
     """
     x = net.check_inputs(params, x)
     found = []

@@ -84,16 +84,13 @@ def stack(tasks: Sequence[Task]) -> tuple[Samples, Samples]:
     KitError
         If a task has other shapes than the first one.
     """
-    for task in tasks[1:]:
-        if _shapes(task) != _shapes(tasks[0]):
+    parts = [(*task.support, *task.query) for task in tasks]
+    first, *others = ([part.shape for part in each] for each in parts)
+    for task, shapes in zip(tasks[1:], others, strict=True):
+        if shapes != first:
             raise KitError(
-                f"task {task.name} has samples of shapes {_shapes(task)}, but {tasks[0].name} has "
-                f"{_shapes(tasks[0])}; give tasks of one size"
+                f"task {task.name} has samples of shapes {shapes}, but {tasks[0].name} has "
+                f"{first}; give tasks of one size"
             )
-    support = Samples(*(np.stack(part) for part in zip(*(t.support for t in tasks), strict=True)))
-    query = Samples(*(np.stack(part) for part in zip(*(t.query for t in tasks), strict=True)))
-    return support, query
-
-
-def _shapes(task: Task) -> list[tuple[int, ...]]:
-    return [part.shape for part in (*task.support, *task.query)]
+    x, y, query_x, query_y = map(np.stack, zip(*parts, strict=True))
+    return Samples(x, y), Samples(query_x, query_y)

@@ -66,10 +66,7 @@ class Sine:
     counts: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
 
     def __init__(
-        self,
-        phase_limit: float = 2 * np.pi,
-        train_devices: int = 10_000,
-        test_devices: int = 4_000,
+        self, phase_limit: float = 2 * np.pi, train_devices: int = 10_000, test_devices: int = 4_000
     ) -> None:
         if not 0 <= phase_limit <= 2 * np.pi:
             raise KitError(f"phase_limit is {phase_limit}; give radians from 0 to 2 pi")
@@ -87,12 +84,10 @@ class Sine:
         self, count: int, rng: np.random.Generator, prefix: str = "sine"
     ) -> list[SineDevice]:
         """Draw ``count`` devices, named ``prefix-0`` and so on."""
-        amplitudes = rng.uniform(0.1, 5.0, count)
-        phases = rng.uniform(0, self.phase_limit, count)
-        return [
-            SineDevice(f"{prefix}-{i}", float(amplitude), float(phase))
-            for i, (amplitude, phase) in enumerate(zip(amplitudes, phases, strict=True))
-        ]
+        amplitudes = rng.uniform(0.1, 5.0, count).tolist()
+        phases = rng.uniform(0, self.phase_limit, count).tolist()
+        waves = zip(amplitudes, phases, strict=True)
+        return [SineDevice(f"{prefix}-{i}", *wave) for i, wave in enumerate(waves)]
 
     def split(
         self, fold: int, rng: np.random.Generator

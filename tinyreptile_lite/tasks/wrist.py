@@ -50,13 +50,8 @@ MIRROR = np.array([-1, 1, 1, 1, -1, -1], np.float32)
 class Augmentation:
     """A watch worn a little differently: one random turn and one random scale for a whole visit.
 
-    Attributes
-    ----------
-    rotation : float
-        The watch's frame is turned about a random axis by an angle uniform in +-``rotation``
-        radians.
-    scale : float
-        All readings are multiplied by a factor uniform in 1 +- ``scale``.
+    The watch's frame is turned about a random axis by an angle uniform in +-``rotation`` radians,
+    and all readings are multiplied by a factor uniform in 1 +- ``scale``.
     """
 
     rotation: float
@@ -110,22 +105,10 @@ class WristDevice:
         return f"person-{self.person}-{self.arm}"
 
     def stream(self, count: int, rng: np.random.Generator) -> Samples:
-        """Draw ``count`` windows, as a device in training sees them in one visit.
+        """Draw windows (count, 100, 6) and labels (count,), as a device in training sees them.
 
         Exercises come in passes of seven, each once in random order. A window may start anywhere
         in its recording. One augmentation holds for the whole visit.
-
-        Parameters
-        ----------
-        count : int
-            At least 1.
-        rng : numpy.random.Generator
-            Source of all randomness.
-
-        Returns
-        -------
-        Samples
-            Windows (count, 100, 6) and labels (count,).
         """
         if count < 1:
             raise KitError(f"the number of windows is {count}; give at least 1")
@@ -135,23 +118,13 @@ class WristDevice:
         return Samples(x, self._labels(rng)[exercises])
 
     def task(self, rng: np.random.Generator) -> Task:
-        """Draw the task of a new wearer.
+        """Draw the task of a new wearer: a support of 21 windows, a query of 84.
 
         The support set is the first 12 seconds of each recording, as three windows of 4 seconds
         without overlap: three passes of seven exercises, each pass in random order. The query set
         is 12 windows from the rest of each recording, evenly spaced from the end of the support
         windows to the end of the recording; in short recordings they overlap each other, but
         never a support window. Nothing is augmented.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of all randomness.
-
-        Returns
-        -------
-        Task
-            Support of 21 windows, query of 84.
         """
         labels = self._labels(rng)
         exercises = _passes(PASSES, rng)
@@ -217,13 +190,7 @@ class Wrist:
         return Network(layers, "cross_entropy", (WINDOW, 6))
 
     def devices(self) -> list[WristDevice]:
-        """All 20 devices, ordered by person and arm.
-
-        Raises
-        ------
-        KitError
-            If the data file is missing or is not the expected one.
-        """
+        """All 20 devices, ordered by person and arm; `KitError` if the data file is not there."""
         return [
             WristDevice(person, arm, recordings, self.augmentation, self.permute_labels)
             for (person, arm), recordings in _recordings().items()
@@ -232,20 +199,9 @@ class Wrist:
     def split(
         self, fold: int, rng: np.random.Generator
     ) -> tuple[Sequence[Device], Sequence[Device]]:
-        """Hold out both arms of one person; ``rng`` is not used, as the folds are fixed.
+        """Hold out both arms of one person: fold 0 person 1, fold 9 person 10.
 
-        Parameters
-        ----------
-        fold : int
-            0 to 9. Fold 0 holds out person 1, and so on.
-        rng : numpy.random.Generator
-
-        Returns
-        -------
-        train : list of WristDevice
-            18 devices.
-        test : list of WristDevice
-            2 devices of the person who is not in ``train``.
+        There are 18 devices to train on and 2 to test. ``rng`` is not used, as the folds are fixed.
         """
         if not 0 <= fold < self.folds:
             raise KitError(f"fold is {fold}; {self.name} has folds 0 to {self.folds - 1}")
