@@ -13,12 +13,8 @@ def data_folders() -> list[Path]:
     """List the folders that are searched, first the one the user named.
 
     They are: the folder in the environment variable TINYREPTILE_DATA if it is set; ``data`` inside
-    the installed package; ``data`` beside the package, as in a clone of the repository.
-
-    Raises
-    ------
-    KitError
-        If TINYREPTILE_DATA names no folder.
+    the installed package; ``data`` beside the package, as in a clone of the repository. Raises
+    `KitError` if TINYREPTILE_DATA names no folder.
     """
     package = Path(__file__).resolve().parent
     folders = [package / "data", package.parent / "data"]

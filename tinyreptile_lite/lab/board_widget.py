@@ -46,26 +46,16 @@ def plotted(line: str) -> dict[str, float]:
 
 
 class Bench:
-    """A virtual board on the desk, with its monitor and plotter.
-
-    Attributes
-    ----------
-    lines : list of str
-        The last lines that the sketch sent.
-    series : dict of str to list of float
-        The last points of each label, for the plotter.
-    message : str
-        Why the board has stopped, if it has.
-    """
+    """A virtual board on the desk, with its monitor and plotter."""
 
     def __init__(self, board: VirtualNano) -> None:
         self.board = board
         self._clear()
 
     def _clear(self) -> None:
-        self.lines: list[str] = []
-        self.series: dict[str, list[float]] = {}
-        self.message = ""
+        self.lines: list[str] = []  # the last ones that the sketch sent
+        self.series: dict[str, list[float]] = {}  # the last points of each label, for the plotter
+        self.message = ""  # why the board has stopped, if it has
 
     def step(self, milliseconds: float = STEP_MS) -> None:
         """Let the board run for some virtual time; a fault stops it and becomes the message."""
@@ -149,12 +139,8 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
 def board_widget(board: VirtualNano) -> ipywidgets.VBox:
     """Show a virtual board: LEDs, monitor with an input line, plotter, button and reset.
 
-    "Run" lets virtual time pass in step with real time, until it is pressed again.
-
-    Returns
-    -------
-    ipywidgets.VBox
-        To be displayed. Its attribute `bench` is the `Bench` under it.
+    "Run" lets virtual time pass in step with real time, until it is pressed again. The widget's
+    attribute `bench` is the `Bench` under it.
     """
     bench = Bench(board)
     run = ipywidgets.ToggleButton(description="Run", icon="play")

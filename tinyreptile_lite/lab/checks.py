@@ -2,15 +2,10 @@
 
 
 def between(name: str, value: float, low: float, high: float) -> None:
-    """Print that a value lies between two bounds; raise if it does not.
+    """Print that a value lies between two bounds; raise `AssertionError` if it does not.
 
     Thousands of steps amplify the last bit of a float, so a notebook that printed the value itself
     would print another one elsewhere.
-
-    Raises
-    ------
-    AssertionError
-        If the value is outside the bounds or not a number.
     """
     if not low <= value <= high:
         raise AssertionError(f"{name} is {value:.4g}, not between {low:g} and {high:g}")

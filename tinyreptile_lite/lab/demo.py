@@ -25,12 +25,8 @@ def demo(
 ) -> tuple[dict[str, Any], str]:
     """Train with TinyReptile on some wearers, and adapt to the others from it and from scratch.
 
-    Parameters
-    ----------
-    out : Path
-        Folder for ``demo.png`` and ``demo.json``; it is made if need be.
-    rounds : int, optional
-        Instead of the recipe's own number.
+    Writes ``demo.png`` and ``demo.json`` into the folder ``out``, which is made if need be; raises
+    `KitError` if it cannot be written to.
 
     Returns
     -------
@@ -38,11 +34,6 @@ def demo(
         Accuracies for each device and start, and costs.
     text : str
         The story with its table.
-
-    Raises
-    ------
-    KitError
-        If the folder cannot be written to.
     """
     with file_errors("choose another --out"):
         out.mkdir(parents=True, exist_ok=True)

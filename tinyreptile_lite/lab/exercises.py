@@ -45,12 +45,8 @@ def is_check(cell: Cell) -> bool:
 def strip_solution(text: str) -> str:
     """Put a stub in the place of each region from ``### BEGIN SOLUTION`` to ``### END SOLUTION``.
 
-    A text without such a region becomes the stub alone.
-
-    Raises
-    ------
-    KitError
-        If a region has no end or begins inside another.
+    A text without such a region becomes the stub alone. Raises `KitError` if a region has no end or
+    begins inside another.
     """
     if BEGIN not in text:
         return STUB
@@ -69,10 +65,7 @@ def _stub(region: re.Match[str]) -> str:
 def student_copy(notebook: Notebook) -> Notebook:
     """Copy a solved notebook without its solutions and outputs; the checks become read-only.
 
-    Raises
-    ------
-    KitError
-        If a solution stands in a cell that is not marked as one.
+    Raises `KitError` if a solution stands in a cell that is not marked as one.
     """
     copy = deepcopy(notebook)
     copy["metadata"].pop("widgets", None)  # what the removed outputs showed
@@ -103,12 +96,8 @@ def read_notebook(path: Path) -> Notebook:
 def write_student_copies(solved: Path, students: Path) -> list[Path]:
     """Make the student's copy of every notebook of a folder; returns the files written.
 
-    The folder ``students`` is made if it is not there.
-
-    Raises
-    ------
-    KitError
-        If there are no notebooks, or a copy is there already: it may hold a student's work.
+    The folder ``students`` is made if it is not there. Raises `KitError` if there are no notebooks,
+    or a copy is there already: it may hold a student's work.
     """
     sources = sorted(solved.glob("*.ipynb"))
     if not sources:

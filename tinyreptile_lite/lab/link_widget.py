@@ -1,6 +1,6 @@
 """What goes over a link: listen to it, and see what lost frames cost."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,6 +32,7 @@ class Tap:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.name, self.frame_bytes, self.timeout = link.name, link.frame_bytes, link.timeout
+        self.reopen, self.close = link.reopen, link.close
         self.sent, self.received = bytearray(), bytearray()
 
     def send(self, data: bytes) -> None:
@@ -45,14 +46,6 @@ class Tap:
         self.received += data
         return data
 
-    def reopen(self) -> None:
-        """Reopen the link inside."""
-        self.link.reopen()
-
-    def close(self) -> None:
-        """Close the link inside."""
-        self.link.close()
-
 
 def overheard(data: bytes) -> list[frames.Message]:
     """Return the messages in these bytes; damaged frames are left out."""
@@ -60,21 +53,11 @@ def overheard(data: bytes) -> list[frames.Message]:
 
 
 class LinkCost(NamedTuple):
-    """What visits over a link needed.
+    """What visits over a link needed."""
 
-    Attributes
-    ----------
-    bytes
-        For each visit, both ways, with all that was lost.
-    waiting
-        Seconds for each visit in which the server waited in vain.
-    phi
-        After the last visit, shape (P,).
-    """
-
-    bytes: float
-    waiting: float
-    phi: Array
+    bytes: float  # for each visit, both ways, with all that was lost
+    waiting: float  # seconds for each visit in which the server waited in vain
+    phi: Array  # after the last visit, shape (P,)
 
 
 def link_cost(drop: float, kind: str = "USB", visits: int = 20, seed: int = 0) -> LinkCost:
@@ -83,16 +66,8 @@ def link_cost(drop: float, kind: str = "USB", visits: int = 20, seed: int = 0) -
     The board is the real one's C code in this process. The link carries the real frames, as long
     as on USB or Bluetooth, and a lost answer counts with the real link's time-out.
 
-    Parameters
-    ----------
-    drop : float
-        Share of the frames that never arrive, in both directions.
-    kind : {"USB", "Bluetooth"}
-
-    Raises
-    ------
-    BoardSilent
-        If so much is lost that the server gives the board up.
+    ``drop`` is the share of the frames that never arrive, in both directions. Raises `BoardSilent`
+    if so much is lost that the server gives the board up.
     """
     family = Sine()
     net, (device,) = family.network(), family.devices(1, np.random.default_rng(seed))
@@ -117,26 +92,24 @@ def link_widget() -> Explorer:
     costs = link_costs()
     percent = 100 * np.array(DROPS)
 
-    def draw_lines(
-        ax: Axes, values: dict[tuple[str, float], float], drop: float, kind: str
-    ) -> None:
+    def draw_lines(ax: Axes, value: Callable[[LinkCost], float], drop: float, kind: str) -> None:
         for each, (longest, _) in LINKS.items():
-            line = [values[each, rate] for rate in DROPS]
+            line = [value(costs[each, rate]) for rate in DROPS]
             label = f"{each}: frames up to {longest:,} bytes"
             ax.plot(percent, line, color=_COLOURS[each] if each == kind else GREY, label=label)
-        ax.plot(100 * drop, values[kind, drop], "o", color=_COLOURS[kind], markersize=9)
+        ax.plot(100 * drop, value(costs[kind, drop]), "o", color=_COLOURS[kind], markersize=9)
         ax.set_xlabel("frames lost, in percent")
 
     def draw(drop: float, kind: str) -> Picture:
         figure, (left, right) = panels(2)
         figure.subplots_adjust(wspace=0.22)
-        draw_lines(left, {key: cost.bytes / 1000 for key, cost in costs.items()}, drop, kind)
+        draw_lines(left, lambda cost: cost.bytes / 1000, drop, kind)
         cost, clean = costs[kind, drop], costs[kind, 0.0]
         again = clean.bytes / 1000 / (1 - percent / 100)
         left.plot(percent, again, ":", color=BLACK, label="what was lost, and no more")
         left.set(ylabel="kB for each visit", ylim=0)
         left.legend()
-        draw_lines(right, {key: cost.waiting for key, cost in costs.items()}, drop, kind)
+        draw_lines(right, lambda cost: cost.waiting, drop, kind)
         right.set(ylabel="seconds of waiting in vain, each visit")
         same = "the same bits" if np.array_equal(cost.phi, clean.phi) else "other bits"
         return Picture(

@@ -268,10 +268,7 @@ def plot_windows(
 def save(figure: Figure, path: Path | str) -> None:
     """Write a figure to a file; the ending names the format (.png, .svg, .pdf).
 
-    Raises
-    ------
-    KitError
-        If the format is unknown, or the folder is missing or cannot be written to.
+    Raises `KitError` if the format is unknown, or the folder is missing or cannot be written to.
     """
     path = Path(path)
     if path.suffix.lstrip(".").lower() not in figure.canvas.get_supported_filetypes():

@@ -13,16 +13,10 @@ Array = np.ndarray
 
 
 class Samples(NamedTuple):
-    """Inputs and targets, sample axis first (after a task axis, where there is one).
+    """Inputs and targets, sample axis first (after a task axis T, where there is one)."""
 
-    Attributes
-    ----------
-    x : ndarray of float32, shape (N, *input_shape) or (T, N, *input_shape)
-    y : ndarray, shape (N, outputs) of float32, or (N,) of integers for labels
-    """
-
-    x: Array
-    y: Array
+    x: Array  # float32, shape (N, *input_shape) or (T, N, *input_shape)
+    y: Array  # (N, outputs) of float32, or (N,) of integers for labels
 
 
 @dataclass(frozen=True)
@@ -49,23 +43,12 @@ class Device(Protocol):
 
 
 class Family(Protocol):
-    """Many devices whose tasks differ but have something in common.
-
-    Attributes
-    ----------
-    name : str
-    metric : {"mse", "accuracy"}
-        How the query set is scored.
-    folds : int
-        Number of ways `split` divides the devices; each device is a test device in one of them.
-    counts : tuple of int
-        Numbers of support samples after which a new device is tested.
-    """
+    """Many devices whose tasks differ but have something in common."""
 
     name: str
-    metric: str
-    folds: int
-    counts: tuple[int, ...]
+    metric: str  # how the query set is scored, "mse" or "accuracy"
+    folds: int  # ways in which `split` divides the devices; each is a test device in one of them
+    counts: tuple[int, ...]  # numbers of support samples after which a new device is tested
 
     def network(self) -> Network:
         """Build the network that suits the family."""
@@ -79,10 +62,7 @@ class Family(Protocol):
 def stack(tasks: Sequence[Task]) -> tuple[Samples, Samples]:
     """Join tasks along a leading task axis: support and query with shapes (T, N, ...).
 
-    Raises
-    ------
-    KitError
-        If a task has other shapes than the first one.
+    Raises `KitError` if a task has other shapes than the first one.
     """
     parts = [(*task.support, *task.query) for task in tasks]
     first, *others = ([part.shape for part in each] for each in parts)

@@ -79,25 +79,13 @@ def rotation_matrix(axis: Array, angle: float) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class WristDevice:
-    """One person's one arm.
+    """One person's one arm."""
 
-    Attributes
-    ----------
-    person : int
-        1 to 10.
-    arm : {"left", "right"}
-    recordings : tuple of ndarray
-        One for each exercise: float32 of shape (time, 6).
-    augmentation : Augmentation
-    permute_labels : bool
-        If true, each visit and each task binds the exercises to the labels anew, at random.
-    """
-
-    person: int
-    arm: str
-    recordings: tuple[Array, ...] = field(repr=False)
+    person: int  # 1 to 10
+    arm: str  # "left" or "right"
+    recordings: tuple[Array, ...] = field(repr=False)  # each exercise: float32, shape (time, 6)
     augmentation: Augmentation
-    permute_labels: bool = False
+    permute_labels: bool = False  # each visit and each task binds exercises to labels at random
 
     @property
     def name(self) -> str:
@@ -190,7 +178,7 @@ class Wrist:
         return Network(layers, "cross_entropy", (WINDOW, 6))
 
     def devices(self) -> list[WristDevice]:
-        """All 20 devices, ordered by person and arm; `KitError` if the data file is not there."""
+        """All 20 devices, ordered by person and arm; `KitError` without the right data file."""
         return [
             WristDevice(person, arm, recordings, self.augmentation, self.permute_labels)
             for (person, arm), recordings in _recordings().items()
