@@ -21,7 +21,7 @@ from tinyreptile_lite.flower.command import add_flower_parser
 from tinyreptile_lite.lab.tables import in_columns, table
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
-from tinyreptile_lite.options import Options, add_command, report
+from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.serve.command import add_serve_parser
 from tinyreptile_lite.tasks import find_family
@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     add_command(
         commands, "train", _train, "family --strategy --rounds --seed --fold --out --resume --json"
     )
-    own: Options = {"--device": (str, "one device by name; default: all test devices")}
-    add_command(commands, "adapt", _adapt, "family --phi --strategy --seed --fold --json", own)
-    own = {
+    device = {"--device": (str, "one device by name; default: all test devices")}
+    add_command(commands, "adapt", _adapt, "family --phi --strategy --seed --fold --json", device)
+    comparison = {
         "--strategies": (str, "names with commas; default: all"),
         "--seeds": (3, "how many training seeds, from --seed on"),
         "--draws": (1, "tasks drawn from each test device"),
@@ -74,16 +74,16 @@ def _parser() -> argparse.ArgumentParser:
         "--numpy": (False, "learners in NumPy only, not in the faster C core"),
         "--plot": (Path, "also draw the comparison into this PNG file"),
     }
-    add_command(commands, "compare", _compare, "family --seed --rounds --json", own)
-    own = {"--out": (Path(), "the sketch's folder"), "--name": ("phi", "of the files and in C")}
-    add_command(commands, "export", _export, "family --phi --json", own)
+    add_command(commands, "compare", _compare, "family --seed --rounds --json", comparison)
+    files = {"--out": (Path(), "the sketch's folder"), "--name": ("phi", "of the files and in C")}
+    add_command(commands, "export", _export, "family --phi --json", files)
     add_flash_parser(commands)
     add_serve_parser(commands)
     add_flower_parser(commands)
-    own = {"--out": (Path("build/demo"), "folder of results")}
-    add_command(commands, "demo", _demo, "--seed --json", own)
-    own = {"what": (str, "host, device, wire, faults or fleet")}
-    add_command(commands, "bench", _bench, "--json", own)
+    folder = {"--out": (Path("build/demo"), "folder of results")}
+    add_command(commands, "demo", _demo, "--seed --json", folder)
+    what = {"what": (str, "host, device, wire, faults or fleet")}
+    add_command(commands, "bench", _bench, "--json", what)
     add_figures_parser(commands)
     return parser
 
@@ -100,10 +100,8 @@ def _train(options: argparse.Namespace) -> None:
         checkpoint.resume(federation, options.out)
     else:
         checkpoint.save(federation, options.out)  # so that it fails before the work
-    federation.run(
-        progress=sys.stderr.isatty(),
-        after_round=checkpoint.Keeper(options.out, CHECKPOINT_EVERY),
-    )
+    keeper = checkpoint.Keeper(options.out, CHECKPOINT_EVERY)
+    federation.run(progress=sys.stderr.isatty(), after_round=keeper)
     result = {
         "family": family.name,
         "strategy": recipe.name,
@@ -112,12 +110,11 @@ def _train(options: argparse.Namespace) -> None:
         "loss": float(np.mean(federation.history.loss[-CHECKPOINT_EVERY:])),
         "out": str(options.out),
     } | costs_row(family, recipe)
-    report(
-        options,
-        result,
-        "{strategy} on {family}: {rounds} rounds, mean loss {loss:.3f} while learning in the "
-        "last rounds; phi is in {out}".format(**result),
+    text = (
+        "{strategy} on {family}: {rounds} rounds, mean loss {loss:.3f} while learning in the last "
+        "rounds; phi is in {out}"
     )
+    report(options, result, text.format(**result))
 
 
 def _generator(seed: int, fold: int) -> np.random.Generator:
@@ -180,9 +177,9 @@ def _compare(options: argparse.Namespace) -> None:
         raise KitError(f"draws is {options.draws}; give at most {_MOST_DRAWS:,}")
     if options.plot is not None:
         _check_picture(options.plot)
-    family = find_family(options.family)
-    known = list(recipes(options.family))
-    names = known if options.strategies is None else options.strategies.split(",")
+    family, names = find_family(options.family), list(recipes(options.family))
+    if options.strategies is not None:
+        names = options.strategies.split(",")
     rows = compare(
         options.family,
         names,

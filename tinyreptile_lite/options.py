@@ -34,22 +34,16 @@ def add_command(
     shared: str,
     own: Options | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a command to the command line.
+    """Add a command to argparse's ``commands``; returns its parser, for whatever else it needs.
 
     Parameters
     ----------
-    commands : subparsers of argparse
     run : callable
         Does the work, and raises `KitError` for a user's slip. Its docstring is the user's help.
     shared : str
         Names in `SHARED`, with spaces between them.
     own : dict
         Options of this command alone, or shared ones with another default or help.
-
-    Returns
-    -------
-    ArgumentParser
-        Of the command, for what an option of this kind cannot say.
     """
     about = inspect.getdoc(run) or name
     parser = commands.add_parser(name, help=about.splitlines()[0], description=about)
