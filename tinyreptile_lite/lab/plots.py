@@ -55,6 +55,8 @@ def plot_adaptation(
 ) -> Axes:
     """Score on new devices against the samples they adapted to, one line for each strategy.
 
+    Raises `KitError` if there are no rows, or the metric is unknown.
+
     Parameters
     ----------
     rows : sequence of mapping
@@ -64,11 +66,6 @@ def plot_adaptation(
         "mse" gets a logarithmic axis.
     unit : str
         What one sample is called, for example "windows".
-
-    Raises
-    ------
-    KitError
-        If there are no rows, or the metric is unknown.
     """
     if not rows:
         raise KitError("there are 0 rows to plot; compare at least one strategy")
@@ -148,17 +145,14 @@ def plot_history(
 ) -> Axes:
     """Loss during the visits over the rounds, smoothed, with the outer rate behind it.
 
+    Raises `KitError` if the history is empty.
+
     Parameters
     ----------
     window : int, optional
         Rounds in the running mean; by default a fiftieth of the run.
     label : str
         Name of the loss, for example "cross-entropy".
-
-    Raises
-    ------
-    KitError
-        If the history is empty.
     """
     if not history.loss:
         raise KitError("the history is empty; run at least one round")
@@ -187,17 +181,15 @@ def plot_per_device(
 ) -> Axes:
     """One row of dots for each device, with the mean as a line and the worst device ringed.
 
+    Raises `KitError` if there are no devices, a label has not one score for each, or the metric is
+    unknown.
+
     Parameters
     ----------
     names : sequence of str
         Of the devices, shape (D,).
     scores : mapping of str to sequence of float
         From a label, such as "before adapting", to the scores of the devices, shape (D,).
-
-    Raises
-    ------
-    KitError
-        If there are no devices, a label has not one score for each, or the metric is unknown.
     """
     if not names:
         raise KitError("there are 0 devices to plot; give at least one")
@@ -228,6 +220,8 @@ def plot_windows(
 ) -> Array:
     """Six axes of a wrist over time: one column a window, acceleration above rotation rate.
 
+    Raises `KitError` if the windows have another shape, or there is not one title for each.
+
     Parameters
     ----------
     windows : ndarray, shape (W, time, 6)
@@ -238,11 +232,6 @@ def plot_windows(
         The same is returned.
     seconds : float
         Length of a window.
-
-    Raises
-    ------
-    KitError
-        If the windows have another shape, or there is not one title for each.
     """
     if windows.ndim != 3 or windows.shape[2] != 6 or len(windows) != len(titles):
         raise KitError(

@@ -119,15 +119,8 @@ def adaptation_curve(
 ) -> Array:
     """Error on new devices while they learn online with this inner rate, sample by sample.
 
-    Returns
-    -------
-    ndarray of float, shape (samples + 1,)
-        Mean score on the query sets after 0, 1, ..., ``samples`` samples.
-
-    Raises
-    ------
-    DivergenceError
-        If the inner rate is so high that the weights are no longer finite.
+    Returns the mean score on the query sets after 0, 1, ..., ``samples`` samples. Raises
+    `DivergenceError` if the inner rate is so high that the weights are no longer finite.
     """
     counts, rng = range(samples + 1), np.random.default_rng(0)
     return evaluate(net, phi, tasks, OnlineSGD(rate), counts, rng).mean(axis=0)
@@ -181,14 +174,8 @@ def outer_rate_runs(
     """Train on sine waves with each of `OUTER_RATES`, constant and annealed to 0.
 
     The runs start from the same parameters and see the same samples, so that only the outer
-    rate tells them apart.
-
-    Parameters
-    ----------
-    rounds : int
-        Length of each run; a course's run is longer.
-    every : int
-        Rounds between two probes on 100 devices never seen.
+    rate tells them apart. Each has so many ``rounds``, fewer than in a course, and is probed on 100
+    devices never seen after ``every`` so many of them.
 
     Returns
     -------
@@ -253,11 +240,7 @@ def difference_runs(rounds: int = 400, seed: int = 0) -> dict[float, Difference]
 
     The best common model is the mean of all training curves. The phases of the sine waves lie in
     [0, limit): with limit 0 the devices differ in amplitude only, with 2 pi their mean is zero.
-
-    Parameters
-    ----------
-    rounds : int
-        Length of each TinyReptile run; a course's run is longer.
+    TinyReptile runs for so many ``rounds``, fewer than in a course.
 
     Returns
     -------
