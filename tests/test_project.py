@@ -72,7 +72,7 @@ ROOMS = (
     ("evaluation", "costs", "recipes", "options"),
     ("core",),
     ("experiment",),
-    ("nano", "wire", "results"),
+    ("nano", "wire", "results", "tables"),
     ("serve", "flower"),
     ("lab",),
     ("bench",),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyreptile_lite.lab.tables import as_rows, only, table
+from tinyreptile_lite.tables import as_rows, only, table
 
 
 def test_scores_of_ones_own_become_rows():

@@ -1,37 +1,39 @@
 """A teaching kit for meta-learning on microcontrollers.
 
-The names below are what a notebook needs; everything else is in the modules. Importing this loads
-NumPy and nothing heavier.
+This is the notebooks' door: the names below are what they need of the heart of the kit, the C core
+and the experiments. Pictures and widgets are in `lab`, the virtual board in `nano`, boards together
+in `serve`. Importing this loads NumPy and nothing heavier.
 """
 
-from tinyreptile_lite.clients import simulate
-from tinyreptile_lite.evaluation import adapt, evaluate
+from tinyreptile_lite import checkpoint, costs, strategies
+from tinyreptile_lite.clients import Order, simulate
+from tinyreptile_lite.core.export import export
+from tinyreptile_lite.core.native import native
+from tinyreptile_lite.evaluation import adapt, dead_units, evaluate
+from tinyreptile_lite.experiment import build, population
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
-from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
-from tinyreptile_lite.strategies import (
-    Strategy,
-    fed_avg,
-    fed_sgd,
-    interpolate,
-    joint,
-    reptile,
-    tiny_reptile,
-)
+from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.strategies import Strategy, interpolate
+from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples, Task
 from tinyreptile_lite.tasks.sine import Sine
-from tinyreptile_lite.tasks.wrist import Wrist
+from tinyreptile_lite.tasks.wrist import EXERCISES, Wrist
 
 __all__ = [
+    "EXERCISES",
     "Adam",
     "Conv1D",
     "Dense",
     "Federation",
     "GlobalAveragePool",
+    "Learned",
     "MinibatchSGD",
     "Network",
     "OnlineSGD",
+    "Order",
     "ReLU",
     "Samples",
     "Scale",
@@ -41,12 +43,17 @@ __all__ = [
     "Task",
     "Wrist",
     "adapt",
+    "build",
+    "checkpoint",
+    "costs",
+    "dead_units",
     "evaluate",
-    "fed_avg",
-    "fed_sgd",
+    "export",
+    "find_family",
+    "find_recipe",
     "interpolate",
-    "joint",
-    "reptile",
+    "native",
+    "population",
     "simulate",
-    "tiny_reptile",
+    "strategies",
 ]

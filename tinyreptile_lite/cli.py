@@ -18,12 +18,12 @@ from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import build, compare, costs_row, population, score_row
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.flower.command import add_flower_parser
-from tinyreptile_lite.lab.tables import in_columns, table
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.serve.command import add_serve_parser
+from tinyreptile_lite.tables import in_columns, table
 from tinyreptile_lite.tasks import find_family
 
 CHECKPOINT_EVERY = 100  # rounds

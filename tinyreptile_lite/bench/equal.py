@@ -37,8 +37,7 @@ def strategy(family: str) -> Strategy:
 def recipe(family: str) -> Recipe:
     """Return the recipe of this Reptile: as many visits as TinyReptile has."""
     chosen = strategy(family)
-    rounds = find_recipe(family, "tinyreptile").rounds
-    return Recipe(chosen.name, chosen, rounds, chosen.learner)
+    return Recipe(chosen.name, chosen, find_recipe(family, "tinyreptile").rounds, chosen.learner)
 
 
 def scores(family: str) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,12 @@ def make(
     Parameters
     ----------
     names : sequence of str
-        Which ones; none means all.
+        None means all.
     quick : bool
         Make a smoke run of each in ``build/figures/quick``: a few rounds, one seed, one fold. No
         stored figure is touched.
     jobs : int
         Processes for the training runs.
-    progress : bool
-        Show progress bars.
     root : Path
         Clone of the repository.
 
@@ -113,20 +111,21 @@ def stale(name: str, root: Path = ROOT) -> str:
 
     Its first rounds are run again for this.
     """
-    stored, stamp = measured(name), find_figure(name).stamp()
+    for reason in _differences(measured(name), find_figure(name).stamp(), root):
+        return f"{name} is stale: {reason}; make it again: tinyreptile figures {name}"
+    return ""
+
+
+def _differences(stored: dict[str, Any], stamp: dict[str, Any], root: Path) -> Iterator[str]:
     before, now = stored.get("fingerprint", {}), stamp.pop("fingerprint")
-    files = stored.get("files", {})
-    # A run with other tools than stored tells nothing.
-    differ = [run for run in now if run in before and not agree(before[run], now[run])]
-    reasons = [
-        *(f"its {key} is now {value}" for key, value in stamp.items() if stored.get(key) != value),
-        *(f"the first rounds of {run} give other numbers" for run in differ),
-        *([] if before else ["it has no fingerprint"]),
-        *(
-            f"{file} is not the file that was made"
-            for file in files
-            if sha256(root / file) != files[file]
-        ),
-    ]
-    again = f"make it again: tinyreptile figures {name}"
-    return f"{name} is stale: {reasons[0]}; {again}" if reasons else ""
+    for key, value in stamp.items():
+        if stored.get(key) != value:
+            yield f"its {key} is now {value}"
+    for run, numbers in now.items():  # one with other tools than stored tells nothing
+        if not agree(before.get(run, numbers), numbers):
+            yield f"the first rounds of {run} give other numbers"
+    if not before:
+        yield "it has no fingerprint"
+    for file, value in stored.get("files", {}).items():
+        if sha256(root / file) != value:
+            yield f"{file} is not the file that was made"

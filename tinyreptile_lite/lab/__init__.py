@@ -1,1 +1,23 @@
-"""For notebooks: pictures, widgets and checks."""
+"""For notebooks: pictures, widgets, checks and stored figures, all behind one door."""
+
+from tinyreptile_lite.lab import plots, widgets
+from tinyreptile_lite.lab.board_widget import board_widget
+from tinyreptile_lite.lab.checks import between
+from tinyreptile_lite.lab.link_widget import Tap, link_costs, link_widget, overheard
+from tinyreptile_lite.results import measured
+from tinyreptile_lite.tables import as_rows, only, table
+
+__all__ = [
+    "Tap",
+    "as_rows",
+    "between",
+    "board_widget",
+    "link_costs",
+    "link_widget",
+    "measured",
+    "only",
+    "overheard",
+    "plots",
+    "table",
+    "widgets",
+]

@@ -11,8 +11,8 @@ from tinyreptile_lite.errors import file_errors
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import build, population
 from tinyreptile_lite.federation import History
-from tinyreptile_lite.lab.tables import in_columns
 from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.tables import in_columns
 from tinyreptile_lite.tasks import find_family
 
 FAMILY = "wrist"

@@ -174,8 +174,8 @@ def outer_rate_runs(
     """Train on sine waves with each of `OUTER_RATES`, constant and annealed to 0.
 
     The runs start from the same parameters and see the same samples, so that only the outer
-    rate tells them apart. Each has so many ``rounds``, fewer than in a course, and is probed on 100
-    devices never seen after ``every`` so many of them.
+    rate tells them apart. Each has so many ``rounds``, fewer than in a course; whenever ``every``
+    of them are done, it is probed on 100 devices never seen.
 
     Returns
     -------

@@ -13,14 +13,7 @@ FOLDER = Path(__file__).parent
 
 
 def measured(name: str, folder: Path = FOLDER) -> dict[str, Any]:
-    """Read a stored figure.
-
-    Parameters
-    ----------
-    name : str
-        One of those that ``tinyreptile figures`` makes, for example ``"wrist"``.
-    folder : Path
-        Where the files are.
+    """Read one of the figures that ``tinyreptile figures`` makes, for example ``"wrist"``.
 
     Returns
     -------

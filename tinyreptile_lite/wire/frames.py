@@ -68,6 +68,7 @@ ERRORS = {
     Core.LABEL: "the label is missing or out of range",
     Core.DIVERGED: "the output is out of bounds; lower the inner rate",
     Core.OVERFLOW: "a gradient is out of bounds; lower the inner rate",
+    Core.ALIGNMENT: "its memory is not aligned",
     32: "the CRC of the whole weight vector is wrong",
     33: "it has no such source of samples",
     34: "the number of samples must be 1 to 65,535",
