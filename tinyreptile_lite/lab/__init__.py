@@ -1,9 +1,9 @@
 """For notebooks: pictures, widgets, checks and stored figures, all behind one door."""
 
 from tinyreptile_lite.lab import plots, widgets
-from tinyreptile_lite.lab.board_widget import board_widget
+from tinyreptile_lite.lab.board_view import board_widget
 from tinyreptile_lite.lab.checks import between
-from tinyreptile_lite.lab.link_widget import Tap, link_costs, link_widget, overheard
+from tinyreptile_lite.lab.link_view import Tap, link_costs, link_widget, overheard
 from tinyreptile_lite.results import measured
 from tinyreptile_lite.tables import as_rows, only, table
 

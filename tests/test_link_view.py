@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyreptile_lite.clients import Order
-from tinyreptile_lite.lab import link_widget as lab
+from tinyreptile_lite.lab import link_view as lab
 from tinyreptile_lite.lab.exercises import read_notebook, source
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.tasks.sine import Sine
@@ -63,7 +63,7 @@ def test_the_widget_draws_the_costs_and_follows_the_slider(monkeypatch):
         for drop in lab.DROPS
     }
     monkeypatch.setattr(lab, "link_costs", lambda: costs)
-    widget = lab.link_widget()
+    widget = lab.link_view()
     assert "1.10 times" in widget.caption.value and "same bits" in widget.caption.value
     before = widget.image.value
     costs["Bluetooth", 0.5] = lab.LinkCost(2500.0, 1.5, np.ones(3))

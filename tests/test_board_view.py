@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tinyreptile_lite.lab.board_widget import (
+from tinyreptile_lite.lab.board_view import (
     KEPT_LINES,
     Bench,
     board_html,
