@@ -63,7 +63,7 @@ def test_the_widget_draws_the_costs_and_follows_the_slider(monkeypatch):
         for drop in lab.DROPS
     }
     monkeypatch.setattr(lab, "link_costs", lambda: costs)
-    widget = lab.link_view()
+    widget = lab.link_widget()
     assert "1.10 times" in widget.caption.value and "same bits" in widget.caption.value
     before = widget.image.value
     costs["Bluetooth", 0.5] = lab.LinkCost(2500.0, 1.5, np.ones(3))
