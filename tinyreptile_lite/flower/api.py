@@ -1,10 +1,8 @@
 """The parts of Flower that the kit uses, imported here and nowhere else.
 
-Raises
-------
-KitError
-    On import, if Flower is missing or of another version.
+Importing this raises `KitError` if Flower is missing or of another version.
 """
+# ruff: noqa: E402, F401 - the version is looked at first; the other modules import all from here
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -25,27 +23,6 @@ try:
 except PackageNotFoundError:
     raise KitError(f"Flower is not installed; {REMEDY}") from None
 
-from flwr.app import (  # noqa: E402
-    Array,
-    ArrayRecord,
-    ConfigRecord,
-    Context,
-    Message,
-    MessageType,
-    RecordDict,
-)
-from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp import Grid, ServerApp  # noqa: E402
-
-__all__ = [
-    "Array",
-    "ArrayRecord",
-    "ClientApp",
-    "ConfigRecord",
-    "Context",
-    "Grid",
-    "Message",
-    "MessageType",
-    "RecordDict",
-    "ServerApp",
-]
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
