@@ -5,67 +5,39 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
 
-from tinyreptile_lite.errors import KitError, at_least_one, unknown_name
+from tinyreptile_lite.errors import KitError, at_least_one, not_negative, unknown_name
 from tinyreptile_lite.experiment import Population, population
 from tinyreptile_lite.recipes import Recipe, find_recipe
 from tinyreptile_lite.strategies import Strategy
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family
 
+# What does the work: NumPy, the C core, or the C core behind the boards' wire format.
 CLIENTS = ("numpy", "native", "board")
 _NEEDS = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to train, and how it is done on Flower. In the run configuration "_" is written "-".
-
-    Attributes
-    ----------
-    family, strategy : str
-        Names of a task family and of one of its recipes.
-    rounds : int
-        0 for the recipe's own number.
-    seed, fold : int
-        As in ``tinyreptile train``.
-    devices : int
-        How many of the training devices take part, from the first on; 0 for all.
-    client : {"numpy", "native", "board"}
-        What does the work on a node that says nothing else: NumPy, the C core, or the C core
-        behind the boards' wire format.
-    attached : bool
-        Visit the boards that are attached to the nodes, instead of devices of the family.
-    nodes : int
-        Nodes to wait for before the first round.
-    visit_seconds : float
-        How long to wait for a node before the visit is repeated on another one.
-    wait_seconds : float
-        How long to wait for a node that can do a visit, before giving up.
-    out : str
-        File of phi and the run's state, on the machine of the ServerApp.
-    resume : bool
-        Go on from ``out`` if it is there.
-    """
+    """What to train, and how it is done on Flower. In the run configuration "_" is written "-"."""
 
     family: str = "sine"
-    strategy: str = "tinyreptile"
-    rounds: int = 0
-    seed: int = 0
+    strategy: str = "tinyreptile"  # one of the family's recipes
+    rounds: int = 0  # 0: the recipe's own number
+    seed: int = 0  # this and fold as in `tinyreptile train`
     fold: int = 0
-    devices: int = 0
-    client: str = "numpy"
-    attached: bool = False
-    nodes: int = 1
-    visit_seconds: float = 60.0
-    wait_seconds: float = 600.0
-    out: str = "phi.npz"
-    resume: bool = False
+    devices: int = 0  # how many training devices take part, from the first on; 0: all
+    client: str = "numpy"  # one of CLIENTS, on a node that says nothing else
+    attached: bool = False  # visit the boards attached to the nodes, not devices of the family
+    nodes: int = 1  # to wait for before the first round
+    visit_seconds: float = 60.0  # to wait for a node, before the visit is repeated on another
+    wait_seconds: float = 600.0  # to wait for a node that can do a visit, before giving up
+    out: str = "phi.npz"  # phi and the run's state, on the machine of the ServerApp
+    resume: bool = False  # go on from `out` if it is there
 
     def __post_init__(self) -> None:
         at_least_one(nodes=self.nodes)
-        for name in ("rounds", "seed", "fold", "devices"):
-            if getattr(self, name) < 0:
-                raise KitError(f"{name} is {getattr(self, name)}; give 0 or a larger number")
+        not_negative(rounds=self.rounds, seed=self.seed, fold=self.fold, devices=self.devices)
         for name in ("visit_seconds", "wait_seconds"):
             if not getattr(self, name) > 0:
                 raise KitError(f"{name} is {getattr(self, name)}; give a number above 0")
@@ -82,9 +54,9 @@ class Settings:
         """
         values = {}
         for field in fields(cls):
-            name, kind = field.name.replace("_", "-"), type(field.default)
+            name = field.name.replace("_", "-")
             if name in config:
-                values[field.name] = _typed(name, config[name], kind)
+                values[field.name] = _typed(name, config[name], type(field.default))
         return cls(**values)
 
     def recipe(self) -> tuple[Family, Recipe, Strategy]:
