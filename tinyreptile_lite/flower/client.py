@@ -19,7 +19,7 @@ from tinyreptile_lite.clients import Client, SimulatedClient, simulate
 from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.flower import messages
-from tinyreptile_lite.flower.api import ClientApp, Context, Message, RecordDict
+from tinyreptile_lite.flower.api import ClientApp, Context, Message
 from tinyreptile_lite.flower.settings import Settings, check_client
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.wire.channel import BoardError
@@ -30,29 +30,25 @@ from tinyreptile_lite.wire.local import LocalBoard
 from tinyreptile_lite.wire.session import Session
 
 PATIENCE = 8  # silences in a row after which a board is taken for absent
-app = ClientApp()
+Work = Callable[[Message, Context], Message]
+
+
+def refuse(message: Message, context: Context, work: Work) -> Message:
+    """Do the work; what goes wrong for a known reason is answered with this reason."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverged is refused with a remedy
+            return work(message, context)
+    except KitError as error:
+        return Message(messages.write_refusal(str(error)), reply_to=message)
+
+
+app = ClientApp(mods=[refuse])
 
 
 @app.query()
 def devices(message: Message, context: Context) -> Message:
     """Say which devices this node can play."""
-    return _answer(message, lambda: messages.write_devices(_devices(context)))
-
-
-@app.train()
-def train(message: Message, context: Context) -> Message:
-    """Do one visit: learn from phi as the order says."""
-    return _answer(message, lambda: _visit(message.content, context))
-
-
-def _answer(message: Message, work: Callable[[], RecordDict]) -> Message:
-    """Do the work; what goes wrong for a known reason is answered with this reason."""
-    try:
-        with np.errstate(over="ignore", invalid="ignore"):  # what diverged is refused with a remedy
-            content = work()
-    except KitError as error:
-        content = messages.write_refusal(str(error))
-    return Message(content, reply_to=message)
+    return Message(messages.write_devices(_devices(context)), reply_to=message)
 
 
 def _devices(context: Context) -> list[str]:
@@ -60,37 +56,30 @@ def _devices(context: Context) -> list[str]:
     if not ports:
         return [messages.ANY]
     reasons: list[str] = []
-    net = settings.recipe()[0].network()
-    names = [board.name for board in _boards(ports, net, reasons)]
+    names = [board.name for board in _boards(ports, settings.recipe()[0].network(), reasons)]
     if not names:
         raise KitError("; ".join(reasons))
     return names
 
 
-def _visit(content: RecordDict, context: Context) -> RecordDict:
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Do one visit: learn from phi as the order says."""
     settings, ports = Settings.read(context.run_config), _ports(context)
     net = settings.recipe()[0].network()
-    phi, (device, order) = messages.read_visit(content, net)
+    phi, (device, order) = messages.read_visit(message.content, net)
     if not ports:
         kind = context.node_config.get("client", settings.client)
-        return messages.write_update(find_client(settings, device, kind).visit(phi, order))
+        learned = _find_client(settings, device, kind).visit(phi, order)
+        return Message(messages.write_update(learned), reply_to=message)
     for board in _boards(ports, net, []):
         if board.name == device:
-            return messages.write_update(board.visit(phi, order))
+            return Message(messages.write_update(board.visit(phi, order)), reply_to=message)
     raise BoardError(f"no board on {', '.join(ports)} is {device}; plug it in again")
 
 
-# ---- Devices of the family -----------------------------------------------------------------------
-
-
-def find_client(settings: Settings, device: str, kind: object) -> Client:
-    """Make a client of this kind that plays a device of the family.
-
-    Raises
-    ------
-    KitError
-        If there is no such device or kind.
-    """
+def _find_client(settings: Settings, device: str, kind: object) -> Client:
+    """Make a client of this kind that plays a device of the family."""
     check_client(kind)
     family, _, strategy = settings.recipe()
     net = family.network()
@@ -100,9 +89,6 @@ def find_client(settings: Settings, device: str, kind: object) -> Client:
                 return BoardClient(LocalLink(LocalBoard(net, client.device)), net, name=device)
             return replace(client, runs=native) if kind == "native" else client
     raise KitError(f"this node has no device {device!r}; give all nodes the same version")
-
-
-# ---- Attached boards -----------------------------------------------------------------------------
 
 
 def _ports(context: Context) -> list[str]:
