@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
-from tinyreptile_lite.clients import Check
+from tinyreptile_lite.clients import Check, Order, Visited
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.flower import messages
 from tinyreptile_lite.flower.api import Grid, Message, MessageType, RecordDict
 from tinyreptile_lite.flower.messages import ANY, Visit
-from tinyreptile_lite.learners import Learned
+from tinyreptile_lite.flower.settings import Settings
 from tinyreptile_lite.network import Network
 
 POLL = 0.25  # seconds between two looks for answers
@@ -53,37 +53,42 @@ class _Node:
 class _Job:
     """A visit on its way."""
 
+    place: int  # of the device in the list of names
     visit: Visit
     given_up: float  # when to stop looking for a node
     running: dict[str, int] = field(default_factory=dict)  # message id: node
     refusals: dict[int, str] = field(default_factory=dict)  # node: the last reason
     refused: int = 0
     repeat: float = -math.inf  # when to turn to another node
-    learned: Learned | None = None
+    done: Visited | None = None
 
 
 class Nodes:
-    """All nodes of a run.
+    """All nodes of a run: a `Visitor` of the devices that they can play.
 
     Parameters
     ----------
     grid : Grid
         Flower's way to its nodes.
     net : Network
-    visit_seconds, wait_seconds : float
-        See `tinyreptile_lite.flower.settings.Settings`.
+    settings : Settings
+
+    Attributes
+    ----------
+    names : list of str
+        Of the run's devices; whoever has gathered the nodes sets it.
     """
 
-    def __init__(self, grid: Grid, net: Network, visit_seconds: float, wait_seconds: float) -> None:
-        self._grid, self._net = grid, net
-        self._visit_seconds, self._wait_seconds = visit_seconds, wait_seconds
+    def __init__(self, grid: Grid, net: Network, settings: Settings) -> None:
+        self._grid, self._net, self._settings = grid, net, settings
         self._nodes: dict[int, _Node] = {}
         self._next_look = -math.inf
+        self.names: list[str] = []
 
     # ---- Who is there ----------------------------------------------------------------------------
 
-    def gather(self, count: int) -> list[str]:
-        """Wait for so many nodes; return the names of all devices that only some can play, sorted.
+    def gather(self) -> list[str]:
+        """Wait for the nodes; return the names of all devices that only some can play, sorted.
 
         Raises
         ------
@@ -92,11 +97,12 @@ class Nodes:
         KitError
             If two nodes have a device of the same name.
         """
-        end = time.monotonic() + self._wait_seconds
+        count, seconds = self._settings.nodes, self._settings.wait_seconds
+        end = time.monotonic() + seconds
         while sum(node.ready for node in self._nodes.values()) < count:
             if time.monotonic() > end:
                 raise OutOfReach(
-                    f"there are fewer than {count} nodes after {self._wait_seconds:g} s; start "
+                    f"there are fewer than {count} nodes after {seconds:g} s; start "
                     "more SuperNodes, or wait for fewer with nodes="
                 )
             self._listen()
@@ -130,7 +136,7 @@ class Nodes:
             if not node.ready and now >= node.next_question:
                 if question := self._push(RecordDict(), node_id, MessageType.QUERY):
                     node.questions.append(question)
-                node.next_question = now + self._visit_seconds * (1 + len(node.questions))
+                node.next_question = now + self._settings.visit_seconds * (1 + len(node.questions))
 
     def _introduce(self, node_id: int, node: _Node, reply: Message) -> None:
         node.questions.clear()
@@ -142,7 +148,9 @@ class Nodes:
 
     # ---- Visits ----------------------------------------------------------------------------------
 
-    def visit_all(self, phi: np.ndarray, visits: Sequence[Visit], check: Check) -> list[Learned]:
+    def visit_all(
+        self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
+    ) -> list[Visited]:
         """Make all visits side by side, each on a node that can play its device.
 
         An answer that `check` refuses is as good as none.
@@ -152,59 +160,59 @@ class Nodes:
         OutOfReach
             If a visit was refused too often, or there was no node for it.
         """
-        jobs = [_Job(visit, time.monotonic() + self._wait_seconds) for visit in visits]
-        while waiting := [job for job in jobs if job.learned is None]:
+        end = time.monotonic() + self._settings.wait_seconds
+        jobs = [
+            _Job(place, Visit(self.names[place], order), end)
+            for place, order in zip(drawn, orders, strict=True)
+        ]
+        while waiting := [job for job in jobs if job.done is None]:
             for job in waiting:
                 self._collect(job, check)
-                if job.learned is None and time.monotonic() >= job.repeat:
+                if job.done is None and time.monotonic() >= job.repeat:
                     self._send(job, phi)
             self._listen()
-        return [job.learned for job in jobs if job.learned is not None]
+        return [job.done for job in jobs if job.done is not None]
 
     def _send(self, job: _Job, phi: np.ndarray) -> None:
         """Give the visit to a node, or to another one if that keeps us waiting."""
-        self._suspect_slow(job)
-        fit = [id_ for id_, node in self._nodes.items() if node.can_play(job.visit.device)]
+        device = job.visit.device
+        for node_id in job.running.values():
+            if node_id in self._nodes and self._nodes[node_id].ready:
+                self._suspect(node_id, f"kept {device} waiting; another node takes over")
+        fit = [id_ for id_, node in self._nodes.items() if node.can_play(device)]
         if not fit:
             self._check_hope(job)
             return
         node_id = min(fit, key=lambda id_: (id_ in job.refusals, self._nodes[id_].visits, id_))
-        content = messages.write_visit(phi, job.visit, self._net)
         round_ = str(job.visit.order.round + 1)
+        content = messages.write_visit(phi, job.visit, self._net)
         message_id = self._push(content, node_id, MessageType.TRAIN, round_)
         if message_id is None:
             self._suspect(node_id, "cannot be reached")
             return
-        log.debug("round %s: %s goes to node %d", round_, job.visit.device, node_id)
+        log.debug("round %s: %s goes to node %d", round_, device, node_id)
         self._nodes[node_id].visits += 1
         job.running[message_id] = node_id
-        job.repeat = time.monotonic() + self._visit_seconds
-        job.given_up = job.repeat + self._wait_seconds
-
-    def _suspect_slow(self, job: _Job) -> None:
-        """Ask the nodes that have the visit whether they are still there."""
-        for node_id in job.running.values():
-            if node_id in self._nodes and self._nodes[node_id].ready:
-                self._suspect(node_id, f"kept {job.visit.device} waiting; another node takes over")
+        job.repeat = time.monotonic() + self._settings.visit_seconds
+        job.given_up = job.repeat + self._settings.wait_seconds
 
     def _check_hope(self, job: _Job) -> None:
         if time.monotonic() > job.given_up:
+            seconds = self._settings.wait_seconds
             reasons = "; ".join(job.refusals.values()) or "start a SuperNode"
-            raise OutOfReach(
-                f"no node could play {job.visit.device} for {self._wait_seconds:g} s: {reasons}"
-            )
+            raise OutOfReach(f"no node could play {job.visit.device} for {seconds:g} s: {reasons}")
 
     def _collect(self, job: _Job, check: Check) -> None:
-        """Take what has come for a visit."""
+        """Take what has come for a visit; one that was refused is repeated at once."""
         for message_id, node_id in list(job.running.items()):
             reply = self._pull(message_id)
-            if reply is None or job.learned is not None:
+            if reply is None or job.done is not None:
                 continue
             del job.running[message_id]
             try:
                 learned = messages.read_update(reply, self._net)
                 check(job.visit.device, learned)
-                job.learned = learned
+                job.done = Visited(job.place, learned)
             except KitError as error:
                 self._refuse(job, node_id, str(error))
 
@@ -229,12 +237,9 @@ class Nodes:
     def _push(
         self, content: RecordDict, node_id: int, kind: str, group: str | None = None
     ) -> str | None:
-        message = Message(content, node_id, kind, ttl=self._lifetime(), group_id=group)
+        seconds = 10 * (self._settings.visit_seconds + self._settings.wait_seconds)
+        message = Message(content, node_id, kind, ttl=seconds, group_id=group)
         return next(iter(self._grid.push_messages([message])), None)
-
-    def _lifetime(self) -> float:
-        """Seconds after which Flower may forget a message."""
-        return 10 * (self._visit_seconds + self._wait_seconds)
 
     def _pull(self, message_id: str) -> Message | None:
         """Return the reply to a message, if it has come."""

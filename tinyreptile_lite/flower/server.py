@@ -1,23 +1,19 @@
 """The ServerApp: the ordinary round loop, whose clients are devices on Flower's nodes."""
 
-import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tinyreptile_lite import checkpoint
-from tinyreptile_lite.clients import Check, Order, Visited, simulate
+from tinyreptile_lite.clients import simulate
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.flower.api import Context, Grid, ServerApp
-from tinyreptile_lite.flower.messages import Visit
-from tinyreptile_lite.flower.nodes import Nodes, OutOfReach
+from tinyreptile_lite.flower.nodes import Nodes, OutOfReach, log
 from tinyreptile_lite.flower.settings import Settings
 from tinyreptile_lite.lifetime import end_if_told
 
 SKIPS = 20  # rounds in a row that may fail because a board is out of reach
-log = logging.getLogger("flwr.tinyreptile")
 app = ServerApp()
 
 
@@ -27,28 +23,6 @@ def main(grid: Grid, context: Context) -> None:
     end_if_told()  # Flower's simulation engine would go on to the last round
     settings = Settings.read(context.run_config)
     train(build(grid, settings), settings)
-
-
-class NodeVisitor:
-    """Visits the devices of a round side by side, wherever nodes can play them.
-
-    Parameters
-    ----------
-    nodes : Nodes
-    names : sequence of str
-        Of all devices.
-    """
-
-    def __init__(self, nodes: Nodes, names: Sequence[str]) -> None:
-        self.nodes, self.names = nodes, names
-
-    def visit_all(
-        self, phi: np.ndarray, drawn: Sequence[int], orders: Sequence[Order], check: Check
-    ) -> list[Visited]:
-        """Have every order done; raises `OutOfReach` if no node can play one of the devices."""
-        visits = [Visit(self.names[at], order) for at, order in zip(drawn, orders, strict=True)]
-        learned = self.nodes.visit_all(phi, visits, check)
-        return [Visited(at, one) for at, one in zip(drawn, learned, strict=True)]
 
 
 def build(grid: Grid, settings: Settings) -> Federation:
@@ -62,15 +36,15 @@ def build(grid: Grid, settings: Settings) -> Federation:
     family, recipe, strategy = settings.recipe()
     net = family.network()
     source, devices = settings.train_devices()
-    nodes = Nodes(grid, net, settings.visit_seconds, settings.wait_seconds)
-    names = nodes.gather(settings.nodes)
+    nodes = Nodes(grid, net, settings)
+    boards = nodes.gather()
     if settings.attached:
-        source = {"family": family.name, "attached": names}
+        source = {"family": family.name, "attached": boards}
+        nodes.names = boards
     else:
-        names = [client.name for client in simulate(net, devices, strategy.pooled)]
+        nodes.names = [client.name for client in simulate(net, devices, strategy.pooled)]
     rng = np.random.default_rng([settings.seed, settings.fold])
-    visitor = NodeVisitor(nodes, names)
-    return Federation(net, strategy, visitor, recipe.rounds, rng, data=source)
+    return Federation(net, strategy, nodes, recipe.rounds, rng, data=source)
 
 
 def train(federation: Federation, settings: Settings) -> None:
