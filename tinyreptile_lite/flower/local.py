@@ -10,16 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from ssl import create_default_context
 from typing import IO
 
+import httpx
+
 from tinyreptile_lite.errors import KitError, file_errors
-from tinyreptile_lite.flower import api
+from tinyreptile_lite.flower import api  # noqa: F401 - refuses another Flower
 from tinyreptile_lite.flower.keys import CA, CERTIFICATE, KEY, make_keys, write_private
 from tinyreptile_lite.lifetime import TOLD
 
@@ -57,8 +57,8 @@ class LocalFlower:
     Parameters
     ----------
     nodes : sequence of mapping
-        The configuration of each SuperNode, for example ``{"client": "native"}``. None at all
-        makes a SuperLink for the simulation engine.
+        The configuration of each SuperNode, for example ``{"client": "native"}``. Without any it
+        is a SuperLink for the simulation engine.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class LocalFlower:
     """
 
     def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
-        self._configs = list(nodes)
+        self._configs = {f"node-{number}": config for number, config in enumerate(nodes)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._folder, self._lock = _make_folder()
         self._keys = self._folder / "keys"
@@ -88,25 +88,21 @@ class LocalFlower:
     # ---- Processes -------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        names = [f"node-{i}" for i in range(len(self._configs))]
-        make_keys(self._keys, [], names)
-        options: list[str | Path] = ["--host", HOST, "--port", self._address.rpartition(":")[2]]
-        options += self._tls
-        options += ["--enable-supernode-auth"] if names else ["--simulation"]
-        if not names:
+        make_keys(self._keys, [], self._configs)
+        if not self._configs:
             self._prepare_ray()
-        self._spawn("superlink", options)
+        kind = "--enable-supernode-auth" if self._configs else "--simulation"
+        self._spawn("superlink", "superlink", int(self._address.rpartition(":")[2]), kind)
         self._await_link()
         self._write_connection()
         with ThreadPoolExecutor(2) as threads:
-            list(threads.map(self._register, names))
-        for number in range(len(names)):
-            self.start_node(number)
-
-    @property
-    def _tls(self) -> list[str | Path]:
-        files = {"ca-certfile": CA, "certfile": CERTIFICATE, "keyfile": KEY}
-        return [x for name, file in files.items() for x in (f"--ssl-{name}", self._keys / file)]
+            list(threads.map(self._register, self._configs))
+        for name, config in self._configs.items():
+            key = ("--auth-supernode-private-key", self._keys / name)
+            root = ("--root-certificates", self._keys / CA)
+            pairs = ("--node-config", _pairs(config)) if config else ()
+            link = ("--superlink", self._address)
+            self._spawn(name, "supernode", free_port(), *link, *root, *key, *pairs)
 
     def _prepare_ray(self) -> None:
         """Let Ray ask for a token, and put its sockets where only this user finds them."""
@@ -120,39 +116,17 @@ class LocalFlower:
         self._ray |= {"RAY_TMPDIR": str(self._folder)}
 
     def _register(self, name: str) -> None:
-        self._flwr("supernode", "register", self._keys / f"{name}.pub", "local")
+        self._ask("supernode", "register", self._keys / f"{name}.pub", "local")
 
-    def start_node(self, number: int) -> None:
-        """Start a SuperNode, or start it again after `kill_node`."""
-        name = f"node-{number}"
-        options: list[str | Path] = ["--superlink", self._address]
-        options += ["--root-certificates", self._keys / CA]
-        options += ["--auth-supernode-private-key", self._keys / name]
-        options += ["--host", HOST, "--port", str(free_port())]
-        options += self._tls
-        if pairs := _pairs(self._configs[number]):
-            options += ["--node-config", pairs]
-        self._spawn(name, options)
-
-    def kill_node(self, number: int) -> None:
-        """Kill a SuperNode without a chance to say goodbye."""
-        process = self._processes[f"node-{number}"]
-        process.kill()
-        process.wait()
-
-    def node_ids(self) -> list[int]:
-        """Return Flower's ids of the SuperNodes, as far as they have told; 0 for the others."""
-        found = (
-            re.findall(r"SuperNode ID: (\d+)", self.log(f"node-{i}"))
-            for i in range(len(self._configs))
-        )
-        return [int(ids[-1]) if ids else 0 for ids in found]
-
-    def _spawn(self, name: str, options: Sequence[str | Path]) -> None:
-        program = "supernode" if name.startswith("node-") else "superlink"
-        with (self._folder / f"{name}.log").open("ab") as log:
+    def _spawn(self, name: str, program: str, port: int, *options: str | Path) -> None:
+        """Start a server of Flower's behind the gate, with TLS."""
+        command = [sys.executable, "-m", "tinyreptile_lite.flower", program, *options]
+        command += ["--host", HOST, "--port", str(port)]
+        for option, file in {"ca-certfile": CA, "certfile": CERTIFICATE, "keyfile": KEY}.items():
+            command += [f"--ssl-{option}", self._keys / file]
+        with (self._folder / f"{name}.log").open("wb") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "tinyreptile_lite.flower", program, *map(str, options)],
+                command,
                 env=self._environment(name),
                 stdin=subprocess.PIPE,  # they end when it does
                 stdout=log,
@@ -167,61 +141,68 @@ class LocalFlower:
         return os.environ | QUIET | self._ray | home
 
     def _await_link(self) -> None:
-        trusted = create_default_context(cafile=str(self._keys / CA))
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
-        )
+        trusted = create_default_context(cafile=self._keys / CA)
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self._processes["superlink"].poll() is None:
             try:
-                opener.open(f"https://{self._address}/health", timeout=5).close()
+                url = f"https://{self._address}/health"
+                httpx.get(url, verify=trusted, trust_env=False).raise_for_status()  # no proxy
                 return
-            except (urllib.error.URLError, OSError):
+            except httpx.HTTPError:
                 time.sleep(0.2)
-        raise KitError(f"Flower's SuperLink does not start: {self._last_words('superlink')}")
+        last_words = " ".join(self.log().split()[-40:]) or "it said nothing"
+        raise KitError(f"Flower's SuperLink does not start: {last_words}")
 
     def close(self) -> None:
         """End all processes and delete their folder."""
         for process in reversed(self._processes.values()):
             process.terminate()
         for process in self._processes.values():
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for process in self._processes.values():
-            assert process.stdin is not None  # it was asked for
-            process.stdin.close()  # what they have started ends now, if it has not yet
+            with process:  # closes its input: what it has started ends now, if it has not yet
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
         self._processes.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._lock.close()
+
+    def log(self, name: str = "superlink") -> str:
+        """Return all that a process has written so far: "superlink", "node-0" and so on."""
+        return (self._folder / f"{name}.log").read_text(errors="replace")
 
     # ---- Flower's command line -------------------------------------------------------------------
 
     def _write_connection(self) -> None:
         home = Path(self._environment("user")["FLWR_HOME"])
-        home.mkdir(exist_ok=True)
+        home.mkdir()
         (home / "config.toml").write_text(
             '[superlink]\ndefault = "local"\n\n[superlink.local]\n'
             f"address = {json.dumps(self._address)}\n"
-            f"root-certificates = {json.dumps(str(self._folder / 'keys' / CA))}\n"
+            f"root-certificates = {json.dumps(str(self._keys / CA))}\n"
         )
 
-    def _flwr(self, *arguments: str | Path) -> str:
-        """Run one ``flwr`` command; return what it prints."""
-        done = subprocess.run(  # noqa: S603
-            [_program("flwr"), *map(str, arguments)],
+    def _flwr(self, *arguments: str | Path, stderr: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Start one command of ``flwr``."""
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "flwr.cli.app", *arguments],
             env=self._environment("user"),
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
-            check=False,
+            errors="replace",
             cwd=self._folder,
         )
-        if done.returncode:
-            text = " ".join((done.stdout + done.stderr).split())
+
+    def _ask(self, *arguments: str | Path) -> str:
+        """Do one command of ``flwr``; return what it prints."""
+        with self._flwr(*arguments) as process:
+            out, err = process.communicate()
+        if process.returncode:
+            text = " ".join((out + err).split())
             raise KitError(f"flwr {arguments[0]} failed: {text[-500:]}")
-        return _COLOUR.sub("", done.stdout)  # Jupyter asks every program for colours
+        return _COLOUR.sub("", out)  # Jupyter asks every program for colours
 
     def run(
         self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
@@ -231,7 +212,7 @@ class LocalFlower:
         Parameters
         ----------
         out : Path
-            File of phi and the run's state, as `Federation.save` writes it.
+            File of phi and the run's state, as `checkpoint.save` writes it.
         simulated_nodes : int
             How many, if this is for the simulation engine.
         **settings
@@ -247,23 +228,17 @@ class LocalFlower:
         command = ["run", str(APP), "local", "--stream", "--run-config", _pairs(config)]
         if simulated_nodes:
             command += ["--federation-config", f"num-supernodes={simulated_nodes}"]
-        process = subprocess.Popen(  # noqa: S603
-            [_program("flwr"), *command],
-            env=self._environment("user"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            cwd=self._folder,
-        )
-        try:
-            assert process.stdout is not None
-            yield from (_COLOUR.sub("", line).rstrip() for line in process.stdout)
-        finally:
-            process.kill()
-            process.wait()
-        self._check_last_run()
+        with self._flwr(*command, stderr=subprocess.STDOUT) as process:
+            try:
+                assert process.stdout is not None
+                yield from (_COLOUR.sub("", line).rstrip() for line in process.stdout)
+            finally:
+                process.kill()
+        last = json.loads(self._ask("list", "local", "--format", "json"))["runs"][0]
+        if last["status"] != "finished:completed":
+            reason = last.get("status-details", "")
+            reason = reason.removeprefix("ServerApp failed with exception: ")
+            raise KitError(reason or last["status"])
 
     def run_steadily(
         self, out: Path, simulated_nodes: int = 0, **settings: str | int | float | bool
@@ -282,21 +257,6 @@ class LocalFlower:
                     raise
                 yield f"{error}; the run goes on from {out}"
                 settings["resume"] = True
-
-    def _check_last_run(self) -> None:
-        """Raise the reason if the last run has failed."""
-        runs = json.loads(self._flwr("list", "local", "--format", "json"))["runs"]
-        status, reason = runs[0]["status"], runs[0].get("status-details", "")
-        if status != "finished:completed":
-            raise KitError(reason.removeprefix("ServerApp failed with exception: ") or status)
-
-    def log(self, name: str = "superlink") -> str:
-        """Return all that a process has written so far: "superlink", "node-0" and so on."""
-        path = self._folder / f"{name}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def _last_words(self, name: str) -> str:
-        return " ".join(self.log(name).split()[-40:]) or "it said nothing"
 
 
 def _make_folder() -> tuple[Path, IO[bytes]]:
@@ -322,18 +282,9 @@ def _delete_if_left(folder: Path) -> None:
         return
 
 
-def _program(name: str) -> str:
-    """Find a program of Flower's beside this Python."""
-    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-    if found is None:
-        raise KitError(f"{name} is not installed; {api.REMEDY}")
-    return found
-
-
 def free_port() -> int:
     """Return a port of this computer that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
+    with socket.create_server((HOST, 0)) as probe:
         return int(probe.getsockname()[1])
 
 
