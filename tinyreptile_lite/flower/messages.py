@@ -1,7 +1,8 @@
 """What server and nodes say to each other, as Flower's records.
 
 Parameters travel as the plain bytes of little-endian float32, with no pickle and no NumPy file.
-What comes from the other side is checked before anything is made of it.
+What comes from the other side is checked before anything is made of it; `KitError` says what is
+wrong with it, or why the other side refuses.
 """
 
 from collections.abc import Mapping
@@ -21,14 +22,6 @@ ANY = "*"  # in a node's list of devices: it can play every device of the family
 _LEARNERS = {kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam)}
 
 
-class Nonsense(KitError):
-    """A message that does not hold what it should."""
-
-
-class Refused(KitError):
-    """A node says that it cannot do what was asked."""
-
-
 class Visit(NamedTuple):
     """One visit to a device, wherever that is played: with phi this decides the answer."""
 
@@ -36,34 +29,21 @@ class Visit(NamedTuple):
     order: Order
 
 
-# ---- Server to node ------------------------------------------------------------------------------
-
-
 def write_visit(phi: np.ndarray, visit: Visit, net: Network) -> RecordDict:
     """Pack phi, the device and the order."""
-    order = visit.order
-    learner = ConfigRecord({"kind": type(order.learner).__name__} | asdict(order.learner))  # type: ignore[call-overload]
-    ask: dict[str, Any] = {
-        "network": net.fingerprint(),
-        "device": visit.device,
-        "round": order.round,
-        "samples": order.sample_count,
-        "seed": order.seed,
-    }
-    return RecordDict({"phi": _pack(phi), "visit": ConfigRecord(ask), "learner": learner})
+    order = asdict(visit.order)
+    learner = order.pop("learner") | {"kind": type(visit.order.learner).__name__}
+    ask = ConfigRecord({"network": net.fingerprint(), "device": visit.device} | order)
+    return RecordDict({"phi": _pack(phi), "visit": ask, "learner": ConfigRecord(learner)})
 
 
 def read_visit(content: RecordDict, net: Network) -> tuple[np.ndarray, Visit]:
-    """Unpack what `write_visit` packed; raises `Nonsense`, or `KitError` for other settings."""
+    """Unpack what `write_visit` packed."""
     ask, learner = _config(content, "visit"), dict(_config(content, "learner"))
     if ask.get("network") != net.fingerprint():
         raise KitError("this node has another network; install the same version on all machines")
-    order = Order(
-        _value(ask, "round", int),
-        _learner(learner.pop("kind", None), learner),
-        _value(ask, "samples", int),
-        _value(ask, "seed", int),
-    )
+    numbers = {name: _value(ask, name, int) for name in ("round", "sample_count", "seed")}
+    order = Order(learner=_learner(learner.pop("kind", None), learner), **numbers)
     return _unpack(content, "phi", net), Visit(_value(ask, "device", str), order)
 
 
@@ -73,10 +53,7 @@ def _learner(kind: Any, settings: dict[str, Any]) -> Learner:
     try:
         return _LEARNERS[kind](**settings)
     except TypeError:
-        raise Nonsense(f"{kind} has no such settings: {', '.join(settings)}") from None
-
-
-# ---- Node to server ------------------------------------------------------------------------------
+        raise KitError(f"{kind} has no such settings: {', '.join(settings)}") from None
 
 
 def write_update(update: Learned) -> RecordDict:
@@ -98,39 +75,36 @@ def write_refusal(reason: str) -> RecordDict:
 
 
 def read_update(reply: Message, net: Network) -> Learned:
-    """Unpack what a client learned; raises `Refused` or `Nonsense`."""
+    """Unpack what a client learned."""
     content = _content(reply)
     loss = _value(_config(content, "update"), "loss", float)
     if not np.isfinite(loss):
-        raise Nonsense(f"the loss is {loss}")
+        raise KitError(f"the loss is {loss}")
     return Learned(_unpack(content, "params", net), loss)
 
 
 def read_devices(reply: Message) -> frozenset[str]:
-    """Unpack the names of the devices that a node can play; raises `Refused` or `Nonsense`."""
+    """Unpack the names of the devices that a node can play."""
     names = _value(_config(_content(reply), "devices"), "names", list)
     if not all(isinstance(name, str) for name in names):
-        raise Nonsense("the devices' names are no text")
+        raise KitError("the devices' names are no text")
     return frozenset(names)
 
 
 def _content(reply: Message) -> RecordDict:
     """Return what a reply holds, or raise what it says instead."""
     if reply.has_error():
-        raise Refused(_line(reply.error.reason or "no reason given"))
+        raise KitError(_line(reply.error.reason or "no reason given"))
     if not reply.has_content():
-        raise Nonsense("the answer is empty")
+        raise KitError("the answer is empty")
     if "refusal" in reply.content:
-        raise Refused(_line(_value(_config(reply.content, "refusal"), "reason", str)))
+        raise KitError(_line(_value(_config(reply.content, "refusal"), "reason", str)))
     return reply.content
 
 
 def _line(text: str) -> str:
     """Make what somebody else wrote fit into one line of a log."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
-
-
-# ---- Records -------------------------------------------------------------------------------------
 
 
 def _pack(params: np.ndarray) -> ArrayRecord:
@@ -142,27 +116,27 @@ def _unpack(content: RecordDict, name: str, net: Network) -> np.ndarray:
     record = content.get(name)
     array = record.get("params") if isinstance(record, ArrayRecord) else None
     if array is None or (array.dtype, array.stype) != ("float32", FORMAT):
-        raise Nonsense(f"{name} is no array of {FORMAT}")
+        raise KitError(f"{name} is no array of {FORMAT}")
     if array.shape != (net.size,) or len(array.data) != 4 * net.size:
-        raise Nonsense(
+        raise KitError(
             f"{name} has shape {array.shape} and {len(array.data)} bytes; "
             f"this network has {net.size} weights"
         )
     params = np.frombuffer(array.data, "<f4").astype(np.float32)
     if not np.isfinite(params).all():
-        raise Nonsense(f"{name} holds NaN or infinite values")
+        raise KitError(f"{name} holds NaN or infinite values")
     return params
 
 
 def _config(content: RecordDict, name: str) -> Mapping[str, Any]:
     record = content.get(name)
     if not isinstance(record, ConfigRecord):
-        raise Nonsense(f"the record {name} is missing")
+        raise KitError(f"the record {name} is missing")
     return record
 
 
 def _value(record: Mapping[str, Any], name: str, kind: type) -> Any:
     value = record.get(name)
     if type(value) is not kind:
-        raise Nonsense(f"{name} is {value!r}, not of type {kind.__name__}")
+        raise KitError(f"{name} is {value!r}, not of type {kind.__name__}")
     return value
