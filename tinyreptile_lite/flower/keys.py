@@ -29,6 +29,8 @@ _NO_USAGE = dict.fromkeys(signature(x509.KeyUsage).parameters, False)  # it want
 def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
     """Write the SuperLink's certificates and a key pair for each SuperNode.
 
+    Raises `KitError` if a file is already there or cannot be written, or a name will not do.
+
     Parameters
     ----------
     folder : Path
@@ -39,11 +41,6 @@ def make_keys(folder: Path, hosts: Iterable[str], nodes: Iterable[str]) -> None:
         127.0.0.1 and localhost, too.
     nodes : iterable of str
         Names of the SuperNodes.
-
-    Raises
-    ------
-    KitError
-        If a file is already there or cannot be written, or a name will not do.
     """
     files = _server_files(list(dict.fromkeys([*hosts, *LOCAL])))
     for name in nodes:

@@ -45,9 +45,6 @@ class _Node:
     next_question: float = -math.inf
     visits: int = 0
 
-    def can_play(self, device: str) -> bool:
-        return self.ready and (device in self.plays or ANY in self.plays)
-
 
 @dataclass
 class _Job:
@@ -66,17 +63,10 @@ class _Job:
 class Nodes:
     """All nodes of a run: a `Visitor` of the devices that they can play.
 
-    Parameters
-    ----------
-    grid : Grid
-        Flower's way to its nodes.
-    net : Network
-    settings : Settings
-
     Attributes
     ----------
     names : list of str
-        Of the run's devices; whoever has gathered the nodes sets it.
+        Of the run's devices; to be set where every node can play any device of the family.
     """
 
     def __init__(self, grid: Grid, net: Network, settings: Settings) -> None:
@@ -87,15 +77,10 @@ class Nodes:
 
     # ---- Who is there ----------------------------------------------------------------------------
 
-    def gather(self) -> list[str]:
-        """Wait for the nodes; return the names of all devices that only some can play, sorted.
+    def gather(self) -> None:
+        """Wait for the nodes; `names` are then those of all devices that only some can play.
 
-        Raises
-        ------
-        OutOfReach
-            If they do not come.
-        KitError
-            If two nodes have a device of the same name.
+        Raises `OutOfReach` if they do not come, `KitError` if two have a device of the same name.
         """
         count, seconds = self._settings.nodes, self._settings.wait_seconds
         end = time.monotonic() + seconds
@@ -106,21 +91,18 @@ class Nodes:
                     "more SuperNodes, or wait for fewer with nodes="
                 )
             self._listen()
-        names = sorted(name for node in self._nodes.values() for name in node.plays - {ANY})
-        for name, following in itertools.pairwise(names):
+        self.names = sorted(name for node in self._nodes.values() for name in node.plays - {ANY})
+        for name, following in itertools.pairwise(self.names):
             if name == following:
                 raise KitError(f"two nodes have a board {name}; give each board an id of its own")
-        return names
 
     def _listen(self) -> None:
         """Look for nodes and for their answers about devices."""
         if time.monotonic() >= self._next_look:
             self._look()
         for node_id, node in self._nodes.items():
-            for question in node.questions:
-                if reply := self._pull(question):
-                    self._introduce(node_id, node, reply)
-                    break
+            if reply := next(filter(None, map(self._pull, node.questions)), None):
+                self._introduce(node_id, node, reply)
         time.sleep(POLL)
 
     def _look(self) -> None:
@@ -153,12 +135,8 @@ class Nodes:
     ) -> list[Visited]:
         """Make all visits side by side, each on a node that can play its device.
 
-        An answer that `check` refuses is as good as none.
-
-        Raises
-        ------
-        OutOfReach
-            If a visit was refused too often, or there was no node for it.
+        An answer that `check` refuses is as good as none. Raises `OutOfReach` if a visit was
+        refused too often, or there was no node for it.
         """
         end = time.monotonic() + self._settings.wait_seconds
         jobs = [
@@ -179,9 +157,13 @@ class Nodes:
         for node_id in job.running.values():
             if node_id in self._nodes and self._nodes[node_id].ready:
                 self._suspect(node_id, f"kept {device} waiting; another node takes over")
-        fit = [id_ for id_, node in self._nodes.items() if node.can_play(device)]
+        able = {device, ANY}
+        fit = [id_ for id_, node in self._nodes.items() if node.ready and node.plays & able]
         if not fit:
-            self._check_hope(job)
+            if time.monotonic() > job.given_up:
+                seconds = self._settings.wait_seconds
+                reasons = "; ".join(job.refusals.values()) or "start a SuperNode"
+                raise OutOfReach(f"no node could play {device} for {seconds:g} s: {reasons}")
             return
         node_id = min(fit, key=lambda id_: (id_ in job.refusals, self._nodes[id_].visits, id_))
         round_ = str(job.visit.order.round + 1)
@@ -195,12 +177,6 @@ class Nodes:
         job.running[message_id] = node_id
         job.repeat = time.monotonic() + self._settings.visit_seconds
         job.given_up = job.repeat + self._settings.wait_seconds
-
-    def _check_hope(self, job: _Job) -> None:
-        if time.monotonic() > job.given_up:
-            seconds = self._settings.wait_seconds
-            reasons = "; ".join(job.refusals.values()) or "start a SuperNode"
-            raise OutOfReach(f"no node could play {job.visit.device} for {seconds:g} s: {reasons}")
 
     def _collect(self, job: _Job, check: Check) -> None:
         """Take what has come for a visit; one that was refused is repeated at once."""

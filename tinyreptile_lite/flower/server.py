@@ -28,19 +28,15 @@ def main(grid: Grid, context: Context) -> None:
 def build(grid: Grid, settings: Settings) -> Federation:
     """Wait for the nodes and make the federation of their devices.
 
-    Raises
-    ------
-    KitError
-        If settings do not fit, or the nodes do not come.
+    Raises `KitError` if settings do not fit, or the nodes do not come.
     """
     family, recipe, strategy = settings.recipe()
     net = family.network()
     source, devices = settings.train_devices()
     nodes = Nodes(grid, net, settings)
-    boards = nodes.gather()
+    nodes.gather()
     if settings.attached:
-        source = {"family": family.name, "attached": boards}
-        nodes.names = boards
+        source = {"family": family.name, "attached": nodes.names}
     else:
         nodes.names = [client.name for client in simulate(net, devices, strategy.pooled)]
     rng = np.random.default_rng([settings.seed, settings.fold])

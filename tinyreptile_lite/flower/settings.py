@@ -45,13 +45,7 @@ class Settings:
 
     @classmethod
     def read(cls, config: Mapping[str, Any]) -> "Settings":
-        """Read them from Flower's run configuration.
-
-        Raises
-        ------
-        KitError
-            If a value is unknown, of another type or out of range.
-        """
+        """Read them from Flower's run configuration; `KitError` says which value will not do."""
         values = {}
         for field in fields(cls):
             name = field.name.replace("_", "-")
