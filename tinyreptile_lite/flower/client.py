@@ -109,8 +109,8 @@ def _boards(ports: list[str], net: Network, reasons: list[str]) -> Iterator[Boar
 
 
 def _open(port: str) -> Link:
-    if not port.startswith("ble:"):
-        return SerialLink(port)
-    from tinyreptile_lite.wire.ble import BleLink  # late: most nodes have no use for it
+    if port.startswith("ble:"):
+        from tinyreptile_lite.wire.ble import BleLink  # late: most nodes have no use for it
 
-    return BleLink(port.removeprefix("ble:"))
+        return BleLink(port.removeprefix("ble:"))
+    return SerialLink(port)

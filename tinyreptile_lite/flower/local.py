@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from ssl import create_default_context
 from typing import IO
@@ -52,18 +53,13 @@ class LocalFlower:
 
     Use it in a ``with`` statement. All they write goes to one folder that is deleted at the end;
     `~/.flwr` is not touched. If this process is killed, they end too, and the next one deletes
-    the folder.
+    the folder. Raises `KitError` if Flower is missing or does not fit, or a process does not start.
 
     Parameters
     ----------
     nodes : sequence of mapping
         The configuration of each SuperNode, for example ``{"client": "native"}``. Without any it
         is a SuperLink for the simulation engine.
-
-    Raises
-    ------
-    KitError
-        If Flower is missing or does not fit, or a process does not start.
     """
 
     def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
@@ -96,7 +92,8 @@ class LocalFlower:
         self._await_link()
         self._write_connection()
         with ThreadPoolExecutor(2) as threads:
-            list(threads.map(self._register, self._configs))
+            public = [self._keys / f"{name}.pub" for name in self._configs]
+            list(threads.map(lambda key: self._ask("supernode", "register", key, "local"), public))
         for name, config in self._configs.items():
             key = ("--auth-supernode-private-key", self._keys / name)
             root = ("--root-certificates", self._keys / CA)
@@ -107,16 +104,11 @@ class LocalFlower:
     def _prepare_ray(self) -> None:
         """Let Ray ask for a token, and put its sockets where only this user finds them."""
         if len(str(self._folder)) + _RAY_PATH > 107:  # what Linux takes for a socket's name
-            raise KitError(
-                f"{self._folder} is too long a name for Ray; set TMPDIR to a shorter one"
-            )
+            raise KitError(f"{self._folder} is too long a name for Ray; set a shorter TMPDIR")
         token = self._keys / "ray"
         write_private(token, secrets.token_hex(32).encode())
         self._ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self._ray |= {"RAY_TMPDIR": str(self._folder)}
-
-    def _register(self, name: str) -> None:
-        self._ask("supernode", "register", self._keys / f"{name}.pub", "local")
 
     def _spawn(self, name: str, program: str, port: int, *options: str | Path) -> None:
         """Start a server of Flower's behind the gate, with TLS."""
@@ -209,19 +201,9 @@ class LocalFlower:
     ) -> Iterator[str]:
         """Do a run with ``flwr run --stream``; yield the lines of its log as they come.
 
-        Parameters
-        ----------
-        out : Path
-            File of phi and the run's state, as `checkpoint.save` writes it.
-        simulated_nodes : int
-            How many, if this is for the simulation engine.
-        **settings
-            Other fields of `tinyreptile_lite.flower.settings.Settings`.
-
-        Raises
-        ------
-        KitError
-            If the run fails; the message is the reason.
+        Nodes are simulated if this is for the simulation engine. The settings, and what ``out``
+        is, are those of `tinyreptile_lite.flower.settings.Settings`. Raises `KitError` with the
+        reason if the run fails.
         """
         settings |= {"out": str(out.resolve())}
         config = {name.replace("_", "-"): value for name, value in settings.items()}
@@ -274,12 +256,9 @@ def _make_folder() -> tuple[Path, IO[bytes]]:
 def _delete_if_left(folder: Path) -> None:
     if sys.platform == "win32" or folder.lstat().st_uid != os.geteuid():
         return
-    try:
-        with (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError:  # still in use, or just being made
-        return
+    with suppress(OSError), (folder / "lock").open("rb") as lock:  # in use, or just being made
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def free_port() -> int:
