@@ -12,17 +12,18 @@ The devices of the task family (its sine waves, its wearers) are dealt out in or
 boards play the same one. Virtual boards with the sine network make up a wave of their own.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.clients import Client, SimulatedClient
+from tinyreptile_lite.clients import Client, SimulatedClient, as_it_is
 from tinyreptile_lite.core.native import native
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.experiment import population
 from tinyreptile_lite.nano.arduino_cli import is_port
 from tinyreptile_lite.network import Network
@@ -46,7 +47,7 @@ def seated_devices(family: Family, fold: int) -> Sequence[Device]:
     return population(family, fold).train
 
 
-class Roster:
+class Roster(ExitStack):
     """Clients made from short names; a context manager that closes their links.
 
     Parameters
@@ -84,11 +85,11 @@ class Roster:
         patience: int = 12,
         source: Source = Source.DATA,
     ) -> None:
+        super().__init__()
         self.net, self.faults, self.patience, self.source = net, faults, patience, source
         self.clients: list[Client] = []
         self.links: list[Link] = []
-        self._opened = ExitStack()
-        self._devices = _Deal(devices)
+        self._devices, self._dealt = devices, 0
         try:
             for name in names:
                 self._add(name)
@@ -98,22 +99,10 @@ class Roster:
         if not self.clients:
             raise KitError("there are no boards; name some, for example virtual:8")
 
-    def __enter__(self) -> Self:
-        """Return the roster itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close all links."""
-        self.close()
-
-    def close(self) -> None:
-        """Close all links and end the worker processes of virtual boards."""
-        self._opened.close()
-
     def _add(self, name: str) -> None:
         kind, _, rest = name.partition(":")
         if kind in COUNTED:
-            getattr(self, f"_add_{kind}")(_count(name, rest))
+            self._play(kind, self._deal(_count(name, rest)))
         elif kind == "ble" and rest:
             radio = BleLink(rest)
             self._board(radio, self.source, name=name, turn=radio.turn)
@@ -125,31 +114,37 @@ class Roster:
                 "/dev/ttyACM0, COM3, ble:TinyReptile-3F2A, usb or ble"
             )
 
-    def _add_numpy(self, count: int) -> None:
-        for device in self._devices.take(count):
-            self.clients.append(SimulatedClient(self.net, _Named(f"numpy:{device.name}", device)))
+    def _deal(self, count: int) -> Sequence[Device]:
+        """Deal out the next devices, each once."""
+        first, self._dealt = self._dealt, self._dealt + count
+        if self._dealt > len(self._devices):
+            raise KitError(
+                f"{self._dealt} boards are to play a device each, but this task family has "
+                f"{len(self._devices)} to train on; ask for fewer"
+            )
+        return self._devices[first : self._dealt]
 
-    def _add_native(self, count: int) -> None:
-        for device in self._devices.take(count):
-            named = _Named(f"native:{device.name}", device)
-            self.clients.append(SimulatedClient(self.net, named, native))
-
-    def _add_local(self, count: int) -> None:
-        for device in self._devices.take(count):
-            board = LocalBoard(self.net, _Named(f"local:{device.name}", device))
-            self._opened.callback(board.close)
-            self._board(LocalLink(board))
-
-    def _add_virtual(self, count: int) -> None:
-        fleet = self._opened.enter_context(Fleet(self.net, self._devices.take(count)))
-        for link in fleet.links:
-            self._board(link)
+    def _play(self, kind: str, devices: Sequence[Device]) -> None:
+        """Add boards of one of the kinds that play a device each."""
+        if kind == "virtual":
+            for link in self.enter_context(Fleet(self.net, devices)).links:
+                self._board(link)
+            return
+        for device in devices:
+            named = _Named(f"{kind}:{device.name}", device)
+            if kind == "local":
+                board = LocalBoard(self.net, named)
+                self.callback(board.close)
+                self._board(LocalLink(board))
+            else:
+                runs = native if kind == "native" else as_it_is
+                self.clients.append(SimulatedClient(self.net, named, runs))
 
     def _board(self, link: Link, source: Source = Source.DATA, **options: Any) -> None:
         if self.faults is not None:
             link = FaultyLink(link, self.faults, seed=len(self.links))
         self.links.append(link)
-        self._opened.callback(link.close)
+        self.callback(link.close)
         self.clients.append(BoardClient(link, self.net, source, self.patience, **options))
 
 
@@ -157,23 +152,6 @@ def _count(name: str, text: str) -> int:
     if text.isdecimal() and len(text) < 10 and int(text) > 0:
         return int(text)
     raise KitError(f"{name!r} does not say how many; write for example {name.partition(':')[0]}:4")
-
-
-class _Deal:
-    """Deals the devices out, each once."""
-
-    def __init__(self, devices: Sequence[Device]) -> None:
-        self._devices, self._given = devices, 0
-
-    def take(self, count: int) -> Sequence[Device]:
-        """Return the next devices."""
-        begin, self._given = self._given, self._given + count
-        if self._given > len(self._devices):
-            raise KitError(
-                f"{self._given} boards are to play a device each, but this task family has "
-                f"{len(self._devices)} to train on; ask for fewer"
-            )
-        return self._devices[begin : self._given]
 
 
 @dataclass(frozen=True)
@@ -202,7 +180,9 @@ def discover(names: Sequence[str]) -> list[str]:
         If nothing is found, pyserial or bleak is missing, or Bluetooth cannot be used.
     """
     if not names:
-        found = list(_everywhere())
+        found = usb_ports()
+        with suppress(KitError):  # nobody has asked for Bluetooth
+            found += ble_names()
         if not found:
             raise KitError(
                 "no board was found; plug one in that runs the sketch FederatedClient, "
@@ -211,48 +191,25 @@ def discover(names: Sequence[str]) -> list[str]:
         return found
     found = []
     for name in names:
-        found += {"usb": usb_ports, "ble": ble_names}.get(name, lambda name=name: [name])()
+        found += usb_ports() if name == "usb" else ble_names() if name == "ble" else [name]
     if not found:
         raise KitError(f"no board was found on {' or '.join(names)}; plug one in or switch it on")
     return found
-
-
-def _everywhere() -> Iterator[str]:
-    yield from usb_ports()
-    try:
-        yield from ble_names()
-    except KitError:  # nobody has asked for Bluetooth
-        return
 
 
 def usb_ports() -> list[str]:
     """Names of the USB ports with a board or another serial device, stable ones if possible."""
     if _STABLE_NAMES.is_dir():
         return sorted(map(str, _STABLE_NAMES.iterdir()))
-    try:
-        from serial.tools import list_ports
-    except ImportError:
-        raise KitError("pyserial is not installed; pip install pyserial") from None
-    return sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    ports = needed("serial.tools.list_ports", "pyserial").comports()
+    return sorted(port.device for port in ports if port.vid is not None)
 
 
 def ble_names() -> list[str]:
-    """Boards that advertise themselves by Bluetooth, as "ble:NAME".
-
-    Raises
-    ------
-    KitError
-        If bleak is not installed, or this computer has no Bluetooth that can be used.
-    """
-    import asyncio
-
+    """Boards that advertise themselves by Bluetooth, as "ble:NAME"; raises as `discover` does."""
+    bleak = needed("bleak", "bleak")
     try:
-        import bleak
-    except ImportError:
-        raise KitError("bleak is not installed; pip install bleak") from None
-    try:
-        scan = bleak.BleakScanner.discover(_SCAN_SECONDS, service_uuids=[SERVICE])
-        devices = asyncio.run(scan)
+        devices = asyncio.run(bleak.BleakScanner.discover(_SCAN_SECONDS, service_uuids=[SERVICE]))
     except (bleak.BleakError, OSError) as error:
         raise KitError(
             f"this computer has no Bluetooth that can be used ({error}); "

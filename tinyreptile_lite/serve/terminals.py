@@ -11,67 +11,35 @@ import os
 import select
 import selectors
 import sys
-from collections.abc import Sequence
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.serve.roster import Roster, seated_devices
+from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.wire.links import Link, LinkLost
 
 _READ = 65_536
 _WAIT_SECONDS = 0.5
 
 
-class Terminals:
-    """A pseudo-terminal for each link.
+def _open_port(board_ends: selectors.DefaultSelector, link: Link) -> str:
+    """Open a pseudo-terminal for a board that works only when it is spoken to; return its name."""
+    import tty  # not on Windows
 
-    Parameters
-    ----------
-    links : sequence of Link
-        To boards that work only when they are spoken to.
+    board_end, port_end = os.openpty()  # an open port end outlives the programs that use it
+    tty.setraw(port_end)  # bytes pass as they are
+    os.set_blocking(board_end, False)
+    board_ends.register(board_end, selectors.EVENT_READ, link)
+    return os.ttyname(port_end)
 
-    Attributes
-    ----------
-    names : list of str
-        The ports, for example "/dev/pts/5".
-    """
 
-    def __init__(self, links: Sequence[Link]) -> None:
-        if os.name != "posix":
-            raise KitError("Windows has no pseudo-terminals; use virtual:8 instead")
-        import pty
-        import tty
-
-        self._selector = selectors.DefaultSelector()
-        self.names, self._ends = [], []
-        for link in links:
-            board_end, port_end = pty.openpty()
-            tty.setraw(port_end)  # bytes pass as they are
-            os.set_blocking(board_end, False)
-            self._selector.register(board_end, selectors.EVENT_READ, link)
-            self._ends += [
-                board_end,
-                port_end,
-            ]  # an open port end outlives the programs that use it
-            self.names.append(os.ttyname(port_end))
-
-    def serve(self, seconds: float | None = None) -> None:
-        """Pass bytes on until nothing has come for so long; for ever by default."""
-        while ready := self._selector.select(seconds):
-            for key, _ in ready:
-                self._pass(key.fd, key.data)
-
-    def _pass(self, port: int, link: Link) -> None:
-        try:
-            link.send(os.read(port, _READ))
-            while data := link.receive(link.timeout):
-                _write(port, data)
-        except LinkLost:
-            link.reopen()
-
-    def close(self) -> None:
-        """Take the ports away."""
-        self._selector.close()
-        for end in self._ends:
-            os.close(end)
+def _pass(port: int, link: Link) -> None:
+    """Give a board what has come for it, and pass on what it answers."""
+    try:
+        link.send(os.read(port, _READ))
+        while data := link.receive(link.timeout):
+            _write(port, data)
+    except LinkLost:
+        link.reopen()
 
 
 def _write(port: int, data: bytes) -> None:
@@ -84,20 +52,20 @@ def _write(port: int, data: bytes) -> None:
                 return
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Play boards on pseudo-terminals."""
-    from tinyreptile_lite.serve.roster import Roster, seated_devices
-    from tinyreptile_lite.tasks import find_family
-
+def main() -> None:
+    """Play boards on pseudo-terminals, for ever."""
     parser = argparse.ArgumentParser(description="Play boards on pseudo-terminals.")
     parser.add_argument("boards", nargs="+", help="local:3, virtual:2")
     parser.add_argument("--family", default="sine")
-    options = parser.parse_args(arguments)
-    family = find_family(options.family)
+    options = parser.parse_args()
+    if os.name != "posix":
+        raise KitError("Windows has no pseudo-terminals; use virtual:8 instead")
+    family, board_ends = find_family(options.family), selectors.DefaultSelector()
     with Roster(options.boards, family.network(), seated_devices(family, 0)) as roster:
-        terminals = Terminals(roster.links)
-        print(*terminals.names, flush=True)
-        terminals.serve()
+        print(*(_open_port(board_ends, link) for link in roster.links), flush=True)
+        while True:
+            for key, _ in board_ends.select():
+                _pass(key.fd, key.data)
 
 
 if __name__ == "__main__":
