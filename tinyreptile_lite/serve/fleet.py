@@ -5,7 +5,8 @@ server reaches it over a link that carries bytes, like any board. Each plays its
 of the stream that he trains with are in its flash. With one input it has a sine wave of its own.
 
 A worker process gets its orders through a pipe and ends when that is closed, so nothing is left
-over when the server is killed. What boards send is passed on as bytes and never unpickled.
+over when the server is killed. What boards send is passed on as bytes and never unpickled; only
+the server's own orders are.
 """
 
 import itertools
@@ -13,18 +14,17 @@ import multiprocessing
 import os
 import shutil
 import signal
-import struct
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from math import prod
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,8 +43,6 @@ from tinyreptile_lite.wire.local import board_id
 
 SKETCH = CORE.parents[2] / "FederatedClient"
 _PROGRAM_BYTES = 65_536  # of flash kept free for the sketch, which takes about 26,000
-_ORDER = struct.Struct("<BHd")  # what, board, seconds
-_SEND, _RECEIVE, _REOPEN, _RESET = range(4)
 _STARTING = threading.Lock()
 _OK, _TROUBLE = b"\0", b"\1"
 
@@ -95,8 +93,8 @@ class _Board(NamedTuple):
     seed: int
 
 
-class Fleet:
-    """Virtual boards in worker processes; a context manager.
+class Fleet(ExitStack):
+    """Virtual boards in worker processes; a context manager that ends the processes.
 
     Parameters
     ----------
@@ -120,11 +118,13 @@ class Fleet:
     """
 
     def __init__(self, net: Network, devices: Sequence[Device], workers: int | None = None) -> None:
+        super().__init__()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         count = min(len(devices), workers or cores or 1)
         boards = _build_boards(net, devices, cores or 1)
-        shares = [boards[first::count] for first in range(count)]
-        self.workers = [Worker(share) for share in shares]
+        self.workers = [Worker(boards[first::count]) for first in range(count)]
+        for worker in self.workers:
+            self.callback(worker.close)
         try:
             for worker in self.workers:
                 worker.await_start()
@@ -135,19 +135,6 @@ class Fleet:
         seats = itertools.zip_longest(*(worker.links for worker in self.workers))
         self.links = [link for row in seats for link in row if link is not None]
 
-    def __enter__(self) -> Self:
-        """Return the fleet itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the processes."""
-        self.close()
-
-    def close(self) -> None:
-        """End the worker processes."""
-        for worker in self.workers:
-            worker.close()
-
 
 def _build_boards(net: Network, devices: Sequence[Device], cores: int) -> list[_Board]:
     if prod(net.input_shape) == 1:
@@ -155,24 +142,15 @@ def _build_boards(net: Network, devices: Sequence[Device], cores: int) -> list[_
     else:
         with ThreadPoolExecutor(cores) as threads:
             firmwares = list(threads.map(lambda device: firmware_for(net, device), devices))
+    ids = (board_id(device.name)[:4] for device in devices)
     return [
-        _Board(
-            f"virtual:{device.name}",
-            firmware,
-            int.from_bytes(board_id(device.name)[:4], "little"),
-        )
-        for firmware, device in zip(firmwares, devices, strict=True)
+        _Board(f"virtual:{device.name}", firmware, int.from_bytes(number, "little"))
+        for device, firmware, number in zip(devices, firmwares, ids, strict=True)
     ]
 
 
 class Worker:
-    """A process with some boards, and its pipe; safe to use from several threads.
-
-    Attributes
-    ----------
-    links : list of FleetLink
-    process : multiprocessing.Process
-    """
+    """A process with some boards, and its pipe; safe to use from several threads."""
 
     def __init__(self, boards: Sequence[_Board]) -> None:
         self._boards = boards
@@ -196,16 +174,14 @@ class Worker:
         except LinkLost as error:
             raise KitError(f"virtual boards did not start: {error}") from None
 
-    def tell(self, what: int, board: int, data: bytes = b"") -> None:
-        """Give an order that has no answer."""
+    def call(self, board: int, what: str, *values: object) -> bytes:
+        """Call a method of a board's `VirtualLink`; only "receive" has an answer to wait for."""
         with self._lock:
-            self._send(_ORDER.pack(what, board, 0.0) + data)
-
-    def ask(self, what: int, board: int, seconds: float) -> bytes:
-        """Give an order and wait for the answer."""
-        with self._lock:
-            self._send(_ORDER.pack(what, board, seconds))
-            return self._answer()
+            try:
+                self._pipe.send((board, what, *values))
+            except OSError:
+                raise self._gone() from None
+            return self._answer() if what == "receive" else b""
 
     def revive(self) -> None:
         """If the process has died, start it again: all its boards are reset."""
@@ -214,12 +190,6 @@ class Worker:
                 self._pipe.close()
                 self._start()
                 self._answer()
-
-    def _send(self, data: bytes) -> None:
-        try:
-            self._pipe.send_bytes(data)
-        except OSError:
-            raise self._gone() from None
 
     def _answer(self) -> bytes:
         try:
@@ -268,20 +238,20 @@ class FleetLink:
 
     def send(self, data: bytes) -> None:
         """Put bytes into the board's serial port."""
-        self._worker.tell(_SEND, self._number, data)
+        self._worker.call(self._number, "send", data)
 
     def receive(self, seconds: float) -> bytes:
         """Let the board run until it sends something, at most so long in virtual time."""
-        return self._worker.ask(_RECEIVE, self._number, seconds)
+        return self._worker.call(self._number, "receive", seconds)
 
     def reopen(self) -> None:
         """Forget what was on its way to the server; start a dead process again."""
         self._worker.revive()
-        self._worker.tell(_REOPEN, self._number)
+        self._worker.call(self._number, "reopen")
 
     def reset(self) -> None:
         """Press the board's reset button."""
-        self._worker.tell(_RESET, self._number)
+        self._worker.call(self._number, "reset")
 
     def close(self) -> None:
         """Nothing to close: the fleet ends the process."""
@@ -291,18 +261,13 @@ class FleetLink:
 
 
 class VirtualLink:
-    """The serial port of a virtual board, in virtual time.
+    """The serial port of a virtual board, in virtual time."""
 
-    Parameters
-    ----------
-    board : VirtualNano
-    name : str
-    frame_bytes : int
-    """
+    frame_bytes = USB_FRAME
+    timeout = 0.25
 
-    def __init__(self, board: VirtualNano, name: str, frame_bytes: int = USB_FRAME) -> None:
-        self.name, self.frame_bytes, self.timeout = name, frame_bytes, 0.25
-        self.board = board
+    def __init__(self, board: VirtualNano, name: str) -> None:
+        self.board, self.name = board, name
 
     def send(self, data: bytes) -> None:
         """Put bytes into the board's serial port."""
@@ -327,6 +292,10 @@ class VirtualLink:
         """Forget what was on its way to the server."""
         self.board.serial.read()
 
+    def reset(self) -> None:
+        """Press the board's reset button."""
+        self.board.reset()
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -342,25 +311,14 @@ def _work(pipe: Connection, boards: Sequence[_Board]) -> None:
             return
         pipe.send_bytes(_OK)
         while True:
-            _obey(pipe, links, pipe.recv_bytes())
-
-
-def _obey(pipe: Connection, links: Sequence[VirtualLink], message: bytes) -> None:
-    what, number, seconds = _ORDER.unpack_from(message)
-    link = links[number]
-    if what == _SEND:
-        link.send(message[_ORDER.size :])
-    elif what == _RECEIVE:
-        pipe.send_bytes(_receive(link, seconds))
-    elif what == _REOPEN:
-        link.reopen()
-    elif what == _RESET:
-        link.board.reset()
-
-
-def _receive(link: VirtualLink, seconds: float) -> bytes:
-    try:
-        return _OK + link.receive(seconds)
-    except BoardFault as fault:
-        link.board.reset()
-        return _TROUBLE + f"{link.name}: {fault}".encode()
+            number, what, *values = pipe.recv()
+            link = links[number]
+            if what != "receive":
+                getattr(link, what)(*values)
+                continue
+            try:
+                answer = _OK + link.receive(*values)
+            except BoardFault as fault:
+                link.reset()
+                answer = _TROUBLE + f"{link.name}: {fault}".encode()
+            pipe.send_bytes(answer)
