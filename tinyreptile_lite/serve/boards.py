@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.wire.channel import BoardError, BoardRefused, Traffic
 from tinyreptile_lite.wire.client import MAX_SAMPLES, BoardClient
 from tinyreptile_lite.wire.links import LinkLost
+from tinyreptile_lite.wire.session import Session
 
 Record = dict[str, Any]
 Listener = Callable[[Record], None]
@@ -35,38 +36,20 @@ _RETRY_SECONDS = 1.0
 _TEST = 1  # tells a score's seed from that of the training
 
 
-class Done(NamedTuple):
-    """An order that was done."""
-
-    learned: Learned
-    scores: Scores
+class SameId(BoardRefused):
+    """Two boards with one id: nobody could tell who has learned what."""
 
 
 @dataclass
 class Seat:
-    """A client's place in the round, and why it is empty if it is.
-
-    Attributes
-    ----------
-    client : Client
-    reason : str
-        Why it cannot take part; "" if it can.
-    failures : int
-        Without a success in between.
-    next_try : int
-        The round in which it is tried again.
-    board_id : bytes
-        Of the board that sits there, if it is a board.
-    scores : (float or None, float or None)
-        Its mean loss before and after it learned in its last visit, if that is known.
-    """
+    """A client's place in the round, and why it is empty if it is."""
 
     client: Client
-    reason: str = ""
-    failures: int = 0
-    next_try: int = 0
-    board_id: bytes = b""
-    scores: Scores = (None, None)
+    reason: str = ""  # why it cannot take part; "" if it can
+    failures: int = 0  # without a success in between
+    next_try: int = 0  # the round in which it is tried again
+    board_id: bytes = b""  # of the board that sits there, if it is a board
+    scores: Scores = (None, None)  # of its last visit
 
     @property
     def name(self) -> str:
@@ -74,10 +57,14 @@ class Seat:
         return self.client.name
 
     @property
+    def session(self) -> Session | None:
+        """The conversation with the board, if it is one."""
+        return self.client.session if isinstance(self.client, BoardClient) else None
+
+    @property
     def traffic(self) -> Traffic:
         """What went over its link; nothing if it has none."""
-        board = isinstance(self.client, BoardClient)
-        return self.client.session.traffic if board else Traffic()  # type: ignore[attr-defined]
+        return self.session.traffic if self.session else Traffic()
 
 
 class Boards:
@@ -101,6 +88,10 @@ class Boards:
         Of the last round that was done.
     scores : list of (float or None, float or None)
         Of these orders.
+    listener : callable, optional
+        Is told each event as a record: "visit", "skip", "back", and "wait" if nobody is left. Each
+        has its "event" and "round", those of one board its "board", and a visit the "seed", a skip
+        the "reason".
 
     Raises
     ------
@@ -120,27 +111,17 @@ class Boards:
         self.wait, self.test_count = wait, test_count
         self.orders: Sequence[Order] = ()
         self.scores: list[Scores] = []
-        self._listeners: list[Listener] = []
+        self.listener: Listener | None = None
         self._ids = threading.Lock()
-        self._threads = ThreadPoolExecutor(
-            max(1, min(32, len(clients))), thread_name_prefix="visit"
-        )
+        self._threads = ThreadPoolExecutor(max(1, min(32, len(clients))), "visit")
 
     def close(self) -> None:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def listen(self, listener: Listener) -> None:
-        """Have each event told as a record: "visit", "skip", "back", and "wait" if nobody is left.
-
-        Each has its "event" and "round", those of one board its "board", and a visit the "seed",
-        a skip the "reason".
-        """
-        self._listeners.append(listener)
-
     def _tell(self, event: str, number: int, **more: object) -> None:
-        for listener in self._listeners:
-            listener({"event": event, "round": number + 1} | more)
+        if self.listener:
+            self.listener({"event": event, "round": number + 1} | more)
 
     @property
     def traffic(self) -> Traffic:
@@ -169,11 +150,10 @@ class Boards:
 
     def _greet(self, seat: Seat) -> Exception | None:
         """Say hello if it is a board that has not been met, or was away."""
-        if not isinstance(seat.client, BoardClient) or seat.client.session.board is not None:
+        session = seat.session
+        if session is None or session.board is not None:
             return None
-        session = seat.client.session
-        patience = session.patience
-        session.patience = min(_GREETING_PATIENCE, patience)
+        patience, session.patience = session.patience, min(_GREETING_PATIENCE, session.patience)
         try:
             session.hello()
             self._check_id(seat)
@@ -186,17 +166,17 @@ class Boards:
 
     def _check_id(self, seat: Seat) -> None:
         """Note which board sits there; raises `SameId` if another seat has the same one."""
-        board = seat.client.session.board if isinstance(seat.client, BoardClient) else None
-        if board is None:
+        if seat.session is None or seat.session.board is None:
             return
+        found = seat.session.board.board_id
         with self._ids:
             for other in self.seats:
-                if other.board_id == board.board_id and other is not seat and not other.reason:
+                if other.board_id == found and other is not seat and not other.reason:
                     raise SameId(
-                        f"{seat.name} and {other.name} have one id, {board.board_id.hex()}; "
+                        f"{seat.name} and {other.name} have one id, {found.hex()}; "
                         "name each board once, and give each board an id of its own"
                     )
-            seat.board_id = board.board_id
+            seat.board_id = found
 
     def skip(self, place: int, error: Exception, number: int) -> None:
         """Note why a board does not take part, and when to try it again."""
@@ -204,14 +184,9 @@ class Boards:
         seat.reason, seat.board_id = str(error), b""
         seat.failures += 1
         seat.next_try = number + min(2**seat.failures, _LONGEST_PAUSE)
-        if isinstance(seat.client, BoardClient):
-            seat.client.session.begin_anew()
+        if seat.session:
+            seat.session.begin_anew()
         self._tell("skip", number, board=seat.name, reason=seat.reason)
-
-    def _welcome_back(self, seat: Seat, number: int) -> None:
-        was_away, seat.reason, seat.failures = bool(seat.reason), "", 0
-        if was_away:
-            self._tell("back", number, board=seat.name)
 
     # ---- A round ---------------------------------------------------------------------------------
 
@@ -231,33 +206,27 @@ class Boards:
         failed: dict[int, Exception] = {}  # by place, since the last pause
         end: float | None = None
         while len(done) < len(orders):
-            left = [at for at in range(len(orders)) if at not in done]
-            used = {visited.client for visited in done.values()}
-            jobs = self._assign(number, left, drawn, failed, used)
+            jobs = self._assign(number, drawn, failed, done)
             if not jobs:
                 if end is None:
                     end = time.monotonic() + self.wait
                     self._tell("wait", number)
                 self._pause(failed, end, number)
-            for at, result in self._run_jobs(jobs, phi, orders, check):
-                seat = self.seats[jobs[at]]
-                if isinstance(result, Done):
-                    done[at], end = Visited(jobs[at], result.learned), None
-                    scores[at] = seat.scores = result.scores
-                    self._welcome_back(seat, number)
-                else:
-                    failed[jobs[at]] = result
-                    self.skip(jobs[at], result, number)
+            for at, learned in self._run_jobs(jobs, phi, orders, check):
+                place, seat = jobs[at], self.seats[jobs[at]]
+                if isinstance(learned, Exception):
+                    failed[place] = learned
+                    self.skip(place, learned, number)
+                    continue
+                done[at], scores[at], end = Visited(place, learned), seat.scores, None
+                if seat.reason:
+                    seat.reason, seat.failures = "", 0
+                    self._tell("back", number, board=seat.name)
         self.orders, self.scores = orders, [scores[at] for at in range(len(orders))]
         return [done[at] for at in range(len(orders))]
 
     def _assign(
-        self,
-        number: int,
-        left: list[int],
-        drawn: Sequence[int],
-        failed: Iterable[int],
-        used: set[int],
+        self, number: int, drawn: Sequence[int], failed: Iterable[int], done: dict[int, Visited]
     ) -> dict[int, int]:
         """Give each order that is left a place: the drawn one, or the next one on the list.
 
@@ -268,34 +237,42 @@ class Boards:
             for place, seat in enumerate(self.seats)
             if place not in failed and (not seat.reason or seat.next_try <= number)
         }
+        able = able - {visited.client for visited in done.values()} or able
         jobs: dict[int, int] = {}
-        for at in left:
-            free = (able - used or able) - set(jobs.values())
-            if free:
-                jobs[at] = min(free, key=lambda place: (place - drawn[at]) % len(self.seats))
+        for at, wanted in enumerate(drawn):
+            free = able - set(jobs.values())
+            if at not in done and free:
+                jobs[at] = min(free, key=lambda place: (place - wanted) % len(self.seats))
         return jobs
 
     def _run_jobs(
         self, jobs: dict[int, int], phi: np.ndarray, orders: Sequence[Order], check: Check
-    ) -> list[tuple[int, Done | Exception]]:
+    ) -> list[tuple[int, Learned | Exception]]:
         """Visit all at once, each in a thread of its own; results in the order of the orders."""
         for at, place in jobs.items():
             order = orders[at]
             self._tell("visit", order.round, board=self.seats[place].name, seed=order.seed)
 
-        def attempt(at: int) -> Done | Exception:
+        def attempt(at: int) -> Learned | Exception:
             return self._attempt(self.seats[jobs[at]], phi, orders[at], check)
 
         side_by_side = self._threads.map if len(jobs) > 1 else map
         return list(zip(jobs, side_by_side(attempt, jobs), strict=True))
 
-    def _attempt(self, seat: Seat, phi: np.ndarray, order: Order, check: Check) -> Done | Exception:
-        """Visit one client; return why it failed, if it did."""
+    def _attempt(
+        self, seat: Seat, phi: np.ndarray, order: Order, check: Check
+    ) -> Learned | Exception:
+        """Visit and score one client; return why it failed, if it did."""
         error = self._greet(seat)
         if error is not None:
             return error
+        client, before, after = seat.client, None, None
         try:
-            learned, scores = self._visit(seat.client, phi, order)
+            if self.test_count and isinstance(client, BoardClient):
+                learned, scores = client.scored_visit(phi, order, self.test_count)
+                before, after = (score.loss if score else None for score in scores)
+            else:
+                learned = client.visit(phi, order)
             self._check_id(seat)  # somebody may have put another board there
         except (*_AWAY, DivergenceError) as failure:
             return failure
@@ -303,23 +280,17 @@ class Boards:
             check(seat.name, learned)
         except KitError as refusal:
             return refusal
-        if self.test_count and isinstance(seat.client, SimulatedClient):
-            scores = _score(seat.client, phi, learned, order, self.test_count)
-        return Done(learned, scores)
-
-    def _visit(self, client: Client, phi: np.ndarray, order: Order) -> tuple[Learned, Scores]:
-        """Visit a client; a board scores itself on the way."""
-        if not (self.test_count and isinstance(client, BoardClient)):
-            return client.visit(phi, order), (None, None)
-        learned, scores = client.scored_visit(phi, order, self.test_count)
-        before, after = (score.loss if score else None for score in scores)
-        return learned, (before, after)
+        if self.test_count and isinstance(client, SimulatedClient):
+            rng = np.random.default_rng([order.seed, _TEST])
+            test = client.device.stream(self.test_count, rng)
+            before, after = (float(client.net.loss(each, *test)) for each in (phi, learned.params))
+        seat.scores = before, after
+        return learned
 
     def _pause(self, failed: dict[int, Exception], end: float, number: int) -> None:
         """Nobody is left: wait a little, then try everybody again."""
-        errors = list(failed.values())
-        if errors and not any(isinstance(error, _AWAY) for error in errors):
-            raise errors[0]  # waiting would not help
+        if failed and not any(isinstance(error, _AWAY) for error in failed.values()):
+            raise next(iter(failed.values()))  # waiting would not help
         if time.monotonic() > end:
             reasons = sorted({seat.reason for seat in self.seats if seat.reason})
             raise KitError(
@@ -330,16 +301,3 @@ class Boards:
         failed.clear()
         for seat in self.seats:
             seat.next_try = number
-
-
-def _score(
-    client: SimulatedClient, phi: np.ndarray, learned: Learned, order: Order, count: int
-) -> Scores:
-    """Score a client of this process, on samples of its own."""
-    test = client.device.stream(count, np.random.default_rng([order.seed, _TEST]))
-    before, after = (float(client.net.loss(each, *test)) for each in (phi, learned.params))
-    return before, after
-
-
-class SameId(BoardRefused):
-    """Two boards with one id: nobody could tell who has learned what."""

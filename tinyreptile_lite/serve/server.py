@@ -92,7 +92,7 @@ class Server:
 
     def _begin(self, absent: dict[int, Exception]) -> None:
         self._counted = self.boards.traffic
-        self.boards.listen(self._note)
+        self.boards.listener = self._note
         number = self.federation.round
         for place, error in absent.items():
             self.boards.skip(place, error, number)
