@@ -62,12 +62,11 @@ class Journal:
         self._mine = False
         with _explained(self.path):
             self._db = _connect(self.path, "rwc")
-        try:
-            with _explained(self.path):
+            try:
                 self._open(federation, list(found))
-        except BaseException:
-            self.close()
-            raise
+            except BaseException:
+                self.close()
+                raise
 
     def _open(self, federation: Federation, found: list[str]) -> None:
         self._take_up(federation)  # what is refused is not touched
@@ -94,10 +93,7 @@ class Journal:
     def note(self, record: Record) -> None:
         """Add a record, in plain JSON types; it lasts from the next `keep` or `write` on.
 
-        Raises
-        ------
-        KitError
-            If it cannot be written, as on a full disk.
+        Raises `KitError` if it cannot be written, as on a full disk.
         """
         text = json.dumps(record)
         row = (text, zlib.crc32(text.encode()))
@@ -150,14 +146,7 @@ class Journal:
 def read_journal(path: Path) -> list[Record]:
     """Read a journal, also one that is being written.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    list of dict
-        The first says which run it is; the others have an "event" each, in their order.
+    The first record says which run it is; the others have an "event" each, in their order.
 
     Raises
     ------
