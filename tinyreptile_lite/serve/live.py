@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from tinyreptile_lite.serve.boards import Record, Scores, Seat
+import numpy as np
+
+from tinyreptile_lite.serve.boards import Record, Scores
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.wire.channel import Traffic
 
@@ -20,11 +22,8 @@ _MOST_SEATS = 16
 class Live:
     """Shows round, boards, loss, bytes and link errors while the server works: its ``watch``.
 
-    Parameters
-    ----------
-    stream : text file, optional
-        Standard error by default. If it is no terminal, what happens is written line by line, with
-        the state of the run every ten seconds.
+    If the stream, by default standard error, is no terminal, what happens is written line by line,
+    with the state of the run every ten seconds.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -71,27 +70,20 @@ class Live:
         if now < self._next and not last:
             return
         self._next = now + (_REDRAW_SECONDS if self._terminal else _LINE_SECONDS)
-        if self._terminal:
-            self._draw([self._summary(server), *self._table(server)])
-        else:
+        if not self._terminal:
             self._say(self._summary(server))
-
-    def _say(self, text: str) -> None:
-        """Write a line that stays, above the table."""
-        self._erase()
-        print(text, file=self._stream, flush=True)
-
-    def _draw(self, lines: list[str]) -> None:
+            return
         width = shutil.get_terminal_size().columns - 1
-        self._erase()
-        self._stream.write("".join(f"{line[:width]}\n" for line in lines))
-        self._stream.flush()
+        lines = [line[:width] for line in (self._summary(server), *self._table(server))]
+        self._say(*lines)
         self._height = len(lines)
 
-    def _erase(self) -> None:
+    def _say(self, *lines: str) -> None:
+        """Write lines in place of the table; they stay."""
         if self._height:
             self._stream.write(f"\x1b[{self._height}A\x1b[J")  # up, and clear to the end
         self._height = 0
+        print(*lines, sep="\n", file=self._stream, flush=True)
 
     # ---- What is shown ---------------------------------------------------------------------------
 
@@ -108,26 +100,22 @@ class Live:
         )
 
     def _table(self, server: Server) -> list[str]:
-        seats = server.boards.seats
-        rows = [self._row(seat) for seat in seats[:_MOST_SEATS]]
-        more = len(seats) - _MOST_SEATS
-        return rows + ([f"  and {more} more"] if more > 0 else [])
-
-    def _row(self, seat: Seat) -> str:
-        mark = "away" if seat.reason else "*" if seat.name in self._at else ""
-        visits = f"{self._visits[seat.name]:6} orders"
-        scores = _scores([seat.scores])
-        return (
-            f"  {seat.name:28} {mark:5} {visits}, {scores}{seat.reason or describe(seat.traffic)}"
-        )
+        seats, rows = server.boards.seats, []
+        for seat in seats[:_MOST_SEATS]:
+            mark = "away" if seat.reason else "*" if seat.name in self._at else ""
+            rest = _scores([seat.scores]) + (seat.reason or describe(seat.traffic))
+            rows.append(f"  {seat.name:28} {mark:5} {self._visits[seat.name]:6} orders, {rest}")
+        if len(seats) > _MOST_SEATS:
+            rows.append(f"  and {len(seats) - _MOST_SEATS} more")
+        return rows
 
 
 def _scores(each: Iterable[Scores]) -> str:
     """Mean losses before and after learning, where both are known, in words."""
-    known = [(before, after) for before, after in each if before is not None and after is not None]
-    if not known:
+    known = np.array([pair for pair in each if None not in pair], float)
+    if not len(known):
         return ""
-    before, after = (sum(losses) / len(known) for losses in zip(*known, strict=True))
+    before, after = known.mean(axis=0)
     return f"loss {before:.3f} before and {after:.3f} after learning, "
 
 
