@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,7 @@ def add_serve_parser(commands: Any) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Run all rounds that are left; `options` are those of `add_serve_parser`.
-
-    Raises
-    ------
-    KitError
-        One sentence for whatever a user, a board or a disk does wrong.
-    """
+    """Run all rounds that are left; `options` are those of `add_serve_parser`."""
     family = find_family(options.family)
     recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
     strategy = recipe.strategy
@@ -88,11 +83,8 @@ def serve(options: argparse.Namespace) -> None:
             np.random.default_rng([options.seed, options.fold]),
             data={"family": family.name, "fold": options.fold},
         )
-        server = Server(federation, options.out, journal, Live(), found=names)
-        try:
+        with closing(Server(federation, options.out, journal, Live(), found=names)) as server:
             server.run()
-        finally:
-            server.close()
         _report(server, options)
 
 
@@ -101,12 +93,6 @@ def find_boards(names: Sequence[str], journal: Path) -> list[str]:
 
     What was searched for may not be there now; the run's own boards are then waited for, and
     others do not take part.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As on the command line.
-    journal : Path
     """
     searched = {"usb", "ble"} & set(names) or not names
     if not (searched and journal.exists()):

@@ -6,6 +6,7 @@ moment. Started again, it repeats the round it was in with the same draws; a boa
 the order sends what it has learned, without learning twice.
 """
 
+import itertools
 import os
 import unicodedata
 import zlib
@@ -36,16 +37,10 @@ class Server:
     out : Path
         An ordinary checkpoint, written at the start, now and then, and at the end.
     journal : Path
-    watch : callable, optional
+    watch : callable
         Gets this server and each record of the journal when it is written.
     found : sequence of str
         The names that the clients were made from, kept in the journal.
-
-    Attributes
-    ----------
-    federation : Federation
-    boards : Boards
-    journal : Journal
 
     Raises
     ------
@@ -69,10 +64,14 @@ class Server:
         check_files(self.out, Path(journal))
         absent = self.boards.meet()  # first, so that a slip leaves no files behind
         self.journal = Journal(journal, federation, found)
+        self._counted = self.boards.traffic
         try:
             self._check_out()
             checkpoint.save(federation, self.out)
-            self._begin(absent)
+            self.boards.listener = self._note
+            for place, error in absent.items():
+                self.boards.skip(place, error, federation.round)
+            self._note({"event": "start", "round": federation.round, "process": os.getpid()})
         except BaseException:
             self.close()
             raise
@@ -90,14 +89,6 @@ class Server:
                 f"{self.federation.round}; put the right files back, or name other ones"
             )
 
-    def _begin(self, absent: dict[int, Exception]) -> None:
-        self._counted = self.boards.traffic
-        self.boards.listener = self._note
-        number = self.federation.round
-        for place, error in absent.items():
-            self.boards.skip(place, error, number)
-        self._note({"event": "start", "round": number, "process": os.getpid()})
-
     def _note(self, record: Record) -> None:
         self.journal.note(record)
         if record["event"] in ("start", "wait"):
@@ -107,11 +98,8 @@ class Server:
     def step(self) -> None:
         """Run one round and make it last.
 
-        Raises
-        ------
-        KitError
-            If nobody is left, or the round cannot be written down. It is repeated when the server
-            starts again.
+        Raises `KitError` if nobody is left, or the round cannot be written down. It is repeated
+        when the server starts again.
         """
         if self.journal.round == self.federation.round:  # else it was interrupted while it wrote
             self.federation.step()
@@ -164,16 +152,12 @@ def check_files(out: Path, journal: Path) -> None:
             f"{out} is already there, but its journal {journal} is not; put it back, "
             "or name other files"
         )
-    for mine in (out, out.with_name(out.name + ".part")):
-        for ending in COMPANIONS:
-            if _same(mine, journal.with_name(journal.name + ending)):
-                raise KitError(
-                    f"{out} and the journal {journal} need files of the same name; name others"
-                )
+    mine = [out.with_name(out.name + ending) for ending in ("", ".part")]
+    its = [journal.with_name(journal.name + ending) for ending in COMPANIONS]
+    if any(_same(one, other) for one, other in itertools.product(mine, its)):
+        raise KitError(f"{out} and the journal {journal} need files of the same name; name others")
 
 
 def _same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists() and one.samefile(other):
-        return True
-    names = [unicodedata.normalize("NFKC", str(path.resolve())).casefold() for path in (one, other)]
-    return names[0] == names[1]
+    names = {unicodedata.normalize("NFKC", str(p.resolve())).casefold() for p in (one, other)}
+    return len(names) == 1 or (one.exists() and other.exists() and one.samefile(other))
