@@ -48,27 +48,11 @@ def seated_devices(family: Family, fold: int) -> Sequence[Device]:
 
 
 class Roster(ExitStack):
-    """Clients made from short names; a context manager that closes their links.
+    """Clients made from short names (see the module); a context manager that closes their links.
 
-    Parameters
-    ----------
-    names : sequence of str
-        See the module.
-    net : Network
-    devices : sequence of Device
-        Dealt out to the boards that play one.
-    faults : Faults, optional
-        What goes wrong on every link on purpose.
-    patience : int
-        Silences after which a board is given up; see `Session`.
-    source : Source
-        Where real boards take their samples from.
-
-    Attributes
-    ----------
-    clients : list of Client
-    links : list of Link
-        Of the clients that have one.
+    The devices are dealt out to the boards that play one, and the faults happen on every link on
+    purpose. After so many silences as `patience` says a board is given up, see `Session`; `source`
+    is where real boards take their samples from.
 
     Raises
     ------
@@ -88,7 +72,7 @@ class Roster(ExitStack):
         super().__init__()
         self.net, self.faults, self.patience, self.source = net, faults, patience, source
         self.clients: list[Client] = []
-        self.links: list[Link] = []
+        self.links: list[Link] = []  # of the clients that have one
         self._devices, self._dealt = devices, 0
         try:
             for name in names:
@@ -102,7 +86,7 @@ class Roster(ExitStack):
     def _add(self, name: str) -> None:
         kind, _, rest = name.partition(":")
         if kind in COUNTED:
-            self._play(kind, self._deal(_count(name, rest)))
+            self._play(kind, self._deal(name, rest))
         elif kind == "ble" and rest:
             radio = BleLink(rest)
             self._board(radio, self.source, name=name, turn=radio.turn)
@@ -114,9 +98,12 @@ class Roster(ExitStack):
                 "/dev/ttyACM0, COM3, ble:TinyReptile-3F2A, usb or ble"
             )
 
-    def _deal(self, count: int) -> Sequence[Device]:
+    def _deal(self, name: str, count: str) -> Sequence[Device]:
         """Deal out the next devices, each once."""
-        first, self._dealt = self._dealt, self._dealt + count
+        if not (count.isdecimal() and len(count) < 10 and int(count) > 0):
+            example = f"{name.partition(':')[0]}:4"
+            raise KitError(f"{name!r} does not say how many; write for example {example}")
+        first, self._dealt = self._dealt, self._dealt + int(count)
         if self._dealt > len(self._devices):
             raise KitError(
                 f"{self._dealt} boards are to play a device each, but this task family has "
@@ -146,12 +133,6 @@ class Roster(ExitStack):
         self.links.append(link)
         self.callback(link.close)
         self.clients.append(BoardClient(link, self.net, source, self.patience, **options))
-
-
-def _count(name: str, text: str) -> int:
-    if text.isdecimal() and len(text) < 10 and int(text) > 0:
-        return int(text)
-    raise KitError(f"{name!r} does not say how many; write for example {name.partition(':')[0]}:4")
 
 
 @dataclass(frozen=True)
