@@ -9,7 +9,6 @@ over when the server is killed. What boards send is passed on as bytes and never
 the server's own orders are.
 """
 
-import itertools
 import multiprocessing
 import os
 import shutil
@@ -51,19 +50,10 @@ _OK, _TROUBLE = b"\0", b"\1"
 
 
 def firmware_for(net: Network, device: Device) -> Firmware:
-    """Build the sketch FederatedClient for a network, with a device's windows in its flash.
+    """Build the sketch FederatedClient for a network, with a device's `recording` in its flash.
 
-    Parameters
-    ----------
-    net : Network
-        With one input the sketch computes a sine wave, and nothing is recorded.
-    device : Device
-        Its stream is what the board replays, see `recording`.
-
-    Raises
-    ------
-    BuildError
-        If there is no compiler.
+    With one input the sketch computes a sine wave, and nothing is recorded. Raises `BuildError` if
+    there is no compiler.
     """
     with tempfile.TemporaryDirectory() as scratch:
         sketch = Path(scratch) / SKETCH.name
@@ -96,18 +86,7 @@ class _Board(NamedTuple):
 class Fleet(ExitStack):
     """Virtual boards in worker processes; a context manager that ends the processes.
 
-    Parameters
-    ----------
-    net : Network
-    devices : sequence of Device
-        One for each board.
-    workers : int, optional
-        Processes; by default one for each core.
-
-    Attributes
-    ----------
-    links : list of FleetLink
-    workers : list of Worker
+    Each board has one of the devices; by default each core has a worker.
 
     Raises
     ------
@@ -126,14 +105,14 @@ class Fleet(ExitStack):
         for worker in self.workers:
             self.callback(worker.close)
         try:
-            for worker in self.workers:
+            for worker in self.workers:  # they start side by side
                 worker.await_start()
         except BaseException:
             self.close()
             raise
         # Neighbours sit on different workers: the boards of one round then use all cores.
-        seats = itertools.zip_longest(*(worker.links for worker in self.workers))
-        self.links = [link for row in seats for link in row if link is not None]
+        places = range(len(boards))
+        self.links = [self.workers[place % count].links[place // count] for place in places]
 
 
 def _build_boards(net: Network, devices: Sequence[Device], cores: int) -> list[_Board]:
@@ -159,7 +138,6 @@ class Worker:
         self._start()
 
     def _start(self) -> None:
-        """Start the process; many start side by side, so `await_start` waits."""
         spawn = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawn.Pipe()
         self.process = spawn.Process(target=_work, args=(theirs, self._boards), daemon=True)
