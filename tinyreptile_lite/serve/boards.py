@@ -81,13 +81,6 @@ class Boards:
 
     Attributes
     ----------
-    names : list of str
-    seats : list of Seat
-        In the order of the clients.
-    orders : sequence of Order
-        Of the last round that was done.
-    scores : list of (float or None, float or None)
-        Of these orders.
     listener : callable, optional
         Is told each event as a record: "visit", "skip", "back", and "wait" if nobody is left. Each
         has its "event" and "round", those of one board its "board", and a visit the "seed", a skip
@@ -109,8 +102,8 @@ class Boards:
             raise KitError("two boards have one name; name each board once")
         self.seats = [Seat(client) for client in clients]
         self.wait, self.test_count = wait, test_count
-        self.orders: Sequence[Order] = ()
-        self.scores: list[Scores] = []
+        self.orders: Sequence[Order] = ()  # of the last round that was done
+        self.scores: list[Scores] = []  # of these orders
         self.listener: Listener | None = None
         self._ids = threading.Lock()
         self._threads = ThreadPoolExecutor(max(1, min(32, len(clients))), "visit")
@@ -134,10 +127,7 @@ class Boards:
     def meet(self) -> dict[int, Exception]:
         """Say hello to all boards; return which seats stay empty, and why.
 
-        Raises
-        ------
-        KitError
-            If two boards have one id, or if no board is there.
+        Raises `KitError` if two boards have one id, or if no board is there.
         """
         greeted = enumerate(self._threads.map(self._greet, self.seats))
         absent = {place: error for place, error in greeted if error}
@@ -195,10 +185,7 @@ class Boards:
     ) -> list[Visited]:
         """Do all orders of a round, each on its client or on another one that is free.
 
-        Raises
-        ------
-        KitError
-            If no board takes part for so long, or all that do diverge.
+        Raises `KitError` if no board takes part for so long, or all that do diverge.
         """
         number = orders[0].round
         done: dict[int, Visited] = {}  # by position of the order

@@ -29,6 +29,7 @@ in this process), numpy:4, native:4 (simulated devices), /dev/ttyACM0, COM3, ble
 (whatever is found); without any, USB and Bluetooth are searched. Killed and started again with the
 same words, the run goes on where it was.
 """
+_SCORE_HELP = "measure each board before and after it learns, on so many samples; default: not"
 
 
 def add_serve_parser(commands: Any) -> None:
@@ -36,26 +37,21 @@ def add_serve_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "serve", help="Let boards learn together.", description=_DESCRIPTION
     )
-    parser.add_argument("boards", nargs="*", metavar="BOARDS", help="for example virtual:8")
-    parser.add_argument("--family", default="sine", help="task family; default: sine")
-    parser.add_argument("--strategy", default="tinyreptile", help="default: tinyreptile")
-    parser.add_argument("--rounds", type=int, help="instead of the recipe's own number")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fold", type=int, default=0, help="which people are left out")
-    parser.add_argument("--out", type=Path, default=Path("phi.npz"), help="default: phi.npz")
-    parser.add_argument("--journal", type=Path, help="default: --out with the ending .journal")
-    parser.add_argument("--faults", help="damage the links on purpose: drop=0.1,flip=0.01")
-    parser.add_argument("--sensor", action="store_true", help="real boards learn from their sensor")
-    parser.add_argument("--patience", type=int, default=12, help="unanswered questions; default 12")
-    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a board")
-    parser.add_argument(
-        "--score",
-        type=int,
-        default=0,
-        metavar="SAMPLES",
-        help="measure each board before and after it learns, on so many samples; default: not",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add = parser.add_argument
+    add("boards", nargs="*", metavar="BOARDS", help="for example virtual:8")
+    add("--family", default="sine", help="task family; default: sine")
+    add("--strategy", default="tinyreptile", help="default: tinyreptile")
+    add("--rounds", type=int, help="instead of the recipe's own number")
+    add("--seed", type=int, default=0)
+    add("--fold", type=int, default=0, help="which people are left out")
+    add("--out", type=Path, default=Path("phi.npz"), help="default: phi.npz")
+    add("--journal", type=Path, help="default: --out with the ending .journal")
+    add("--faults", help="damage the links on purpose: drop=0.1,flip=0.01")
+    add("--sensor", action="store_true", help="real boards learn from their sensor")
+    add("--patience", type=int, default=12, help="unanswered questions; default 12")
+    add("--wait", type=float, default=60.0, help="seconds to wait for a board")
+    add("--score", type=int, default=0, metavar="SAMPLES", help=_SCORE_HELP)
+    add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=serve)
 
 

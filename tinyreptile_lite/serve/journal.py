@@ -42,13 +42,8 @@ _SCHEMA = [
 class Journal:
     """A journal that is open for writing; nobody else may write to it meanwhile.
 
-    Parameters
-    ----------
-    path : Path
-        Made if it is not there; else the federation goes on from it.
-    federation : Federation
-    found : sequence of str
-        The names that the clients were made from.
+    It is made if it is not there; else the federation goes on from it. `found` are the names that
+    the clients were made from.
 
     Raises
     ------
@@ -196,7 +191,7 @@ def _read_records(db: sqlite3.Connection) -> list[Record]:
 
 
 def _read_state(db: sqlite3.Connection) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return phi and what `Federation.take_up` needs; raises as `_read_records` does."""
+    """Return phi and the rest of what `take_up` needs; raises as `_read_records` does."""
     head, *records = _read_records(db)
     ((done, phi, rng, crc),) = db.execute("SELECT round, phi, rng, crc FROM state").fetchall()
     rounds = [record for record in records if record["event"] == "round"]

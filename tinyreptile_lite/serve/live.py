@@ -85,8 +85,6 @@ class Live:
         self._height = 0
         print(*lines, sep="\n", file=self._stream, flush=True)
 
-    # ---- What is shown ---------------------------------------------------------------------------
-
     def _summary(self, server: Server) -> str:
         since, first = self._begun
         federation = server.federation

@@ -30,17 +30,10 @@ def look_away(server: "Server", record: Record) -> None:
 class Server:
     """A federation of boards whose rounds last.
 
-    Parameters
-    ----------
-    federation : Federation
-        Its visitor is a `Boards`. It goes on from the journal if that is there.
-    out : Path
-        An ordinary checkpoint, written at the start, now and then, and at the end.
-    journal : Path
-    watch : callable
-        Gets this server and each record of the journal when it is written.
-    found : sequence of str
-        The names that the clients were made from, kept in the journal.
+    The federation's visitor is a `Boards`; it goes on from the journal if that is there. To `out`
+    goes an ordinary checkpoint, at the start, now and then, and at the end. `watch` gets this
+    server and each record of the journal when it is written. `found` are the names that the clients
+    were made from, kept in the journal.
 
     Raises
     ------
@@ -61,7 +54,7 @@ class Server:
             raise TypeError("the federation's visitor must be a Boards")
         self.federation, self.boards = federation, federation.visitor
         self.out, self._watch = Path(out), watch
-        check_files(self.out, Path(journal))
+        _check_files(self.out, Path(journal))
         absent = self.boards.meet()  # first, so that a slip leaves no files behind
         self.journal = Journal(journal, federation, found)
         self._counted = self.boards.traffic
@@ -137,15 +130,8 @@ class Server:
         self.journal.close()
 
 
-def check_files(out: Path, journal: Path) -> None:
-    """Refuse a checkpoint that would be written over the journal or over another run's phi.
-
-    Raises
-    ------
-    KitError
-        If both need a file of one name, also by a link or on a disk that knows no capital letters;
-        if one is no name of a file; if the checkpoint is there without the journal.
-    """
+def _check_files(out: Path, journal: Path) -> None:
+    """Refuse a checkpoint that would be written over the journal or over another run's phi."""
     begun = checkpoint.is_there(journal) and journal.stat().st_size
     if checkpoint.is_there(out) and not begun:
         raise KitError(
@@ -159,5 +145,6 @@ def check_files(out: Path, journal: Path) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
+    """Whether both are one file, also by a link or on a disk that knows no capital letters."""
     names = {unicodedata.normalize("NFKC", str(p.resolve())).casefold() for p in (one, other)}
     return len(names) == 1 or (one.exists() and other.exists() and one.samefile(other))
