@@ -23,7 +23,7 @@ from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.wire.faults import Faults
 from tinyreptile_lite.wire.frames import Source
 
-_DESCRIPTION = """\
+_ABOUT = """\
 Boards learn together. BOARDS, in any mix: virtual:8 (emulated boards), local:4 (the board's C code
 in this process), numpy:4, native:4 (simulated devices), /dev/ttyACM0, COM3, ble:NAME, usb, ble
 (whatever is found); without any, USB and Bluetooth are searched. Killed and started again with the
@@ -34,9 +34,7 @@ _SCORE_HELP = "measure each board before and after it learns, on so many samples
 
 def add_serve_parser(commands: Any) -> None:
     """Add the command `serve` to the command line."""
-    parser = commands.add_parser(
-        "serve", help="Let boards learn together.", description=_DESCRIPTION
-    )
+    parser = commands.add_parser("serve", help="Let boards learn together.", description=_ABOUT)
     add = parser.add_argument
     add("boards", nargs="*", metavar="BOARDS", help="for example virtual:8")
     add("--family", default="sine", help="task family; default: sine")

@@ -46,9 +46,6 @@ _STARTING = threading.Lock()
 _OK, _TROUBLE = b"\0", b"\1"
 
 
-# ---- Firmware ------------------------------------------------------------------------------------
-
-
 def firmware_for(net: Network, device: Device) -> Firmware:
     """Build the sketch FederatedClient for a network, with a device's `recording` in its flash.
 

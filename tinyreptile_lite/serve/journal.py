@@ -143,10 +143,7 @@ def read_journal(path: Path) -> list[Record]:
 
     The first record says which run it is; the others have an "event" each, in their order.
 
-    Raises
-    ------
-    KitError
-        If there is no such file, or it is no journal or damaged.
+    Raises `KitError` if there is no such file, or it is no journal or damaged.
     """
     path = Path(path)
     with _explained(path), closing(_connect(path, "ro")) as db:

@@ -119,17 +119,15 @@ def _scores(each: Iterable[Scores]) -> str:
 
 def describe(traffic: Traffic) -> str:
     """Bytes and link errors in words."""
-    wrong = {
+    counts = {
         "damaged": traffic.damaged,
         "unanswered": traffic.silences,
         "reconnects": traffic.reconnects,
         "begun again": traffic.restarts,
     }
-    errors = ", ".join(f"{count} {name}" for name, count in wrong.items() if count)
-    return (
-        f"{_bytes(traffic.sent)} sent, {_bytes(traffic.received)} received"
-        f", {errors or 'no link errors'}"
-    )
+    errors = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    moved = f"{_bytes(traffic.sent)} sent, {_bytes(traffic.received)} received"
+    return f"{moved}, {errors or 'no link errors'}"
 
 
 def _bytes(count: int) -> str:

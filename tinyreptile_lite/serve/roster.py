@@ -155,10 +155,7 @@ class _Named:
 def discover(names: Sequence[str]) -> list[str]:
     """Replace "usb" and "ble" by the boards found there; without any names, look everywhere.
 
-    Raises
-    ------
-    KitError
-        If nothing is found, pyserial or bleak is missing, or Bluetooth cannot be used.
+    Raises `KitError` if nothing is found, pyserial or bleak is missing, or Bluetooth is off.
     """
     if not names:
         found = usb_ports()
