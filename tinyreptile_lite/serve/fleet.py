@@ -153,7 +153,7 @@ class Worker:
         """Call a method of a board's `VirtualLink`; only "receive" has an answer to wait for."""
         with self._lock:
             try:
-                self._pipe.send((board, what, *values))
+                self._pipe.send((board, what, *values))  # our own words; a board's go as bytes
             except OSError:
                 raise self._gone() from None
             return self._answer() if what == "receive" else b""
