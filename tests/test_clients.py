@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tinyreptile_lite.clients import Order, PooledDevice, simulate
+from tinyreptile_lite.clients import Order, simulate
 from tinyreptile_lite.learners import MinibatchSGD, OnlineSGD
+from tinyreptile_lite.tasks.base import PooledDevice
 from tinyreptile_lite.tasks.sine import Sine
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learned, Learner
 from tinyreptile_lite.network import Network
-from tinyreptile_lite.tasks.base import Device, Samples, Task
+from tinyreptile_lite.tasks.base import Device, PooledDevice
 
 Array = np.ndarray
 
@@ -146,28 +146,6 @@ class SimulatedClient:
         rng = np.random.default_rng(order.seed)
         samples = self.device.stream(order.sample_count, rng)
         return self.runs(order.learner).learn(self.net, phi, samples, rng)
-
-
-@dataclass(frozen=True)
-class PooledDevice:
-    """All devices' data in one place, as joint training needs it."""
-
-    devices: Sequence[Device]
-    name: str = "pool"
-
-    def __post_init__(self) -> None:
-        if not self.devices:
-            raise KitError("the pool has 0 devices; give at least one")
-
-    def stream(self, count: int, rng: np.random.Generator) -> Samples:
-        """Draw each sample from a device chosen at random."""
-        chosen = rng.integers(len(self.devices), size=count)
-        parts = [self.devices[i].stream(1, rng) for i in chosen]
-        return Samples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-    def task(self, rng: np.random.Generator) -> Task:
-        """Draw the task of one device chosen at random."""
-        return self.devices[int(rng.integers(len(self.devices)))].task(rng)
 
 
 def simulate(net: Network, devices: Sequence[Device], pooled: bool = False) -> list[Client]:

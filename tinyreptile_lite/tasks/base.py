@@ -42,6 +42,28 @@ class Device(Protocol):
         """Draw a support and a query set, to test how well this device adapts."""
 
 
+@dataclass(frozen=True)
+class PooledDevice:
+    """All devices' data in one place, as joint training needs it."""
+
+    devices: Sequence[Device]
+    name: str = "pool"
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise KitError("the pool has 0 devices; give at least one")
+
+    def stream(self, count: int, rng: np.random.Generator) -> Samples:
+        """Draw each sample from a device chosen at random."""
+        chosen = rng.integers(len(self.devices), size=count)
+        parts = [self.devices[i].stream(1, rng) for i in chosen]
+        return Samples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def task(self, rng: np.random.Generator) -> Task:
+        """Draw the task of one device chosen at random."""
+        return self.devices[int(rng.integers(len(self.devices)))].task(rng)
+
+
 class Family(Protocol):
     """Many devices whose tasks differ but have something in common."""
 
