@@ -340,7 +340,11 @@ def test_archives_of_something_else_are_refused(mlp, tmp_path, arrays, refuses):
         ("visited", [["a"]]),
         ("visited", [[99]]),
         ("loss", None),
+        ("visited", [[[0]]]),
+        ("visited", [{"0": 0}]),
         ("loss", ["low"]),
+        ("loss", [10**400]),
+        ("outer_rate", []),
         ("rng", {}),
         ("rng", 1),
     ],
@@ -353,6 +357,17 @@ def test_a_forged_state_is_refused(mlp, saved, refuses, part, value):
     file = saved.with_name("forged.npz")
     np.savez(file, phi=phi, state=np.array(json.dumps(state)))
     _refused(federation(mlp), file, refuses, str(file))
+
+
+@pytest.mark.parametrize("part", ["loss", "visited", "probe_round"])
+@pytest.mark.parametrize("empty", [{}, ""])
+def test_a_forged_start_is_refused(mlp, tmp_path, refuses, part, empty):
+    """What is as long as a list and cannot be added to would stop the first round."""
+    file = tmp_path / "forged.npz"
+    state = checkpoint.state(federation(mlp))
+    state["history"] = state["history"] | {part: empty}
+    np.savez(file, phi=federation(mlp).phi, state=np.array(json.dumps(state)))
+    _refused(federation(mlp), file, refuses, "contradicts itself")
 
 
 def test_a_plain_array_file_is_refused(mlp, tmp_path, refuses):

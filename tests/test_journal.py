@@ -149,6 +149,7 @@ def rewrite(path, number, **values):
         ({"clients": ["a"]}, ["contradicts itself"]),
         ({"clients": [7]}, ["contradicts itself"]),
         ({"event": None}, ["contradicts itself"]),
+        ({"loss": 10**400}, ["contradicts itself"]),
     ],
 )
 def test_a_forged_round_is_refused(tmp_path, refuses, values, answers):
@@ -187,12 +188,21 @@ def test_what_somebody_has_changed_is_refused(tmp_path, refuses, statement):
         Journal(path, federation())
 
 
+@pytest.mark.parametrize("run", [[], {}, {"found": 5}, {"found": [1]}, {"found": None}])
+def test_a_forged_list_of_boards_is_refused(tmp_path, refuses, run):
+    path = written(tmp_path)
+    rewrite(path, 1, run=run)
+    with refuses(path, "damaged"):
+        read_journal(path)
+
+
 @pytest.mark.parametrize(
     ("rng", "phi", "answer"),
     [
         ("{}", None, "no generator"),
         ('{"bit_generator": "PCG64", "state": 3}', None, "no generator"),
         ("[1]", None, "no generator"),
+        ("[" * 100_000, None, "damaged"),
         (None, b"\0" * 4, "phi has shape"),
         (None, b"\0\0\xc0\x7f" * 2, "NaN"),
         (None, b"\0" * 7, "damaged"),

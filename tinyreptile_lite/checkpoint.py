@@ -104,7 +104,7 @@ def take_up(run: Federation, phi: Array, state: dict[str, Any], origin: str) -> 
     history = _read_history(state["history"], len(run.visitor.names))
     done, before = state["round"], run.rng.bit_generator.state
     counted = type(done) is int and 0 <= done <= run.rounds
-    if not (counted and history and len(history.loss) == len(history.visited) == done):
+    if not (counted and history and _rounds(history) == {done}):
         raise KitError(f"{origin} contradicts itself; move it away and train again")
     try:
         run.rng.bit_generator.state = state["rng"]
@@ -118,14 +118,23 @@ def _read_history(plain: object, clients: int) -> History | None:
     """Return the history that ``vars`` has described, or None if that is none."""
     if not isinstance(plain, dict) or plain.keys() != vars(History()).keys():
         return None
-    try:
-        places = [place for places in plain["visited"] for place in places]
-        names = ("loss", "outer_rate", "probe_round", "probe_value")
-        numbers = [number for name in names for number in plain[name]]
-    except TypeError:
+    if not all(type(entries) is list for entries in plain.values()):
         return None
-    sound = all(type(n) in (int, float) for n in numbers)
-    return History(**plain) if sound and {*places} <= {*range(clients)} else None
+    visited = plain["visited"]
+    if not all(type(places) is list and _places(places, clients) for places in visited):
+        return None
+    numbers = [n for name, entries in plain.items() if name != "visited" for n in entries]
+    # JSON has whole numbers of any length; no float is so large.
+    sound = all(type(n) is float or (type(n) is int and abs(n) < 2**63) for n in numbers)
+    return History(**plain) if sound else None
+
+
+def _rounds(history: History) -> set[int]:
+    return {len(each) for each in (history.loss, history.outer_rate, history.visited)}
+
+
+def _places(places: list[object], clients: int) -> bool:
+    return all(type(place) is int and 0 <= place < clients for place in places)
 
 
 def _digest(value: object) -> str:

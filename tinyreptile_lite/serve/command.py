@@ -91,14 +91,14 @@ def find_boards(names: Sequence[str], journal: Path) -> list[str]:
     searched = {"usb", "ble"} & set(names) or not names
     if not (searched and journal.exists()):
         return discover(names)
-    begun = read_journal(journal)[0].get("run", {}).get("found", [])
+    begun: list[str] = read_journal(journal)[0]["run"]["found"]
     try:
         others = sorted(set(discover(names)) - set(begun))
     except KitError:  # nothing there yet: they may come
         others = []
     if others:
         print(f"not in this run, and left out: {', '.join(others)}", file=sys.stderr)
-    return list(begun)
+    return begun
 
 
 def _report(server: Server, options: argparse.Namespace) -> None:

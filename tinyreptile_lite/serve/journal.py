@@ -32,7 +32,7 @@ VERSION = 2  # 1 was a text file
 COMPANIONS = ("", "-wal", "-shm", "-journal")  # what SQLite may add to the file's name
 _APPLICATION = 0x54524C4A  # in the file's header: "TRLJ"
 _DISK = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")
-_DAMAGED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_DAMAGED = (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
 _SCHEMA = [
     ("CREATE TABLE records (number INTEGER PRIMARY KEY, record TEXT, crc INT)",),
     ("CREATE TABLE state (one INTEGER PRIMARY KEY, round INT, phi BLOB, rng TEXT, crc INT)",),
@@ -182,7 +182,8 @@ def _read_records(db: sqlite3.Connection) -> list[Record]:
     for number, (found, text, crc) in enumerate(rows, start=1):
         sound = sound and (number, zlib.crc32(text.encode())) == (found, crc)
         records.append(json.loads(text))
-    if not sound or records[0]["journal"] != VERSION:
+    found = records[0]["run"]["found"]
+    if not sound or records[0]["journal"] != VERSION or not all(type(one) is str for one in found):
         raise ValueError
     return records
 
