@@ -92,6 +92,11 @@ def test_a_file_that_may_not_be_read_is_not_replaced(place):
     assert (place / "phi.h").read_text() == "int mine;\n"
 
 
+@pytest.mark.parametrize("folder", ["hidden", "hidden/Blink"])
+def test_a_data_folder_that_may_not_be_seen_is_one_sentence(place, folder):
+    assert folder in slip("train", "wrist", "--out", "w.npz", TINYREPTILE_DATA=folder)
+
+
 @pytest.mark.parametrize("home", ["shut", "hidden", LONG])
 def test_a_home_that_cannot_be_written_is_one_sentence(place, home):
     line = slip(

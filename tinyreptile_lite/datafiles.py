@@ -21,7 +21,7 @@ def data_folders() -> list[Path]:
     named = os.environ.get(VARIABLE)
     if not named:
         return folders
-    if not Path(named).is_dir():
+    if not os.path.isdir(named):  # noqa: PTH112 - false too if it may not be seen
         raise KitError(f"{VARIABLE} is {named!r}, which is no folder; correct it or unset it")
     return [Path(named), *folders]
 
@@ -44,7 +44,8 @@ def read_data(name: str, sha256: str, remedy: str) -> bytes:
         If the file is nowhere, cannot be read, or holds something else.
     """
     folders = data_folders()
-    path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    with file_errors(remedy):
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if path is None:
         searched = ", ".join(map(str, folders))
         raise KitError(f"the data file {name} is in none of the folders {searched}; {remedy}")

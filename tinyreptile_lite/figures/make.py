@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite.checkpoint import write_npz
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.experiment import run_all
 from tinyreptile_lite.figures.fingerprint import agree
 from tinyreptile_lite.figures.known import FIGURES, find_figure, sha256
@@ -62,8 +62,9 @@ def make(
     if not (root / "arduino").is_dir():
         raise KitError(f"{root} is no clone of the repository; figures are made in one")
     out = root / QUICK if quick else root
-    for folder in (root / PARTS, out / RESULTS):
-        folder.mkdir(parents=True, exist_ok=True)
+    with file_errors("make figures in a clone that you can write to"):
+        for folder in (root / PARTS, out / RESULTS):
+            folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
     parts: list[Path] = []
     failed: list[str] = []
