@@ -223,6 +223,18 @@ def test_phi_of_another_network_is_refused(run, slip, tmp_path):
     slip("adapt", "wrist", "--phi", out, words=[out, "another network"])
 
 
+@pytest.mark.parametrize(("part", "value"), [("data", None), ("data", {}), ("strategy", [])])
+def test_weights_that_do_not_say_where_they_come_from_are_not_exported(
+    run, slip, tmp_path, part, value
+):
+    out = tmp_path / "phi.npz"
+    run("train", "sine", "--rounds", 1, "--out", out)
+    phi, state = checkpoint.read(out)
+    state["identity"][part] = value
+    checkpoint.write_npz(out, phi=phi, state=np.array(json.dumps(state)))
+    slip("export", "sine", "--phi", out, "--out", tmp_path, words=[out, "how it was trained"])
+
+
 def test_an_unknown_device_lists_some(run, slip, tmp_path):
     out = tmp_path / "phi.npz"
     run("train", "sine", "--rounds", 1, "--out", out)

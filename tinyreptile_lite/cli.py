@@ -160,9 +160,11 @@ def _export(options: argparse.Namespace) -> None:
     """Write phi as C files for a sketch."""
     net = find_family(options.family).network()
     phi, state = _read_phi(options.phi, net)
-    identity = state["identity"]
-    data, strategy = identity["data"], identity["strategy"]["name"]
-    trained = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
+    try:
+        data, strategy = state["identity"]["data"], state["identity"]["strategy"]["name"]
+        trained = f"{strategy} on {data['family']}, fold {data['fold']}, {state['round']} rounds"
+    except (KeyError, TypeError):
+        raise KitError(f"{options.phi} does not say how it was trained; train again") from None
     origin = f"tinyreptile export {options.family}, from {trained}"
     files = export(net, phi, options.out, options.name, origin)
     result = {"header": str(files.header), "source": str(files.source), "weights": net.size}
