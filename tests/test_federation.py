@@ -558,6 +558,18 @@ def test_an_absurd_answer_never_reaches_phi(mlp, kind, done, refuses):
     assert np.isfinite(run.run()).all()
 
 
+def test_one_that_still_learns_where_the_others_have_nothing_left_to_learn(mlp):
+    """Their visits go nowhere, so that any other goes infinitely farther."""
+    run = federation(mlp)
+    still = [Answers(c, lambda a: Learned(run.phi.copy(), 0.0)) for c in run.visitor.clients]
+    learns, run.visitor = run.visitor, InTurn(still)
+    for _ in range(3):
+        run.step()
+    run.visitor = learns
+    run.run()
+    assert run.round == ROUNDS
+
+
 def test_a_client_that_writes_into_phi_is_refused(mlp, refuses):
     def write(phi, order):
         phi[0] = 1

@@ -155,7 +155,7 @@ class Federation:
         ------
         DivergenceError
             If it is not finite, or more than `FAR` times as far from phi as the usual visit of
-            this run, or its loss is negative.
+            this run and farther than phi is long, or its loss is negative.
         KitError
             If it has another shape or type.
         """
@@ -172,7 +172,8 @@ class Federation:
         if loss < 0:
             raise DivergenceError(f"{where}: a loss of {float(loss):g}, below 0; leave it out")
         distance, usual = self._distance(params), float(np.median(self._distances))
-        if distance > FAR * usual:
+        # Where most have nothing left to learn, one that has may still go as far as phi is long.
+        if distance > max(FAR * usual, 1.0, float(np.linalg.norm(self.phi))):
             raise DivergenceError(
                 f"{where}: the weights went {distance:.3g} from phi, visits usually {usual:.3g}; "
                 f"lower the inner rate ({self.strategy.learner.rate}) or leave this client out"
