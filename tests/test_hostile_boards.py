@@ -176,6 +176,22 @@ def test_an_attack_on_the_second_score_costs_the_score_only(attack, way):
     assert scores.before and not scores.after
 
 
+@pytest.mark.parametrize("loss", [-1e30, -1e-6, float("inf"), float("nan")])
+def test_a_score_that_cannot_be_is_none(loss):
+    asked = []
+
+    def begins(message):
+        asked.extend([message] if is_second_score(message) else [])
+        return is_second_score(message)
+
+    def answer(session, nonce, n):
+        return [frames.Score(nonce, asked[0].seed, asked[0].sample_count, 0, loss)]
+
+    client = BoardClient(Hostile(begins, answer), NET, patience=PATIENCE)
+    _, scores = client.scored_visit(PHI, ORDER, TESTS)
+    assert scores.before and not scores.after
+
+
 def is_second_score(message) -> bool:
     return isinstance(message, frames.Evaluate) and message.sample_count > TESTS
 

@@ -283,7 +283,7 @@ class Session:
                 if message.error and message.state not in (State.RECEIVING, State.EVALUATING):
                     raise self._failure(message)
             elif isinstance(message, frames.Score) and _asked(message) == _asked(test):
-                if not np.isfinite(message.loss) or message.correct > test.sample_count:
+                if not 0 <= message.loss < np.inf or message.correct > test.sample_count:
                     raise self._nonsense("a score that cannot be")
                 return message
 
