@@ -322,6 +322,13 @@ def test_figures_are_made_in_a_clone(tmp_path, refuses):
         make.make(["omniglot"])
 
 
+def test_a_clone_that_cannot_be_written_is_one_sentence(tmp_path, refuses):
+    (tmp_path / "arduino").mkdir()
+    (tmp_path / "build").write_text("no folder")
+    with refuses("build", "that you can write to"):
+        make.make(["sine"], root=tmp_path)
+
+
 def test_unknown_and_damaged_results_are_refused(tmp_path, refuses):
     with refuses("unknown figure 'omniglot'", "sine, sine-20000-visits"):
         measured("omniglot")

@@ -1,4 +1,4 @@
-"""The command line: ``tinyreptile train``, ``adapt``, ``compare``, ``demo`` and ``bench``."""
+"""The command line: ``tinyreptile`` and its commands, those of the other rooms too."""
 
 import argparse
 import importlib.util
