@@ -527,6 +527,9 @@ class Answers:
 
 
 ODD_ANSWERS = {
+    "nothing": (lambda a: None, KitError, "return Learned"),
+    "no loss": (lambda a: Learned(a.params, None), KitError, "return Learned"),
+    "losses": (lambda a: Learned(a.params, np.ones(3)), KitError, "return Learned"),
     "no array": (lambda a: Learned(list(a.params), a.loss), KitError, "float32"),
     "float64": (lambda a: Learned(a.params.astype(float), a.loss), KitError, "float32"),
     "shape": (lambda a: Learned(a.params[None], a.loss), KitError, "(1, 25)"),
@@ -570,13 +573,18 @@ def test_one_that_still_learns_where_the_others_have_nothing_left_to_learn(mlp):
     assert run.round == ROUNDS
 
 
-def test_a_client_that_writes_into_phi_is_refused(mlp, refuses):
+@pytest.mark.parametrize("unlocked", [False, True])
+def test_a_client_that_writes_into_phi_is_refused(mlp, unlocked, refuses):
     def write(phi, order):
         phi[0] = 1
 
+    def unlock(phi, order):
+        phi.flags.writeable = True
+        write(phi, order)
+
     run = federation(mlp)
     for client in run.visitor.clients:
-        object.__setattr__(client, "visit", write)
+        object.__setattr__(client, "visit", unlock if unlocked else write)
     before = run.phi.copy()
     with refuses("sine-", "writes into phi", "phi.copy()"):
         run.step()

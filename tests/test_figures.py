@@ -205,7 +205,7 @@ def test_no_table_in_the_documents_holds_figures_that_are_typed():
 def test_the_page_in_the_readme_is_the_code_itself():
     code = (ROOT / "tinyreptile_lite" / "tinyreptile.py").read_text()
     text = (ROOT / "README.md").read_text()
-    begin, end = code.index("def online_step"), code.index("\n\n\n# All of it was above.")
+    begin, end = code.index("def forward"), code.index("\n\n\n# All of it was above.")
     block = f"<!-- figures: page -->\n```python\n{code[begin:end]}\n```\n<!-- end -->"
     assert block in text and block.endswith("    return phi\n```\n<!-- end -->")
     assert written("README.md", text.replace("delta = back -", "delta = back +")) == text

@@ -111,7 +111,7 @@ def take_up(run: Federation, phi: Array, state: dict[str, Any], origin: str) -> 
     except (KeyError, OverflowError, TypeError, ValueError) as error:
         run.rng.bit_generator.state = before
         raise KitError(f"{origin} has no generator; move it away and train again") from error
-    run.phi, run.round, run.history = phi, done, history
+    run.go_on(phi, done, history)
 
 
 def _read_history(plain: object, clients: int) -> History | None:

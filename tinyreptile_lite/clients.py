@@ -106,7 +106,7 @@ class InTurn:
         try:
             return self.clients[place].visit(phi, order)
         except ValueError as error:
-            if "read-only" not in str(error):  # what NumPy says of an array like phi
+            if not {"read-only", "WRITEABLE"} & {*str(error).split()}:  # what NumPy says of phi
                 raise
             raise KitError(
                 f"client {self.names[place]} writes into phi, which all share; "

@@ -119,7 +119,8 @@ class Federation:
         try:
             drawn, orders = self._draw()
             with np.errstate(over="ignore", invalid="ignore"):  # `check` answers with a remedy
-                visits = self.visitor.visit_all(self.phi, drawn, orders, self.check)
+                phi = self.phi.view()  # which nobody can make writeable again
+                visits = self.visitor.visit_all(phi, drawn, orders, self.check)
                 learned = [visit.learned for visit in visits]
                 phi = self.strategy.combine(self.phi, [one.params for one in learned], rate)
             phi = sound(phi, self.net)
@@ -159,7 +160,10 @@ class Federation:
         KitError
             If it has another shape or type.
         """
-        params, loss, where = learned.params, learned.loss, f"round {self.round + 1}, client {name}"
+        where = f"round {self.round + 1}, client {name}"
+        if not isinstance(learned, Learned) or np.shape(learned.loss) != () or learned.loss is None:
+            raise KitError(f"{where}: no result with one loss; return Learned(params, loss)")
+        params, loss = learned
         if not isinstance(params, np.ndarray) or params.dtype != np.float32:
             raise KitError(f"{where}: the parameters are no float32 array; return Learned.params")
         if params.shape != self.phi.shape:
@@ -227,6 +231,10 @@ class Federation:
     def due(self, every: int) -> bool:
         """Whether something is due now that is to happen every so many rounds and at the end."""
         return self.round == self.rounds or (every > 0 and self.round % every == 0)
+
+    def go_on(self, phi: Array, done: int, history: History) -> None:
+        """Take up the run after so many rounds; see `checkpoint.take_up`, which checks them."""
+        self.phi, self.round, self.history = sound(phi, self.net), done, history
 
     def _probe(self, probe: Probe) -> None:
         self.history.probe_round.append(self.round)

@@ -80,8 +80,8 @@ def _table(rows: Iterable[Cells]) -> str:
 
 def _page(_: Read) -> str:
     """The algorithm itself, as it stands in the library."""
-    functions = tinyreptile.online_step, tinyreptile.visit, tinyreptile.tinyreptile
-    code = "\n\n".join(inspect.getsource(function) for function in functions)
+    names = "forward", "online_step", "visit", "tinyreptile"
+    code = "\n\n".join(inspect.getsource(getattr(tinyreptile, name)) for name in names)
     return f"```python\n{code}```\n"
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tinyreptile_lite.checkpoint import sync_folder
 from tinyreptile_lite.core.table import LOSSES, check_fits_core, layer_macro, literal
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError, file_errors
@@ -161,6 +162,7 @@ def _write(folder: Path, files: dict[Path, str]) -> None:
         new = path.with_name(f".{path.name}.new")
         new.write_text(text, encoding="utf-8", newline="\n")
         new.replace(path)
+    sync_folder(folder)
 
 
 def c_name(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.checkpoint import write_npz
+from tinyreptile_lite.checkpoint import sync_folder, write_npz
 from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.experiment import run_all
 from tinyreptile_lite.figures.fingerprint import agree
@@ -83,6 +83,7 @@ def make(
         part = out / RESULTS / f"{figure.name}.part"
         part.write_text(content + "\n", encoding="utf-8")
         made.append(part.replace(part.with_suffix(".json")))
+        sync_folder(part.parent)
         parts += [path for _, path in pieces]
     # What writes into the documents of a clone is no part of the package.
     runpy.run_path(str(ROOT / "tools" / "documents.py"))["write_documents"](root, out)

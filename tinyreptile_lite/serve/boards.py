@@ -104,7 +104,7 @@ class Boards:
         self.wait, self.test_count = wait, test_count
         self.orders: Sequence[Order] = ()  # of the last round that was done
         self.scores: list[Scores] = []  # of these orders
-        self.listener: Listener | None = None
+        self._listener: Listener | None = None
         self._ids = threading.Lock()
         self._threads = ThreadPoolExecutor(max(1, min(32, len(clients))), "visit")
 
@@ -112,9 +112,13 @@ class Boards:
         """End the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def listen(self, listener: Listener) -> None:
+        """Tell this listener from now on what happens."""
+        self._listener = listener
+
     def _tell(self, event: str, number: int, **more: object) -> None:
-        if self.listener:
-            self.listener({"event": event, "round": number + 1} | more)
+        if self._listener:
+            self._listener({"event": event, "round": number + 1} | more)
 
     @property
     def traffic(self) -> Traffic:
@@ -143,15 +147,12 @@ class Boards:
         session = seat.session
         if session is None or session.board is not None:
             return None
-        patience, session.patience = session.patience, min(_GREETING_PATIENCE, session.patience)
         try:
-            session.hello()
+            session.hello(_GREETING_PATIENCE)
             self._check_id(seat)
         except _AWAY as error:
-            session.board = None
+            session.forget()
             return error
-        finally:
-            session.patience = patience
         return None
 
     def _check_id(self, seat: Seat) -> None:

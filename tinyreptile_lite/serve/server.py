@@ -61,7 +61,7 @@ class Server:
         try:
             self._check_out()
             checkpoint.save(federation, self.out)
-            self.boards.listener = self._note
+            self.boards.listen(self._note)
             for place, error in absent.items():
                 self.boards.skip(place, error, federation.round)
             self._note({"event": "start", "round": federation.round, "process": os.getpid()})

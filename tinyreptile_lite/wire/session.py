@@ -38,7 +38,7 @@ Turn = Callable[[], AbstractContextManager[None]]
 
 @dataclass
 class Visit:
-    """A transfer of weights to a board, what it shall do with them, and what has come of it."""
+    """The weights a board gets, what it shall do with them, and what has come of it."""
 
     round: int
     attempt: int
@@ -57,8 +57,8 @@ class Visit:
         return self.request.nonce
 
     @property
-    def samples(self) -> int:
-        """How many the board works on, scores included."""
+    def sample_count(self) -> int:
+        """How many samples the board works on, scores included."""
         return self.request.sample_count + sum(test.sample_count for test in self.tests)
 
     def knows(self, report: frames.Report) -> bool:
@@ -99,10 +99,17 @@ class Session:
 
     # ---- Requests --------------------------------------------------------------------------------
 
-    def hello(self) -> frames.Welcome:
-        """Ask who is there. Raises `BoardSilent`, or `BoardRefused` if the board does not fit."""
+    def hello(self, patience: int | None = None) -> frames.Welcome:
+        """Ask who is there, at most as patiently as asked.
+
+        Raises `BoardSilent`, or `BoardRefused` if the board does not fit.
+        """
+        self.forget()
+        return self._steadily(lambda board: board, patience=patience)
+
+    def forget(self) -> None:
+        """Ask again who is there before the next visit."""
         self.board = None
-        return self._steadily(lambda board: board)
 
     def begin_anew(self) -> None:
         """Begin another session: for the board, any visit is now newer than the last."""
@@ -126,7 +133,7 @@ class Session:
         """
         with self._turn():
             try:
-                self._steadily(lambda _: self._visit(visit), _STEPS + visit.samples)
+                self._steadily(lambda _: self._visit(visit), _STEPS + visit.sample_count)
             except KitError as error:
                 if visit.learned is None or not isinstance(error, BoardError):
                     self._abort(visit)
@@ -311,18 +318,24 @@ class Session:
     def _note(self, visit: Visit, report: frames.Report) -> None:
         """See whether this is progress."""
         if visit.knows(report) and report.state <= State.FAILED:
-            most = max(visit.samples, len(self._chunks))  # to count on is not to get further
+            most = max(visit.sample_count, len(self._chunks))  # to count on is not to get further
             self._channel.budget.reached(visit.step, report.state, min(report.count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
 
-    def _steadily(self, action: Callable[[frames.Welcome], Result], steps: int = _STEPS) -> Result:
+    def _steadily(
+        self,
+        action: Callable[[frames.Welcome], Result],
+        steps: int = _STEPS,
+        patience: int | None = None,
+    ) -> Result:
         """Repeat an action over lost links and resets; it goes on where the board is.
 
         From the second time that the board knows nothing of the visit, a new session begins, in
         which it takes any visit as newer.
         """
-        budget = Budget(self.link.name, self.patience, self.link.timeout, steps)
+        patience = min(patience or self.patience, self.patience)
+        budget = Budget(self.link.name, patience, self.link.timeout, steps)
         self._channel.budget = budget
         board, restarts = self.board, 0
         with self._turn():
