@@ -107,6 +107,8 @@ def test_a_stale_figure_says_how_to_make_it_again(monkeypatch):
     same_settings = replace(other, settings=figure.settings)  # other code, not other recipes
     monkeypatch.setitem(known.FIGURES, name, same_settings)
     assert "the first rounds of tinyreptile give other numbers" in make.stale(name)
+    monkeypatch.setitem(known.FIGURES, name, replace(same_settings, fingerprint=dict))
+    assert "made of other runs" in make.stale(name)
 
 
 @pytest.mark.parametrize("name", ["HelloTinyReptile", "demo"])

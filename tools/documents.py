@@ -215,7 +215,15 @@ DOCUMENTS: dict[
         },
     ),
     BOARDS: ({"device": _costs}, {}),
-    LIBRARY: ({}, {"The stack needs at most {} bytes": _stack}),
+    LIBRARY: (
+        {},
+        {
+            "The stack needs at most {} bytes": _stack,
+            "then takes {} times as many modelled cycles": lambda read: _device(
+                read, "mlp_1_32_32_1", {"plain_cycles_ratio": ".1f"}
+            ),
+        },
+    ),
 }
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ weights, and its ratio stays just below 2 whatever the code: with no stack at al
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,7 @@ from tinyreptile_lite.tasks.wrist import Wrist
 LIBRARIES = CORE.parents[1]
 SKETCHES = Path(__file__).parent / "sketches"
 FLOAT_BYTES = 4
+PLAIN = ("-DTR_PLAIN",)  # without the fast forms for this processor
 
 
 class Case(NamedTuple):
@@ -115,12 +117,14 @@ def board_rows(compiler: str | None = None) -> Rows:
 
 def _device_rows(name: str, case: Case, compiler: str | None) -> Rows:
     online, reptile = (measure(case, kind, compiler) for kind in (False, True))
+    plain = measure(case, False, compiler, PLAIN)
     per_step = 1 / case.samples
     ram_ratio = (reptile.ram + reptile.samples) / (online.ram + online.samples)
     instructions_ratio = reptile.executed.instructions / online.executed.instructions
     values = {
         "instructions": (online.executed.instructions * per_step, "per online step"),
         "cycles_model": (online.executed.cycles * per_step, "per online step, modelled"),
+        "plain_cycles_ratio": (plain.executed.cycles / online.executed.cycles, "ratio"),
         "ram_bytes": (online.ram, "bytes"),
         "flash_bytes": (online.flash, "bytes"),
         "stack_bytes": (online.stack, "bytes"),
@@ -133,9 +137,11 @@ def _device_rows(name: str, case: Case, compiler: str | None) -> Rows:
     return counted(name, values)
 
 
-def measure(case: Case, reptile: bool, compiler: str | None = None) -> Cost:
+def measure(
+    case: Case, reptile: bool, compiler: str | None = None, flags: Sequence[str] = ()
+) -> Cost:
     """Build and run one visit on the virtual board."""
-    one, two = (_run(case, reptile, visits, compiler) for visits in (1, 2))
+    one, two = (_run(case, reptile, visits, compiler, flags) for visits in (1, 2))
     first, both = (model(board.blocks(), board.read_memory) for board in (one, two))
     size = one.firmware.elf.find
     empty = build(SKETCHES / "Empty", compiler=compiler, libraries=LIBRARIES)
@@ -152,7 +158,9 @@ def measure(case: Case, reptile: bool, compiler: str | None = None) -> Cost:
     )
 
 
-def _run(case: Case, reptile: bool, visits: int, compiler: str | None) -> VirtualNano:
+def _run(
+    case: Case, reptile: bool, visits: int, compiler: str | None, flags: Sequence[str]
+) -> VirtualNano:
     settings = {
         "VISITS": visits,
         "SAMPLES": case.samples,
@@ -167,7 +175,8 @@ def _run(case: Case, reptile: bool, visits: int, compiler: str | None) -> Virtua
         sketch = shutil.copytree(SKETCHES / "Visit", Path(scratch) / "Visit")
         (sketch / "settings.h").write_text("".join(defines))
         export(case.net, case.net.init(np.random.default_rng(0)), sketch)
-        board = VirtualNano(sketch, compiler=compiler, libraries=LIBRARIES)
+        firmware = build(sketch, compiler=compiler, flags=flags, libraries=LIBRARIES)
+    board = VirtualNano(firmware)
     board.profile()
     board.run_until(lambda nano: nano.stopped, limit_ms=600_000)
     if not board.read_variable("learnt", np.uint8)[0]:

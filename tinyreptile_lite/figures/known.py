@@ -52,6 +52,8 @@ class Figure:
         What it is made of, in plain JSON types: recipes, seeds, data.
     command : str
         What prints it, where another command than ``tinyreptile figures`` does so.
+    tools : bool
+        Whether its fingerprints name the compilers, which are others on other computers.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Figure:
     assemble: Callable[[list[Any], Path], dict[str, Any]] = lambda results, _: {"rows": results[0]}
     settings: dict[str, Any] = field(default_factory=dict)
     command: str = ""
+    tools: bool = False
 
     def stamp(self) -> dict[str, Any]:
         """Return what the figure says of itself: command, settings, fingerprint."""
@@ -202,8 +205,10 @@ def sha256(path: Path) -> str:
 # Benchmarks: all rows in one piece; the fingerprint is of what is computed
 
 
-def _bench(name: str, measure: Callable[[bool], Rows], trace: Callable[[], Prints]) -> Figure:
-    return Figure(name, lambda quick: {"rows": lambda: measure(quick)}, trace)
+def _bench(
+    name: str, measure: Callable[[bool], Rows], trace: Callable[[], Prints], tools: bool = False
+) -> Figure:
+    return Figure(name, lambda quick: {"rows": lambda: measure(quick)}, trace, tools=tools)
 
 
 def _device(_: bool) -> Rows:
@@ -246,7 +251,7 @@ _ALL = [
     _sketch("HelloTinyReptile", "sine", rounds=20_000),
     _sketch("WristAdapt", "wrist"),
     _picture(),
-    _bench("device", _device, _device_trace),
+    _bench("device", _device, _device_trace, tools=True),
     _bench("host", lambda quick: host.rows(2 if quick else host.REPEATS), _host_trace),
     _bench(
         "wire",

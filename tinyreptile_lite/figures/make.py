@@ -113,18 +113,23 @@ def stale(name: str, root: Path = ROOT) -> str:
 
     Its first rounds are run again for this.
     """
-    for reason in _differences(measured(name), find_figure(name).stamp(), root):
+    figure = find_figure(name)
+    for reason in _differences(measured(name), figure.stamp(), root, figure.tools):
         return f"{name} is stale: {reason}; make it again: tinyreptile figures {name}"
     return ""
 
 
-def _differences(stored: dict[str, Any], stamp: dict[str, Any], root: Path) -> Iterator[str]:
+def _differences(
+    stored: dict[str, Any], stamp: dict[str, Any], root: Path, tools: bool
+) -> Iterator[str]:
     before, now = stored.get("fingerprint", {}), stamp.pop("fingerprint")
     for key, value in stamp.items():
         if stored.get(key) != value:
             yield f"its {key} is now {value}"
-    for run, numbers in now.items():  # one with other tools than stored tells nothing
-        if not agree(before.get(run, numbers), numbers):
+    if not tools and before.keys() != now.keys():  # a run with other tools tells nothing
+        yield "it was made of other runs"
+    for run in before.keys() & now.keys():
+        if not agree(before[run], now[run]):
             yield f"the first rounds of {run} give other numbers"
     if not before:
         yield "it has no fingerprint"
