@@ -126,13 +126,13 @@ def _differences(
     for key, value in stamp.items():
         if stored.get(key) != value:
             yield f"its {key} is now {value}"
-    if not tools and before.keys() != now.keys():  # a run with other tools tells nothing
-        yield "it was made of other runs"
     for run in before.keys() & now.keys():
         if not agree(before[run], now[run]):
             yield f"the first rounds of {run} give other numbers"
     if not before:
         yield "it has no fingerprint"
+    if not tools and before.keys() != now.keys():  # a run with other tools tells nothing
+        yield "it was made of other runs"
     for file, value in stored.get("files", {}).items():
         if sha256(root / file) != value:
             yield f"{file} is not the file that was made"
