@@ -3,10 +3,11 @@
 The virtual board brings a thin Arduino API of its own. This check shows that the sketches also
 suit the real one. It compiles and does not link. Folders that are needed, all from GitHub:
 
-    CORE      arduino/ArduinoCore-mbed, with arduino/ArduinoCore-API's folder api in cores/arduino
-    LSM9DS1   arduino-libraries/Arduino_LSM9DS1
-    BMI270    arduino-libraries/Arduino_BMI270_BMM150
-    BLE       arduino-libraries/ArduinoBLE
+    CORE      arduino/ArduinoCore-mbed 4.6.0, with arduino/ArduinoCore-API's folder api in
+              cores/arduino
+    LSM9DS1   arduino-libraries/Arduino_LSM9DS1 1.1.1
+    BMI270    arduino-libraries/Arduino_BMI270_BMM150 1.2.3
+    BLE       arduino-libraries/ArduinoBLE 2.0.1
 
     python arduino/extras/check_real_core.py CORE LSM9DS1 BMI270 BLE
 """
@@ -31,6 +32,7 @@ RECIPE = [
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 # Sketch, the task family whose network.h takes the place of its own, and flags
 JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("BoardCheck", "", ()),
     ("HelloTinyReptile", "", ()),
     ("WristAdapt", "", ()),
     ("WristAdapt", "", ("-DREV2=1",)),

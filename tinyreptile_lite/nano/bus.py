@@ -10,11 +10,13 @@ import numpy as np
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.clock import Clock
+from tinyreptile_lite.nano.i2c import SensorBus
 from tinyreptile_lite.nano.machine import Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 _IMU_POLL_US, _IMU_READ_US = 200, 500
+_WIRE_US = 100
 _WORD = 0xFFFF_FFFF
 
 
@@ -26,6 +28,7 @@ class Bus:
     ) -> None:
         self._machine, self._clock, self._seed = machine, clock, seed
         self._serial, self._pins, self._imu = serial, pins, imu
+        self._sensors = SensorBus(imu)
         self._random = random.Random()  # noqa: S311 - a game's dice, not a key
         self.reset()
 
@@ -95,11 +98,24 @@ class Bus:
             case "IMU_READ_ACCELERATION" | "IMU_READ_ROTATION":
                 self._imu.read(_kind(name), self._clock.now)
                 self._clock.spend(_IMU_READ_US)
+            case "WIRE_SEND":
+                data = self._machine.read(*self._transfer())
+                self._kept["WIRE_COUNT"] = self._sensors.write(value, data)
+                self._clock.spend(_WIRE_US)
+            case "WIRE_RECEIVE":
+                address, length = self._transfer()
+                data = self._sensors.read(value, length)
+                self._machine.write(address, data)
+                self._kept["WIRE_COUNT"] = len(data)
+                self._clock.spend(_WIRE_US)
             case "STOP":
                 self.stopped = True
                 self._clock.stop_soon()
             case _:
                 self._kept[name] = value
+
+    def _transfer(self) -> tuple[int, int]:
+        return self._kept.get("WIRE_ADDRESS", 0), self._kept.get("WIRE_LENGTH", 0)
 
 
 def _kind(register: str) -> str:

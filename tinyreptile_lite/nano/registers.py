@@ -32,6 +32,11 @@ _NAMES = (
     "IMU_Z",
     "RANDOM",  # read: 32 bits of a seeded generator
     "STOP",  # write: the program has ended; the value is its status
+    "WIRE_ADDRESS",  # write: where the bytes for I2C are, or go
+    "WIRE_LENGTH",  # write: how many
+    "WIRE_SEND",  # write: the bus << 7 | the device's address; this sends them
+    "WIRE_RECEIVE",  # write: the same; this asks for bytes
+    "WIRE_COUNT",  # read: bytes of the last transfer; 0 if no device answered
 )
 _PIN_NAMES = (  # one register for each pin
     "PIN_MODE",  # write: Arduino's PinMode
