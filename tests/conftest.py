@@ -1,7 +1,12 @@
 """What several test files share."""
 
+import json
+import os
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,3 +61,29 @@ def convnet() -> Network:
     """A small classifier of three classes for windows of 12 steps and 2 axes."""
     layers = [Conv1D(2, 4, 3, 2), Tanh(), Conv1D(4, 5, 2), Tanh(), GlobalAveragePool(), Dense(5, 3)]
     return Network(layers, "cross_entropy", (12, 2))
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Install a stand-in for arduino-cli; call it to set its answers, `calls` lists the calls."""
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    script = bin / "arduino-cli"
+    fake = Path(__file__).with_name("fake_arduino_cli.py")
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "$@"\n')
+    script.chmod(script.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", str(bin), prepend=os.pathsep)
+    monkeypatch.setenv("FAKE_ARDUINO_CLI", str(tmp_path / "answers.json"))
+    log = tmp_path / "log"
+
+    def answer(version="1.3.1", platforms=("arduino:mbed_nano",), error=""):
+        rows = [{"id": name} for name in platforms]
+        settings = {"log": str(log), "version": version, "platforms": rows, "error": error}
+        (tmp_path / "answers.json").write_text(json.dumps(settings))
+
+    def calls():
+        return [" ".join(json.loads(line)) for line in log.read_text().splitlines()]
+
+    answer()
+    answer.calls = calls
+    return answer

@@ -1,6 +1,12 @@
 """BoardCheck: the same bits on this computer and on the board, the sensor found, plain words."""
 
+import contextlib
+import io
+import os
 import re
+import shutil
+import sys
+import threading
 import zlib
 from pathlib import Path
 
@@ -8,9 +14,11 @@ import numpy as np
 import pytest
 from compilers import BOARD
 
+from tinyreptile_lite.cli import main
 from tinyreptile_lite.core.native import NativeOnlineSGD
 from tinyreptile_lite.layers import Dense, ReLU
-from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano import VirtualNano, board_check, build
+from tinyreptile_lite.nano.board_check import read_report
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
 
@@ -40,6 +48,179 @@ def trained(net):
     return learned.loss, zlib.crc32(learned.params.tobytes())
 
 
-@pytest.mark.parametrize("net", [VALUES, LABELS])
-def test_a(net):
-    print(trained(net), hex(trained(net)[1]))
+def report_of(chip, **options):
+    board = VirtualNano(build(SKETCH, **options), imu_chip=chip)
+    board.run_until(lambda nano: read_report(nano.serial.text) is not None)
+    return board, read_report(board.serial.text)
+
+
+def test_the_bits_that_the_sketch_expects_are_this_computers():
+    expected = re.findall(r"0x([0-9A-F]{8})", (SKETCH / "training.h").read_text())
+    assert expected == [f"{trained(net)[1]:08X}" for net in (VALUES, LABELS)]
+    assert trained(VALUES)[0] < 0.1  # of 0.2 if it learnt nothing
+
+
+@pytest.mark.parametrize(
+    ("compiler", "flags"), [*((name, ()) for name in BOARD), ("zig", ("-DTR_PLAIN",))]
+)
+def test_the_board_gets_the_same_bits_and_says_so(compiler, flags):
+    board, report = report_of("LSM9DS1", compiler=compiler, flags=flags)
+    assert board.firmware.warnings == ""
+    for name, net in (("1-32-32-1", VALUES), ("64-32-10", LABELS)):
+        assert report.values[f"equal bits, {name}"] == f"yes, {trained(net)[1]:08X}"
+        assert 100 < int(report.values[f"stack, {name}"].split()[0]) < 1000
+        for how in ("without", "with"):
+            times = report.values[f"us per step of {name}, {how} interrupts"]
+            median, least, most = map(int, re.findall(r"\d+", times))
+            assert 0 < least <= median <= most
+    assert report.well
+    assert "the same bits as every other machine" in report.summary()
+    free = int(report.values["free RAM"].split()[0])
+    assert 0 < board.memory.ram + free <= 262_144
+    board.run(20)
+    assert board.leds == {"builtin": False, "red": False, "green": True, "blue": False}
+
+
+@pytest.mark.parametrize(
+    ("chip", "revision", "words"),
+    [
+        ("LSM9DS1", 1, "it is revision 1: its motion sensor is LSM9DS1"),
+        ("BMI270", 2, "it is revision 2: its motion sensor is BMI270"),
+        (None, None, "no motion sensor answers, so WristAdapt cannot run on it"),
+    ],
+)
+def test_one_sketch_finds_out_which_revision_it_is_on(chip, revision, words):
+    board, report = report_of(chip)
+    assert report.revision == revision
+    assert report.well == (chip is not None)
+    assert words in report.summary()
+    board.run(20)
+    assert board.leds["red"] == (chip is None)
+
+
+def test_any_key_starts_it_again():
+    board, first = report_of("BMI270")
+    board.run(500)
+    board.serial.read()
+    board.serial.write("x")
+    board.run_until("BoardCheck: ")
+    board.run_until("\n")
+    assert read_report(board.serial.read().decode()).values["chip"] == first.values["chip"]
+
+
+def test_other_bits_are_told(tmp_path):
+    shutil.copytree(SKETCH, tmp_path / "BoardCheck")
+    training = tmp_path / "BoardCheck" / "training.h"
+    training.write_text(training.read_text().replace("0x89A64E5E", "0x89A64E5F"))
+    board = VirtualNano(tmp_path / "BoardCheck")
+    board.run_until(lambda nano: read_report(nano.serial.text) is not None)
+    report = read_report(board.serial.text)
+    assert report.values["equal bits, 1-32-32-1"] == "no, expected 89A64E5F, got 89A64E5E"
+    assert not report.well
+    assert "it learns OTHER bits than every other machine" in report.summary()
+
+
+def test_its_name_is_the_one_that_the_server_meets():
+    _, report = report_of("LSM9DS1")
+    client = VirtualNano(ARDUINO / "FederatedClient")
+    client.run(100)
+    number = client.read_memory(client.firmware.elf.find("about").address, 8).hex().upper()
+    assert report.values["chip"] == number
+    assert report.values["name over Bluetooth"] == f"TinyReptile-{number[-4:]}"
+
+
+def test_a_report_is_read_once_it_is_whole(refuses):
+    text = "noise\r\nkit: a\r\nkit: b\r\nrevision: 1\r\nsensor: c\r\nfree RAM: d\r\n"
+    text += "name over Bluetooth: e\r\nBoardCheck: all well"
+    assert read_report(text) is None
+    assert read_report(text + "\r\n").values["kit"] == "b"
+    with refuses("BoardCheck's report lacks sensor", "run it again"):
+        read_report(text.replace("sensor", "") + "\r\n")
+
+
+# ---- The sensor's bus ----------------------------------------------------------------------------
+
+BUS = """
+#include <Wire.h>
+void ask(TwoWire &wire, uint8_t address, uint8_t where, int count) {
+  wire.beginTransmission(address);
+  wire.write(where);
+  Serial.print(wire.endTransmission());
+  Serial.print(wire.requestFrom(address, count));
+  Serial.println(wire.read());
+}
+void setup() { ASK; }
+void loop() {}
+"""
+
+
+def asked(tmp_path, question, chip="LSM9DS1"):
+    (tmp_path / "Ask").mkdir(exist_ok=True)
+    (tmp_path / "Ask" / "Ask.ino").write_text(BUS.replace("ASK", question))
+    board = VirtualNano(tmp_path / "Ask", imu_chip=chip)
+    board.run(5)
+    return board.serial.text.strip()
+
+
+def test_only_the_fitted_chip_answers_and_only_on_the_inner_bus(tmp_path, refuses):
+    assert asked(tmp_path, "ask(Wire1, 0x6B, 0x0F, 1)") == f"01{0x68}"
+    assert asked(tmp_path, "ask(Wire1, 0x68, 0, 1)") == "20-1"
+    assert asked(tmp_path, "ask(Wire, 0x6B, 0x0F, 1)") == "20-1"
+    assert asked(tmp_path, "ask(Wire1, 0x68, 0, 1)", "BMI270") == f"01{0x24}"
+    for question in ("ask(Wire1, 0x6B, 0x28, 1)", "ask(Wire1, 0x6B, 0x0F, 6)"):
+        with refuses("tells only which chip it is", "Arduino_LSM9DS1.h"):
+            asked(tmp_path, question)
+
+
+# ---- A real board's port -------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the serial port")
+@pytest.mark.parametrize("rev1", [False, True])
+def test_flash_asks_a_board_at_a_port_and_chooses_its_sketch(rev1, cli, monkeypatch, capsys):
+    """The virtual board at the other end of a pseudo-terminal is a board at a port."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    stop = threading.Event()
+    board, host = os.openpty()
+    port = os.ttyname(host)
+    os.set_blocking(board, False)
+    nano = VirtualNano(build(SKETCH), imu_chip="BMI270")
+
+    def play():
+        while not stop.wait(0.001):
+            with contextlib.suppress(BlockingIOError):
+                nano.serial.write(os.read(board, 100))
+            nano.run(100)
+            os.write(board, nano.serial.read())
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    arguments = ["flash", str(ARDUINO / "WristAdapt"), "--board", port, "--check"]
+    try:
+        status = main([*arguments, *(["--rev1"] if rev1 else ["--seconds", "0.1"])])
+    finally:
+        stop.set()
+        thread.join()
+        os.close(board)
+        os.close(host)
+    out, err = capsys.readouterr()
+    assert "BoardCheck: all well" in out
+    assert "one online step, measured: 1-32-32-1" in err
+    first, *rest = [call for call in cli.calls() if call.startswith("compile")]
+    assert first == f"compile --upload --profile rev1 --port {port} {SKETCH}"
+    if rev1:
+        assert (status, rest) == (2, [])
+        assert "is revision 2, not 1; leave out --rev1" in err
+    else:
+        assert status == 0
+        assert "--profile rev2 --build-property compiler.cpp.extra_flags=-DREV2=1" in rest[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the serial port")
+def test_a_board_that_stays_silent_is_one_sentence(cli, monkeypatch, refuses):
+    monkeypatch.setattr(board_check, "_PATIENCE_S", 0.1)
+    board, host = os.openpty()
+    with refuses("sent no report within 0.1 seconds", "press the board's button"):
+        board_check.check_real(os.ttyname(host))
+    os.close(board)
+    os.close(host)

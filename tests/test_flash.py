@@ -2,9 +2,10 @@
 
 import io
 import os
-import stat
+import struct
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from tinyreptile_lite.cli import main
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import arduino_cli
 from tinyreptile_lite.nano.monitor import flash, read_recording
+from tinyreptile_lite.nano.ports import find_nano
+
+ARDUINO = Path(__file__).parents[1] / "arduino"
+SKETCHES = sorted(path.parent for path in ARDUINO.glob("*/*.ino"))
 
 ECHO = """
 void setup() { pinMode(2, INPUT_PULLUP); pinMode(LEDG, OUTPUT); Serial.println("ready"); }
@@ -25,6 +30,7 @@ void loop() {
 
 @pytest.fixture
 def sketch(tmp_path):
+    (tmp_path / "lib").mkdir()
     (tmp_path / "Echo").mkdir()
     (tmp_path / "Echo" / "Echo.ino").write_text(ECHO)
     return tmp_path / "Echo"
@@ -127,38 +133,55 @@ def test_a_recording_may_begin_with_any_number(tmp_path):
     assert len(read_recording(tmp_path / "r.csv")) == 2
 
 
-# ---- A real board: arduino-cli is played by a script that notes how it is called -----------------
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name its folder, or add --check"),
+        (["--build-only", "images"], "no sketch to build"),
+        (["--check", "--image", "x.bin"], "x.bin is for a real board"),
+    ],
+)
+def test_without_a_sketch_or_a_board_it_says_what_is_missing(typed, capsys, arguments, words):
+    assert main(["flash", *arguments]) == 2
+    assert words in capsys.readouterr().err
 
-FAKE = """#!/bin/sh
-echo "$@" >> "{log}"
-case "$1" in
-  core) echo '{listed}' ;;
-  compile) echo "{error}" >&2; exit {code} ;;
-esac
+
+def test_the_second_revision_gets_its_sketch_and_its_sensor(sketch, typed, capsys):
+    (sketch / "Echo.ino").write_text(
+        "#if REV2\n#include <Arduino_BMI270_BMM150.h>\n#endif\n"
+        "void setup() { Serial.println(IMU.begin()); }\nvoid loop() {}\n"
+    )
+    assert main(["flash", str(sketch), "--rev2", "--seconds", "0.1"]) == 0
+    assert capsys.readouterr().out == "1\n"
+    with pytest.raises(KitError, match="unknown revision 3; choose one of: 1, 2"):
+        flash(sketch, revision=3)
+
+
+# ---- A real board: arduino-cli is played by fake_arduino_cli.py, the port by a pseudo-terminal ---
+
+needs_pty = pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the port")
+PROFILE = """profiles:
+  rev1:
+    fqbn: arduino:mbed_nano:nano33ble
+    libraries:
+      - dir: ../lib
+  rev2:
+    fqbn: arduino:mbed_nano:nano33ble
 """
 
 
 @pytest.fixture
-def cli(tmp_path, monkeypatch):
-    """Install the stand-in; returns a function that sets what it answers."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    log = tmp_path / "log"
-
-    def answer(listed='{"platforms": [{"id": "arduino:mbed_nano"}]}', error="", code=0):
-        script = folder / "arduino-cli"
-        script.write_text(FAKE.format(log=log, listed=listed, error=error, code=code))
-        script.chmod(script.stat().st_mode | stat.S_IEXEC)
-        return log
-
-    return answer
+def port():
+    """A port, and the end of it where a board would be."""
+    board, host = os.openpty()
+    yield board, os.ttyname(host)
+    os.close(board)
+    os.close(host)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the serial port")
-def test_a_real_board_is_flashed_and_monitored(sketch, cli, typed, capsys):
-    log = cli()
-    board, port = os.openpty()
+@needs_pty
+def test_a_real_board_is_flashed_and_monitored(sketch, cli, port, typed, capsys):
+    board, name = port
     typed("hi\n")
     heard = []
 
@@ -168,23 +191,92 @@ def test_a_real_board_is_flashed_and_monitored(sketch, cli, typed, capsys):
 
     thread = threading.Thread(target=play)
     thread.start()
-    flash(sketch, os.ttyname(port), seconds=1)
+    flash(sketch, name, seconds=1)
     thread.join()
-    assert "from the board\n" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "from the board\n" in out
+    assert "built for revision 1; if the board is marked Rev2, add --rev2" in err
     assert b"hi" in heard[0]
-    where = f"--fqbn arduino:mbed_nano:nano33ble --port {os.ttyname(port)}"
-    assert log.read_text().splitlines()[1] == f"compile --upload {where} {sketch}"
+    assert cli.calls() == [
+        "core list --format json",
+        f"compile --upload --fqbn arduino:mbed_nano:nano33ble --port {name} {sketch}",
+    ]
 
 
-def test_what_is_missing_for_a_real_board_is_one_line(sketch, cli, monkeypatch):
-    cli(listed='{"platforms": []}')
-    with pytest.raises(KitError, match="arduino-cli core install arduino:mbed_nano"):
+@needs_pty
+@pytest.mark.parametrize(
+    ("revision", "more"),
+    [(1, ""), (2, " --build-property compiler.cpp.extra_flags=-DREV2=1")],
+)
+def test_a_sketch_with_profiles_is_built_with_its_versions(sketch, cli, port, revision, more):
+    (sketch / "sketch.yaml").write_text(PROFILE)
+    arduino_cli.upload(sketch, port[1], revision)
+    assert cli.calls() == [
+        "version --format json",
+        f"compile --upload --profile rev{revision}{more} --port {port[1]} {sketch}",
+    ]
+
+
+@needs_pty
+@pytest.mark.parametrize("name", [folder.name for folder in SKETCHES])
+def test_every_sketch_of_the_kit_is_built_with_its_profile(name, cli, port):
+    for revision in (1, 2):
+        arduino_cli.upload(ARDUINO / name, port[1], revision)
+    first, second = cli.calls()[1::2]
+    assert "--profile rev1" in first
+    assert "--profile rev2" in second
+
+
+@needs_pty
+def test_one_teacher_builds_and_thirty_laptops_load(sketch, tmp_path, cli, port, typed, capsys):
+    (sketch / "sketch.yaml").write_text(PROFILE)
+    folder = tmp_path / "images"
+    assert main(["flash", str(sketch), "--rev2", "--build-only", str(folder)]) == 0
+    image = folder / "Echo-rev2.bin"
+    assert capsys.readouterr().out == f"wrote {image}; load it with --image\n"
+    assert [path.name for path in folder.iterdir()] == [image.name]
+    flash(sketch, port[1], image=image, seconds=0.1)
+    where = f"--profile rev1 --port {port[1]}"
+    assert cli.calls()[-1] == f"upload {where} --input-file {image} {sketch}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.bin", b""),
+        ("x.bin", b"\x7fELF" + bytes(5000)),
+        ("x.bin", struct.pack("<II", 0x2004_0008, 0x1_0201) + bytes(5000)),
+        ("x.bin", struct.pack("<II", 0x2004_0000, 0x1_0200) + bytes(5000)),
+        ("x.bin", struct.pack("<II", 0x2004_0000, 0x0_0201) + bytes(5000)),
+        ("x.bin", struct.pack("<II", 0x2004_0000, 0x1_0201) + bytes(100)),
+        ("x.hex", struct.pack("<II", 0x2004_0000, 0x1_0201) + bytes(5000)),
+        ("x.bin", struct.pack("<II", 0x2004_0000, 0x1_0201) + bytes(983_040)),
+    ],
+)
+def test_what_is_no_image_for_the_board_never_reaches_it(sketch, tmp_path, refuses, name, content):
+    (tmp_path / name).write_bytes(content)
+    with refuses(name):
+        arduino_cli.upload_image(sketch, tmp_path / name, os.devnull)
+    with refuses("nowhere.bin", "name an image that you can read"):
+        arduino_cli.upload_image(sketch, "nowhere.bin", os.devnull)
+
+
+def test_what_is_missing_for_a_real_board_is_one_line(sketch, cli, monkeypatch, refuses):
+    cli(platforms=[])
+    with refuses("arduino-cli core install arduino:mbed_nano"):
         flash(sketch, "/dev/ttyACM0")
     cli()
-    with pytest.raises(KitError, match="no board at /dev/ttyNONE"):
+    with refuses("no board at /dev/ttyNONE"):
         flash(sketch, "/dev/ttyNONE")
+    (sketch / "sketch.yaml").write_text(PROFILE)
+    cli(version="1.2.2")
+    with refuses("arduino-cli is 1.2.2; install 1.3.0 or newer"):
+        flash(sketch, os.devnull)
+    for version in ("nightly-20260101", "0.0.0-git", "10.0.0"):
+        cli(version=version)
+        arduino_cli.upload(sketch, os.devnull)
     monkeypatch.setattr(arduino_cli.shutil, "which", lambda _: None)
-    with pytest.raises(KitError, match="arduino-cli is not installed"):
+    with refuses("arduino-cli is not installed"):
         flash(sketch, "COM3")
 
 
@@ -197,6 +289,39 @@ def test_what_is_missing_for_a_real_board_is_one_line(sketch, cli, monkeypatch):
     ],
 )
 def test_arduino_clis_errors_become_one_line(sketch, cli, error, message, capsys):
-    cli(error=error, code=1)
+    cli(error=error)
     with pytest.raises(KitError, match=message):
         flash(sketch, os.devnull)
+
+
+def test_a_library_that_a_profile_lacks_is_to_be_added_there(sketch, cli, refuses):
+    (sketch / "sketch.yaml").write_text(PROFILE)
+    cli(error="x: fatal error: Foo.h: No such file")
+    with refuses("Foo.h", "add its library to rev1 in", "sketch.yaml"):
+        arduino_cli.upload(sketch, os.devnull)
+
+
+# ---- Which board ---------------------------------------------------------------------------------
+
+
+def plugged_in(monkeypatch, *boards):
+    from serial.tools import list_ports, list_ports_common
+
+    rows = []
+    for name, vid, pid in boards:
+        row = list_ports_common.ListPortInfo(name)
+        row.vid, row.pid = vid, pid
+        rows.append(row)
+    monkeypatch.setattr(list_ports, "comports", lambda: rows)
+
+
+def test_the_only_board_is_found_by_itself(monkeypatch, refuses):
+    other = ("/dev/ttyUSB0", 0x1A86, 0x7523), ("/dev/ttyS0", None, None)
+    plugged_in(monkeypatch, *other)
+    with refuses("no Nano 33 BLE is plugged in", "--board virtual"):
+        find_nano()
+    plugged_in(monkeypatch, *other, ("/dev/ttyACM1", 0x2341, 0x805A))
+    assert find_nano() == "/dev/ttyACM1"
+    plugged_in(monkeypatch, ("COM7", 0x2341, 0x805A), ("COM3", 0x2341, 0x005A))
+    with refuses("several boards", "COM3, COM7"):
+        flash("anything", "auto")

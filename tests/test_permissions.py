@@ -9,7 +9,7 @@ import pytest
 
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.core.cache import cache_folder
-from tinyreptile_lite.nano import arduino_cli
+from tinyreptile_lite.nano.ports import check_port
 
 # Root may do everything, so it gives that up first; the files it owns stay its own.
 DROP = "-dac_override,-dac_read_search"
@@ -107,4 +107,4 @@ def test_a_home_that_cannot_be_written_is_one_sentence(place, home):
 
 def test_a_port_of_any_length_is_one_sentence(refuses):
     with refuses("no board at /dev/xxx", "plug it in"):
-        arduino_cli._check_port(f"/dev/{LONG}")
+        check_port(f"/dev/{LONG}")

@@ -1,13 +1,14 @@
 """A program for the board: its parts in memory, its symbols, and whether it fits the chip."""
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinyreptile_lite.errors import KitError, needed
+from tinyreptile_lite.errors import KitError, file_errors, needed
 
 FLASH_START = 0x0001_0000  # the Arduino boot loader has the 64 KB below
 FLASH_BYTES = 983_040  # upload.maximum_size of the Arduino core for this board
@@ -153,6 +154,28 @@ class Image:
             return f"{text}, but the rest does not fit without it either"
         left = size - over
         return f"{text}, at most {left:,} bytes ({left // 4:,} floats) would fit"
+
+
+@file_errors("name an image that you can read")
+def check_binary(path: str | Path) -> None:
+    """Raise `KitError` unless this file is a sketch for the real board, as bytes from FLASH_START.
+
+    It begins with the processor's table: where the stack starts, and the first code to run.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size > FLASH_BYTES:
+        raise KitError(f"{path} has {size:,} bytes; the board holds {FLASH_BYTES:,}")
+    with path.open("rb") as file:
+        start = file.read(8)
+    stack, code = struct.unpack("<II", start.ljust(8, b"\0"))
+    inside = RAM_START < stack <= RAM_START + RAM_BYTES and stack % 8 == 0
+    thumb = code % 2 == 1 and FLASH_START + 8 <= code < FLASH_START + size
+    if path.suffix != ".bin" or not (inside and thumb):
+        raise KitError(
+            f"{path} is no image of a sketch for the Nano 33 BLE; make one with "
+            "tinyreptile flash SKETCH --build-only FOLDER"
+        )
 
 
 def _segments(elf: Any) -> Iterator[tuple[int, bytes]]:

@@ -5,6 +5,8 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,20 +15,27 @@ from numpy.typing import NDArray
 
 from tinyreptile_lite.core import cache
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano.arduino_cli import is_port, open_port, upload
+from tinyreptile_lite.nano.arduino_cli import save_image, upload, upload_image
+from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_virtual
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.peripherals import Imu
+from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
+from tinyreptile_lite.nano.revisions import CHIPS, compiler_flags
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
+_FIRST_TIME = "arduino-cli compiles; the first time it fetches core and libraries, for minutes"
 _HELP = ":reset, :press PIN, :release PIN, :leds; anything else goes to the sketch; Ctrl-C ends"
 
 
 def flash(
-    sketch: str | Path,
+    sketch: str | Path | None,
     board: str = "virtual",
     *,
+    revision: int | None = None,
+    check: bool = False,
+    image: str | Path | None = None,
     seconds: float | None = None,
     imu: str | Path | None = None,
     imu_rate: float = 25.0,
@@ -39,10 +48,17 @@ def flash(
 
     Parameters
     ----------
-    sketch : path
-        The sketch folder.
+    sketch : path or None
+        The sketch folder; None only checks the board.
     board : str
-        "virtual", or the serial port of a real board, such as /dev/ttyACM0 or COM3.
+        "virtual"; the serial port of a real board, such as /dev/ttyACM0 or COM3; or "auto" for the
+        only one that is plugged in.
+    revision : {1, 2}, optional
+        The board's revision, 2 if it is marked Rev2. By default what the check finds, else 1.
+    check : bool
+        Run BoardCheck first, and say what it finds.
+    image : path, optional
+        Load this image of the sketch onto a real board, instead of compiling it.
     seconds : float, optional
         End after so many seconds of the board's time. By default go on until Ctrl-C.
     imu, imu_rate, compiler : optional
@@ -56,38 +72,93 @@ def flash(
     BuildError, BoardFault, KitError
         Each one line that names the cause and the remedy.
     """
+    if sketch is None and not check:
+        raise KitError("no sketch to load; name its folder, or add --check to look at the board")
     if seconds is not None and not seconds > 0:
         raise KitError(f"cannot run for {seconds} seconds; choose more than 0")
-    try:
+    with _compilers_words():
         if board == "virtual":
-            nano = _load(sketch, compiler, imu, imu_rate)
-            if fast is None:
-                fast = seconds is not None and not sys.stdin.isatty()
-            _run_virtual(nano, seconds, fast)
-        elif is_port(board):
-            _say(upload(sketch, board).strip())
-            _run_real(board, seconds)
-        else:
-            raise KitError(
-                f"unknown board {board!r}; choose virtual, or a port like /dev/ttyACM0 or COM3"
-            )
+            if image is not None:
+                raise KitError(f"{image} is for a real board; name its port with --board")
+            if check:
+                _tell(check_virtual(revision or 1, compiler))
+            if sketch is not None:
+                nano = _load(sketch, compiler, imu, imu_rate, revision or 1)
+                if fast is None:
+                    fast = seconds is not None and not sys.stdin.isatty()
+                _run_virtual(nano, seconds, fast)
+            return
+        port = _port(board)
+        if check:
+            revision = _agreed(port, revision, check_real(port))
+        if sketch is not None:
+            _upload(sketch, image, port, revision)
+            _run_real(port, seconds)
+
+
+@contextmanager
+def _compilers_words() -> Iterator[None]:
+    try:
+        yield
     except BuildError as error:
         _say(error.output.strip())
         raise
 
 
+def _port(board: str) -> str:
+    if board == "auto":
+        board = find_nano()
+        _say(f"found a Nano 33 BLE at {board}")
+    elif not is_port(board):
+        raise KitError(
+            f"unknown board {board!r}; choose virtual, auto, or a port like /dev/ttyACM0 or COM3"
+        )
+    return board
+
+
+def _tell(report: BoardReport) -> None:
+    _print(report.text.encode())
+    _say(report.summary())
+
+
+def _agreed(port: str, asked: int | None, report: BoardReport) -> int | None:
+    """Return the revision that the check has found, if it is the one that was asked for."""
+    _tell(report)
+    if asked and report.revision and asked != report.revision:
+        raise KitError(
+            f"the board at {port} is revision {report.revision}, not {asked}; "
+            f"leave out --rev{asked}"
+        )
+    return report.revision or asked
+
+
+def _upload(sketch: str | Path, image: str | Path | None, port: str, revision: int | None) -> None:
+    if image is not None:
+        said = upload_image(sketch, image, port, revision or 1)
+    else:
+        if revision is None:
+            _say("built for revision 1; if the board is marked Rev2, add --rev2 or --check")
+        _say(_FIRST_TIME)
+        said = upload(sketch, port, revision or 1)
+    _say(said.strip())
+
+
 def _load(
-    sketch: str | Path, compiler: str | None, imu: str | Path | None, rate: float
+    sketch: str | Path,
+    compiler: str | None,
+    imu: str | Path | None,
+    rate: float,
+    revision: int,
 ) -> VirtualNano:
     recording = None if imu is None else read_recording(imu)
     find_compiler(compiler)
     Imu(recording, rate)  # a slip is told before the work
     if not cache.holds("firmware"):
         _say("building for the first time; this takes a minute, later builds a few seconds")
-    firmware = build(sketch, compiler=compiler)
+    firmware = build(sketch, compiler=compiler, flags=compiler_flags(revision))
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
-    return VirtualNano(firmware, imu=recording, imu_rate=rate)
+    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=CHIPS[revision])
 
 
 def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
@@ -198,8 +269,25 @@ def add_flash_parser(commands: Any) -> None:
     """Add the command `flash` to the command line."""
     about = "Load a sketch onto a board, virtual or real, and open a serial monitor."
     parser = commands.add_parser("flash", help=about, description=f"{about} {_HELP}.")
-    parser.add_argument("sketch", type=Path, help="the sketch folder")
-    parser.add_argument("--board", default="virtual", help="virtual, /dev/ttyACM0, COM3, ...")
+    parser.add_argument("sketch", type=Path, nargs="?", help="the sketch folder")
+    parser.add_argument(
+        "--board",
+        default="virtual",
+        nargs="?",
+        const="auto",
+        help="virtual, /dev/ttyACM0, COM3, ...; auto, or no name, for the only one plugged in",
+    )
+    parser.add_argument("--check", action="store_true", help="run BoardCheck on the board first")
+    revision = parser.add_mutually_exclusive_group()
+    for number in CHIPS:
+        revision.add_argument(
+            f"--rev{number}", dest="revision", action="store_const", const=number, default=None,
+            help=f"the board is a revision {number}, with the sensor {CHIPS[number]}",
+        )  # fmt: skip
+    parser.add_argument("--image", type=Path, help="load this image onto a real board")
+    parser.add_argument(
+        "--build-only", type=Path, metavar="FOLDER", help="make such an image, and load nothing"
+    )
     parser.add_argument("--seconds", type=float, help="end by itself after so much board time")
     parser.add_argument("--imu", type=Path, help="recording for the virtual IMU, CSV or .npy")
     parser.add_argument("--imu-rate", type=float, default=25.0, help="its samples per second")
@@ -209,5 +297,13 @@ def add_flash_parser(commands: Any) -> None:
 
 
 def _flash(options: argparse.Namespace) -> None:
-    names = ("seconds", "imu", "imu_rate", "fast", "compiler")
+    if options.build_only is not None:
+        if options.sketch is None:
+            raise KitError("no sketch to build; name its folder")
+        _say(_FIRST_TIME)
+        with _compilers_words():
+            made = save_image(options.sketch, options.build_only, options.revision or 1)
+        print(f"wrote {made}; load it with --image")
+        return
+    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "fast", "compiler")
     flash(options.sketch, options.board, **{name: getattr(options, name) for name in names})

@@ -25,7 +25,7 @@ from tinyreptile_lite.clients import Client, SimulatedClient, as_it_is
 from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError, needed
 from tinyreptile_lite.experiment import population
-from tinyreptile_lite.nano.arduino_cli import is_port
+from tinyreptile_lite.nano.ports import is_port
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import Fleet
 from tinyreptile_lite.tasks.base import Device, Family
