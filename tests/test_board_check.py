@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compilers import BOARD
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.core.native import NativeOnlineSGD
@@ -129,13 +131,23 @@ def test_its_name_is_the_one_that_the_server_meets():
     assert report.values["name over Bluetooth"] == f"TinyReptile-{number[-4:]}"
 
 
-def test_a_report_is_read_once_it_is_whole(refuses):
-    text = "noise\r\nkit: a\r\nkit: b\r\nrevision: 1\r\nsensor: c\r\nfree RAM: d\r\n"
-    text += "name over Bluetooth: e\r\nBoardCheck: all well"
-    assert read_report(text) is None
-    assert read_report(text + "\r\n").values["kit"] == "b"
-    with refuses("BoardCheck's report lacks sensor", "run it again"):
-        read_report(text.replace("sensor", "") + "\r\n")
+REPORT = (
+    "kit: a\r\nrevision: 1\r\nsensor: b\r\nfree RAM: c\r\n"
+    "name over Bluetooth: d\r\nBoardCheck: all well\r\n"
+)
+
+
+@given(st.text(), st.integers(0, len(REPORT)))
+def test_a_report_is_read_once_it_is_whole(noise, cut):
+    started = f"{noise}\n{REPORT[:cut]}"  # and then the board starts again
+    begun = cut < len(REPORT)
+    assert begun == (read_report(started) is None)
+    assert read_report(f"{started}\n{REPORT}more").values["sensor"] == "b"
+
+
+def test_a_report_with_a_hole_is_refused(refuses):
+    with refuses("BoardCheck's report lacks sensor, free RAM", "run it again"):
+        read_report(REPORT.replace("sensor: ", "").replace("free RAM: ", "free"))
 
 
 # ---- The sensor's bus ----------------------------------------------------------------------------

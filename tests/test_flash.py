@@ -155,6 +155,8 @@ def test_the_second_revision_gets_its_sketch_and_its_sensor(sketch, typed, capsy
     assert capsys.readouterr().out == "1\n"
     with pytest.raises(KitError, match="unknown revision 3; choose one of: 1, 2"):
         flash(sketch, revision=3)
+    with pytest.raises(KitError, match="unknown revision 3; choose one of: 1, 2"):
+        flash(None, check=True, revision=3)
 
 
 # ---- A real board: arduino-cli is played by fake_arduino_cli.py, the port by a pseudo-terminal ---

@@ -16,6 +16,10 @@ static void boardBegin() {
 #ifdef NRF_FICR
   const uint32_t number[2] = {NRF_FICR->DEVICEID[0], NRF_FICR->DEVICEID[1]};
   memcpy(boardId, number, 8);
+#else
+  for (uint8_t &byte : boardId) byte = (uint8_t)random(256);
+#endif
+#ifdef NRF_POWER
   const uint32_t why = NRF_POWER->RESETREAS;
   NRF_POWER->RESETREAS = why;  // cleared, or the next start would see it too
   lastReset = why & POWER_RESETREAS_DOG_Msk        ? "the watchdog"
@@ -23,8 +27,6 @@ static void boardBegin() {
               : why & POWER_RESETREAS_SREQ_Msk     ? "a program asked for it, as an upload does"
               : why & POWER_RESETREAS_RESETPIN_Msk ? "the button"
                                                    : "the power came";
-#else
-  for (uint8_t &byte : boardId) byte = (uint8_t)random(256);
 #endif
   pinMode(LED_BUILTIN, OUTPUT);
   for (const pin_size_t pin : colours) pinMode(pin, OUTPUT);

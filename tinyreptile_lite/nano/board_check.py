@@ -9,7 +9,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.arduino_cli import upload
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.ports import open_port
-from tinyreptile_lite.nano.revisions import CHIPS
+from tinyreptile_lite.nano.revisions import chip_of
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 SKETCH = Path(__file__).parents[2] / "arduino" / "BoardCheck"
@@ -87,7 +87,8 @@ def read_report(text: str, emulated: bool = False) -> BoardReport | None:
 
 def check_virtual(revision: int = 1, compiler: str | None = None) -> BoardReport:
     """Run BoardCheck on a virtual board of this revision. Raises as `VirtualNano`."""
-    board = VirtualNano(build(SKETCH, compiler=compiler), imu_chip=CHIPS[revision])
+    chip = chip_of(revision)
+    board = VirtualNano(build(SKETCH, compiler=compiler), imu_chip=chip)
     board.run_until(lambda nano: read_report(nano.serial.text) is not None)
     report = read_report(board.serial.text, emulated=True)
     assert report is not None

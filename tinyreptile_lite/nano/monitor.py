@@ -21,7 +21,7 @@ from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
-from tinyreptile_lite.nano.revisions import CHIPS, compiler_flags
+from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
@@ -158,7 +158,7 @@ def _load(
     firmware = build(sketch, compiler=compiler, flags=compiler_flags(revision))
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
-    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=CHIPS[revision])
+    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=chip_of(revision))
 
 
 def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
