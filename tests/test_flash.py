@@ -197,12 +197,20 @@ def test_a_real_board_is_flashed_and_monitored(sketch, cli, port, typed, capsys)
     thread.join()
     out, err = capsys.readouterr()
     assert "from the board\n" in out
-    assert "built for revision 1; if the board is marked Rev2, add --rev2" in err
+    assert "Rev2" not in err  # this sketch suits both
     assert b"hi" in heard[0]
     assert cli.calls() == [
         "core list --format json",
         f"compile --upload --fqbn arduino:mbed_nano:nano33ble --port {name} {sketch}",
     ]
+
+
+@needs_pty
+def test_a_sketch_for_one_revision_says_which_if_nobody_chose(cli, port, typed, capsys):
+    flash(ARDUINO / "WristAdapt", port[1], seconds=0.1)
+    assert (
+        "built for revision 1; if the board is marked Rev2, add --rev2" in capsys.readouterr().err
+    )
 
 
 @needs_pty
@@ -230,7 +238,9 @@ def test_every_sketch_of_the_kit_is_built_with_its_profile(name, cli, port):
 
 
 @needs_pty
-def test_one_teacher_builds_and_thirty_laptops_load(sketch, tmp_path, cli, port, typed, capsys):
+def test_one_teacher_builds_and_thirty_laptops_load(
+    sketch, tmp_path, cli, port, typed, capsys, refuses
+):
     (sketch / "sketch.yaml").write_text(PROFILE)
     folder = tmp_path / "images"
     assert main(["flash", str(sketch), "--rev2", "--build-only", str(folder)]) == 0
@@ -240,6 +250,8 @@ def test_one_teacher_builds_and_thirty_laptops_load(sketch, tmp_path, cli, port,
     flash(sketch, port[1], image=image, seconds=0.1)
     where = f"--profile rev1 --port {port[1]}"
     assert cli.calls()[-1] == f"upload {where} --input-file {image} {sketch}"
+    with refuses("Echo-rev2.bin is for revision 2; load the one for rev1"):
+        flash(sketch, port[1], image=image, revision=1)
 
 
 @pytest.mark.parametrize(

@@ -38,32 +38,47 @@ class BoardReport:
         number = self.values["revision"]
         return int(number) if number in ("1", "2") else None
 
+    @property
+    def equal(self) -> bool:
+        """Whether it learns the same bits as every other machine."""
+        told = [value for name, value in self.values.items() if name.startswith("equal bits")]
+        return bool(told) and all(value.startswith("yes") for value in told)
+
+    def times(self, how: str) -> dict[str, str]:
+        """Return by network "median, least to most" microseconds, ``how`` interrupts."""
+        pattern = rf"^us per step of (\S+), {how} interrupts: (\d+) median, (\d+ to \d+)"
+        rows = re.findall(pattern, self.text, re.MULTILINE)
+        return {net: f"{median}, {span}" for net, median, span in rows}
+
     def summary(self) -> str:
         """Return what it means, in plain words, a sentence in each line."""
         if self.revision:
             board = f"it is revision {self.revision}: its motion sensor is {self.values['sensor']}"
         else:
             board = "no motion sensor answers, so WristAdapt cannot run on it"
-        equal = all(
-            value.startswith("yes")
-            for name, value in self.values.items()
-            if name.startswith("equal bits")
-        )
-        bits = "the same bits as" if equal else "OTHER bits than"
-        times = re.findall(
-            r"^us per step of (\S+), without interrupts: (\d+)", self.text, re.MULTILINE
-        )
-        steps = ", ".join(f"{net} {us} us ({int(us) * _MHZ:,} cycles)" for net, us in times)
-        return "\n".join(
-            [
-                f"this board: {self.values['BoardCheck']}",
-                board,
-                f"it learns {bits} every other machine",
-                f"one online step, {'modelled' if self.emulated else 'measured'}: {steps}",
-                f"RAM that is free beside BoardCheck: {self.values['free RAM']}",
-                f"FederatedClient's name over Bluetooth: {self.values['name over Bluetooth']}",
-            ]
-        )
+        medians = {net: int(row.split(",")[0]) for net, row in self.times("without").items()}
+        steps = ", ".join(f"{net} {us} us ({us * _MHZ:,} cycles)" for net, us in medians.items())
+        lines = [
+            f"this board: {self.values['BoardCheck']}",
+            board,
+            f"it learns {'the same bits as' if self.equal else 'OTHER bits than'} other machines",
+            f"one online step, {'modelled' if self.emulated else 'measured'}: {steps}",
+            f"RAM that is free beside BoardCheck: {self.values['free RAM']}",
+            f"FederatedClient's name over Bluetooth: {self.values['name over Bluetooth']}",
+        ]
+        return "\n".join(lines if self.emulated else [*lines, f"for the table: {self.row()}"])
+
+    def row(self) -> str:
+        """Return a row for the table of measurements in ``arduino/README.md``."""
+        version = self.values["compiler"].split(".")[0]
+        compiler = version if version[:1].isalpha() else f"GCC {version}"
+        times = [
+            self.times(how).get(net, "")
+            for net in ("1-32-32-1", "64-32-10")
+            for how in ("without", "with")
+        ]
+        cells = [f"?, {self.revision or 'no sensor'}", compiler, *times]
+        return f"| {' | '.join([*cells, 'yes' if self.equal else 'no'])} |"
 
 
 def read_report(text: str, emulated: bool = False) -> BoardReport | None:
@@ -79,7 +94,7 @@ def read_report(text: str, emulated: bool = False) -> BoardReport | None:
         return None
     rows = (line.partition(": ") for line in found[0].splitlines())
     values = {name: value for name, mark, value in rows if mark}
-    needed = ("revision", "sensor", "free RAM", "name over Bluetooth")
+    needed = ("compiler", "revision", "sensor", "free RAM", "name over Bluetooth")
     if missing := [name for name in needed if name not in values]:
         raise KitError(f"BoardCheck's report lacks {', '.join(missing)}; run it again")
     return BoardReport(found[0], values, emulated)

@@ -2,6 +2,7 @@
 
 import argparse
 import queue
+import re
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
 from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
+from tinyreptile_lite.nano.sketch import read_sketch
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
@@ -134,9 +136,12 @@ def _agreed(port: str, asked: int | None, report: BoardReport) -> int | None:
 
 def _upload(sketch: str | Path, image: str | Path | None, port: str, revision: int | None) -> None:
     if image is not None:
+        named = re.search(r"-rev(\d)\.bin$", str(image))
+        if named and revision and int(named[1]) != revision:
+            raise KitError(f"{image} is for revision {named[1]}; load the one for rev{revision}")
         said = upload_image(sketch, image, port, revision or 1)
     else:
-        if revision is None:
+        if revision is None and any(b"REV2" in text for text in read_sketch(sketch).files.values()):
             _say("built for revision 1; if the board is marked Rev2, add --rev2 or --check")
         _say(_FIRST_TIME)
         said = upload(sketch, port, revision or 1)
