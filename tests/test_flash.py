@@ -138,7 +138,8 @@ def test_a_recording_may_begin_with_any_number(tmp_path):
     [
         ([], "name its folder, or add --check"),
         (["--build-only", "images"], "no sketch to build"),
-        (["--check", "--image", "x.bin"], "x.bin is for a real board"),
+        (["--check", "--image", "x.bin"], "no sketch to load"),
+        (["Blink", "--image", "x.bin"], "x.bin is for a real board"),
     ],
 )
 def test_without_a_sketch_or_a_board_it_says_what_is_missing(typed, capsys, arguments, words):

@@ -74,7 +74,7 @@ def flash(
     BuildError, BoardFault, KitError
         Each one line that names the cause and the remedy.
     """
-    if sketch is None and not check:
+    if sketch is None and (image is not None or not check):
         raise KitError("no sketch to load; name its folder, or add --check to look at the board")
     if seconds is not None and not seconds > 0:
         raise KitError(f"cannot run for {seconds} seconds; choose more than 0")
