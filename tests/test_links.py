@@ -1,12 +1,15 @@
 """Links: the serial port through a real pseudo-terminal, faults, the simulated line's clock."""
 
+import asyncio
 import os
+import sys
 import threading
 import time
 import tty
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -273,6 +276,85 @@ def test_no_bluetooth_is_one_sentence(refuses, monkeypatch):
         BleLink("TinyReptile-0000", patience=0.1).reopen()
 
 
+class Bleak:
+    """What the package bleak shows of a board in reach; the board is real, the radio is not.
+
+    `failures` are raised one after the other instead of a write, and end the connection, half of
+    the data having arrived.
+    """
+
+    class BleakError(Exception):
+        pass
+
+    def __init__(self, board, failures=()):
+        self.board, self.failures = board, list(failures)
+        self.writes, self.connections = [], 0
+        self.BleakScanner = self
+        self.BleakClient = lambda device: self.Client(self)
+
+    async def find_device_by_filter(self, wanted, timeout):
+        found = SimpleNamespace(name="Arduino", address="12:34")  # as BlueZ remembers it
+        heard = SimpleNamespace(local_name="TinyReptile-3F2A")
+        return found if wanted(found, heard) else None
+
+    class Client:
+        def __init__(self, radio):
+            self.radio, self.is_connected, self.services = radio, False, self
+
+        async def connect(self):
+            self.is_connected = True
+            self.radio.connections += 1
+
+        async def disconnect(self):
+            self.is_connected = False
+
+        async def start_notify(self, uuid, heard):
+            self.heard = heard
+
+        def get_characteristic(self, uuid):
+            return self
+
+        async def write_gatt_char(self, characteristic, data, response):
+            assert response and len(data) <= 199
+            self.radio.writes.append(data)
+            if self.radio.failures and len(self.radio.writes) % 3 == 0:
+                self.is_connected = False
+                self.radio.board.feed(data[: len(data) // 2])
+                raise self.radio.failures.pop(0)
+            answer = self.radio.board.feed(data)
+            for at in range(0, len(answer), 20):
+                self.heard(None, bytearray(answer[at : at + 20]))
+
+
+def ble_link(monkeypatch, *args, name="TinyReptile-3F2A", patience=0.5):
+    radio = Bleak(*args)
+    monkeypatch.setitem(sys.modules, "bleak", radio)
+    return BleLink(name, patience), radio
+
+
+def test_a_board_is_found_by_the_name_that_it_advertises(monkeypatch):
+    for name in ("TinyReptile-3F2A", "12:34"):
+        link, _ = ble_link(monkeypatch, local_board(), name=name)
+        link.reopen()
+        link.close()
+    link, _ = ble_link(monkeypatch, local_board(), name="TinyReptile-0000", patience=0.1)
+    with pytest.raises(LinkLost, match="TinyReptile-0000"):
+        link.reopen()
+
+
+def test_whatever_bleak_raises_is_a_lost_link_and_the_visit_goes_on(monkeypatch):
+    """Each failure comes in the middle of a frame, half of which stays on the board."""
+    failures = [Bleak.BleakError("gone"), TimeoutError(), EOFError(), AssertionError(), OSError()]
+    failures += [asyncio.CancelledError()]
+    link, radio = ble_link(monkeypatch, local_board(), failures)
+    client = BoardClient(link, NET)
+    update = client.visit(PHI, ORDER)
+    reference = BoardClient(LocalLink(local_board()), NET).visit(PHI, ORDER)
+    np.testing.assert_array_equal(update.params, reference.params)
+    assert not radio.failures and radio.connections == 7
+    link.close()
+
+
 class Peripheral:
     """What `bleak` makes of a board in reach, as far as it takes to be connected or not."""
 
@@ -286,7 +368,7 @@ class Peripheral:
 def test_one_board_is_connected_at_a_time(monkeypatch):
     connected = set()
 
-    async def connect(link):
+    async def connect(link, seconds):
         link._client = Peripheral(connected)
         connected.add(link._client)
 

@@ -70,7 +70,7 @@ ROOMS = (
     ("errors", "lifetime", "layers", "losses", "network", "tasks", "datafiles"),
     ("learners", "strategies", "clients", "federation", "checkpoint"),
     ("evaluation", "costs", "recipes", "options"),
-    ("core",),
+    ("core", "radio"),
     ("experiment",),
     ("nano", "wire", "results", "tables"),
     ("serve", "flower"),

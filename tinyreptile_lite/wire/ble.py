@@ -1,14 +1,17 @@
 """A board over Bluetooth LE: the Nordic UART Service, a serial port in two characteristics.
 
-Frames stay under 200 bytes, as ArduinoBLE is reported to hang on longer writes, and boards are
-visited one after another, as it is reported to be unstable past two or three connections.
+Each write waits for its response: ArduinoBLE's receive ring holds one frame of under 200 bytes, and
+what does not fit is lost, or worse (`radio` has a model of it). Boards are visited one after
+another, as ArduinoBLE is reported to be unstable past two or three connections.
 """
 
 import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import CancelledError
 from functools import cache
 from typing import Any
 
@@ -19,7 +22,8 @@ BLE_FRAME = 199  # longest frame: a chunk of 47 floats
 SERVICE = "6e400001-b5a3-f393-e0a9-e50e24dcca9e"
 TO_BOARD = "6e400002-b5a3-f393-e0a9-e50e24dcca9e"
 FROM_BOARD = "6e400003-b5a3-f393-e0a9-e50e24dcca9e"
-_CALL_SECONDS = 30.0
+_CALL_SECONDS = 10.0  # for a write; a board that hangs resets itself within five
+_CONNECT_SECONDS = 30.0  # beside those to look for the board
 
 
 class BleLink:
@@ -28,9 +32,9 @@ class BleLink:
     Parameters
     ----------
     board : str
-        Its local name, for example "TinyReptile-3F2A", or its address.
+        The name that it advertises, for example "TinyReptile-3F2A", or its address.
     patience : float
-        Seconds to look for it.
+        Seconds to look for it and try to connect.
     """
 
     frame_bytes = BLE_FRAME
@@ -53,21 +57,27 @@ class BleLink:
                 before.close()
             yield
 
-    def _call(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something in the loop's thread and wait for it."""
+    def _call(self, work: Coroutine[Any, Any, None], seconds: float = _CALL_SECONDS) -> None:
+        """Run something in the loop's thread and wait for it. Raises `LinkLost` if it fails."""
         future = asyncio.run_coroutine_threadsafe(work, _loop())
+        # bleak promises `BleakError`. What its backends raise besides if the link drops meanwhile:
+        # time-outs and errors of Windows (OSError), a bus that has closed (EOFError), asserts.
+        failures = self._bleak.BleakError, OSError, EOFError, AssertionError, CancelledError
         try:
-            future.result(_CALL_SECONDS + self._patience)
-        except (self._bleak.BleakError, OSError, AssertionError) as error:
+            future.result(seconds)
+        except failures as error:
+            future.cancel()
             raise LinkLost(
                 f"the Bluetooth link to {self.name} failed ({error or type(error).__name__}); "
                 "bring the board nearer or reset it"
             ) from None
 
-    async def _connect(self) -> None:
+    async def _connect(self, seconds: float) -> None:
         try:
+            # A computer may remember another name than the one that is advertised.
             device = await self._bleak.BleakScanner.find_device_by_filter(
-                lambda found, _: self.name in (found.name, found.address), timeout=self._patience
+                lambda found, heard: self.name in (heard.local_name, found.name, found.address),
+                timeout=seconds,
             )
         except (self._bleak.BleakError, OSError) as error:
             raise KitError(
@@ -80,10 +90,14 @@ class BleLink:
             )
         self._client = self._bleak.BleakClient(device)
         await self._client.connect()
-        await self._client.start_notify(FROM_BOARD, lambda _, data: self._received.put(bytes(data)))
+        received = self._received  # of this connection: a late notification goes nowhere
+        await self._client.start_notify(FROM_BOARD, lambda _, data: received.put(bytes(data)))
 
     def send(self, data: bytes) -> None:
-        """Write to the board, in pieces that the connection can carry."""
+        """Write to the board and wait until it has what was written.
+
+        If the connection carries less at once, the computer cuts it and the board joins it.
+        """
         self._call(self._write(data))
 
     async def _write(self, data: bytes) -> None:
@@ -91,9 +105,8 @@ class BleLink:
         to_board = self._client.services.get_characteristic(TO_BOARD)
         if to_board is None:
             raise KitError(f"{self.name} has no serial service; flash FederatedClient to it")
-        size = min(BLE_FRAME, to_board.max_write_without_response_size)
-        for at in range(0, len(data), size):
-            await self._client.write_gatt_char(to_board, data[at : at + size], response=False)
+        for at in range(0, len(data), BLE_FRAME):
+            await self._client.write_gatt_char(to_board, data[at : at + BLE_FRAME], response=True)
 
     def _check(self) -> None:
         if self._client is None or not self._client.is_connected:
@@ -108,10 +121,24 @@ class BleLink:
             return b""
 
     def reopen(self) -> None:
-        """Look for the board and connect. Raises `LinkLost`, or `KitError` without Bluetooth."""
-        self.close()
-        self._received = queue.SimpleQueue()
-        self._call(self._connect())
+        """Look for the board and connect. Raises `LinkLost`, or `KitError` without Bluetooth.
+
+        A board that hangs advertises, but cannot be used before it has reset itself: so this tries
+        again while the patience lasts.
+        """
+        end = time.monotonic() + self._patience
+        while True:
+            self.close()
+            self._received = queue.SimpleQueue()
+            left = max(0.1, end - time.monotonic())
+            try:
+                self._call(self._connect(left), left + _CONNECT_SECONDS)
+                return
+            except LinkLost:
+                if time.monotonic() >= end:
+                    self.close()
+                    raise
+                time.sleep(0.2)
 
     def close(self) -> None:
         """Disconnect, so that another computer may connect."""
