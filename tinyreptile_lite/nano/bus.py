@@ -13,6 +13,7 @@ from tinyreptile_lite.nano.clock import Clock
 from tinyreptile_lite.nano.i2c import SensorBus
 from tinyreptile_lite.nano.machine import Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
+from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 _IMU_POLL_US, _IMU_READ_US = 200, 500
@@ -21,13 +22,23 @@ _WORD = 0xFFFF_FFFF
 
 
 class Bus:
-    """The registers of a board; see `registers`. Once the sketch has ended it is `stopped`."""
+    """The registers of a board; see `registers`. Once the sketch has ended it is `stopped`.
+
+    `resetting` says that the sketch has asked for a reset.
+    """
 
     def __init__(
-        self, machine: Machine, clock: Clock, serial: SerialPort, pins: Pins, imu: Imu, seed: int
+        self,
+        machine: Machine,
+        clock: Clock,
+        serial: SerialPort,
+        pins: Pins,
+        imu: Imu,
+        seed: int,
+        radio: Radio,
     ) -> None:
         self._machine, self._clock, self._seed = machine, clock, seed
-        self._serial, self._pins, self._imu = serial, pins, imu
+        self._serial, self._pins, self._imu, self._radio = serial, pins, imu, radio
         self._sensors = SensorBus(imu)
         self._random = random.Random()  # noqa: S311 - a game's dice, not a key
         self.reset()
@@ -36,7 +47,7 @@ class Bus:
         """Forget what was written, and start the random numbers afresh."""
         self._random.seed(self._seed)
         self._kept: dict[str, int] = {}
-        self.stopped = False
+        self.stopped = self.resetting = False
 
     def read(self, name: str, pin: int) -> int:
         """Return what is in a register; ``pin`` is 0 for those without."""
@@ -66,6 +77,14 @@ class Bus:
                 return self._random.getrandbits(32)
             case "PIN_ANALOG":
                 return self._pins.analog[pin]
+            case "RADIO_RX_KIND":
+                return self._take_packet()
+            case "RADIO_SEND_PACKETS":
+                return self._radio.controller.limits.send_packets
+            case "RADIO_MTU":
+                return self._radio.controller.limits.mtu
+            case "TICKS_DUE":
+                return self._radio.ticks_due(self._clock.now)
         return self._kept.get(name, 0)
 
     def write(self, name: str, pin: int, value: int) -> None:
@@ -111,11 +130,38 @@ class Bus:
             case "STOP":
                 self.stopped = True
                 self._clock.stop_soon()
+            case "RESET":
+                self.resetting = True
+                self._clock.stop_soon()
+            case "RADIO_NAME_LENGTH":
+                address = self._kept.get("RADIO_NAME_ADDRESS", 0)
+                self._radio.name = self._machine.read(address, value).decode("utf-8", "replace")
+            case "RADIO_ADVERTISE":
+                self._radio.advertise(self._clock.now)
+            case "RADIO_TX_KIND":
+                address = self._kept.get("RADIO_TX_ADDRESS", 0)
+                data = self._machine.read(address, self._kept.get("RADIO_TX_LENGTH", 0))
+                self._radio.transmit(value, data, self._clock.now)
+                self._clock.found_work()
+            case "TICK_PERIOD":
+                self._radio.start_ticker(value, self._clock.now)
             case _:
                 self._kept[name] = value
 
     def _transfer(self) -> tuple[int, int]:
         return self._kept.get("WIRE_ADDRESS", 0), self._kept.get("WIRE_LENGTH", 0)
+
+    def _take_packet(self) -> int:
+        """Copy the next packet that has come, if there is one; returns its kind."""
+        kind, data, count = self._radio.take(self._clock.now)
+        if kind:
+            self._clock.found_work()
+        else:
+            self._clock.poll(self._radio.nothing_for)
+        self._kept["RADIO_RX_LENGTH"] = count or len(data)
+        if data:
+            self._machine.write(self._kept.get("RADIO_RX_ADDRESS", 0), data)
+        return kind
 
 
 def _kind(register: str) -> str:

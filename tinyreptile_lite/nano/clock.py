@@ -69,12 +69,16 @@ class Clock:
         if self._counter.limit:
             self.stop_at(self._end)
 
-    def poll(self) -> None:
-        """Let time pass for a poll; more if the sketch does nothing else."""
+    def poll(self, nothing_for: float = 0) -> None:
+        """Let time pass for a poll; more if the sketch does nothing else.
+
+        Then up to `nothing_for` microseconds, in which polling again would be in vain.
+        """
         idle = self._counter.instructions - self._last_poll < _BUSY
         self._polls = self._polls + 1 if idle else 0
         self._last_poll = self._counter.instructions
-        self.spend(min(1 + self._polls // _POLLS_PER_US, _LONGEST_POLL_US))
+        waits = max(1 + self._polls // _POLLS_PER_US, int(nothing_for) if idle else 0)
+        self.spend(min(waits, _LONGEST_POLL_US))
 
     def found_work(self) -> None:
         """The sketch does more than polling."""

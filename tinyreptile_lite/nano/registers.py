@@ -1,8 +1,8 @@
 """Register map of the virtual devices, shared by the emulator and the firmware.
 
-The firmware reaches serial port, clock, pins and IMU through one page of 32-bit registers, at an
-address that the nRF52840 leaves unused. `c_header` writes the same table for the C side, so the
-two cannot disagree.
+The firmware reaches serial port, clock, pins, IMU and radio through one page of 32-bit registers,
+at an address that the nRF52840 leaves unused. `c_header` writes the same table for the C side, so
+the two cannot disagree.
 """
 
 PERIPHERAL_BASE = 0x4010_0000
@@ -37,6 +37,20 @@ _NAMES = (
     "WIRE_SEND",  # write: the bus << 7 | the device's address; this sends them
     "WIRE_RECEIVE",  # write: the same; this asks for bytes
     "WIRE_COUNT",  # read: bytes of the last transfer; 0 if no device answered
+    "RADIO_NAME_ADDRESS",  # write: where the advertised name is
+    "RADIO_NAME_LENGTH",  # write: its length
+    "RADIO_ADVERTISE",  # write: be found, from now on
+    "RADIO_TX_ADDRESS",  # write: where the bytes of a packet are
+    "RADIO_TX_LENGTH",  # write: how many
+    "RADIO_TX_KIND",  # write: one of RADIO_PACKETS; this sends it
+    "RADIO_RX_ADDRESS",  # write: where a packet that has come goes
+    "RADIO_RX_KIND",  # read: take the next one; 0 if there is none
+    "RADIO_RX_LENGTH",  # read: its bytes; for "completed", how many packets
+    "RADIO_SEND_PACKETS",  # read: how many packets the radio holds
+    "RADIO_MTU",  # read: bytes in a write or notification, with 3 of header
+    "TICK_PERIOD",  # write: start a ticker of so many microseconds
+    "TICKS_DUE",  # read: its ticks since it was last read
+    "RESET",  # write: reset the board
 )
 _PIN_NAMES = (  # one register for each pin
     "PIN_MODE",  # write: Arduino's PinMode
@@ -53,6 +67,12 @@ AT = {offset: (name, 0) for name, offset in _OFFSETS.items()} | {
     for name, offset in _PIN_OFFSETS.items()
     for pin in range(_PIN_STRIDE // 4)
 }
+RADIO_PACKETS = {
+    kind: number
+    for number, kind in enumerate(
+        ("up", "lost", "completed", "write", "command", "subscribe", "response", "notify"), 1
+    )
+}
 IMU_CHIPS = {"LSM9DS1": 1, "BMI270": 2}
 
 
@@ -64,4 +84,5 @@ def c_header() -> str:
         one = f"{name}(pin) (({pointer})[pin])" if name in _PIN_NAMES else f"{name} (*{pointer})"
         lines.append(f"#define REG_{one}")
     lines += [f"#define IMU_CHIP_{name} {number}u" for name, number in IMU_CHIPS.items()]
+    lines += [f"#define RADIO_{kind.upper()} {number}u" for kind, number in RADIO_PACKETS.items()]
     return "\n".join(lines) + "\n"

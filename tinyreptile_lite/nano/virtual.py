@@ -21,6 +21,8 @@ from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
+from tinyreptile_lite.nano.radio import Radio
+from tinyreptile_lite.radio import Limits
 
 
 class VirtualNano:
@@ -39,8 +41,10 @@ class VirtualNano:
         The chip on the board: revision 1 or revision 2; None for a board without.
     imu_loop : bool
         Whether the recording starts over at its end.
+    radio : Limits
+        Of the Bluetooth connection to a computer.
     seed : int
-        Of the board's random numbers.
+        Of the board's random numbers, and of the moments at which that connection drops.
     native : bool
         Count instructions with compiled code where possible; the results are the same.
     **options
@@ -66,17 +70,21 @@ class VirtualNano:
         imu_rate: float = 25.0,
         imu_chip: str | None = "LSM9DS1",
         imu_loop: bool = True,
+        radio: Limits = Limits(),  # noqa: B008 - it is frozen
         seed: int = 0,
         native: bool = True,
         **options: Any,
     ) -> None:
         self.serial, self.pins = SerialPort(), Pins()
         self.imu = Imu(imu, imu_rate, imu_chip, imu_loop)
+        self.radio = Radio(radio, seed)
         self.firmware = sketch if isinstance(sketch, Firmware) else build(sketch, **options)
         self._machine = Machine(self.firmware.elf)
         self._counter = make_counter(self._machine.uc, self._machine.flash, native)
         self._clock = Clock(self._counter)
-        self._bus = Bus(self._machine, self._clock, self.serial, self.pins, self.imu, seed)
+        self._bus = Bus(
+            self._machine, self._clock, self.serial, self.pins, self.imu, seed, self.radio
+        )
         self._machine.read_register, self._machine.write_register = self._bus.read, self._bus.write
         self._machine.reset()
 
@@ -84,6 +92,7 @@ class VirtualNano:
 
     def reset(self) -> None:
         """Press the reset button: memory, clock, counts and serial port start afresh."""
+        self.radio.reset(self.time_us)
         for part in (self._machine, self._clock, self._bus, self.serial, self.pins, self.imu):
             part.reset()
 
@@ -147,6 +156,9 @@ class VirtualNano:
             if self._clock.wakes_by(end_us):
                 self._clock.stop_at(min(end_us, self.time_us + 1000 - self.time_us % 1000))
                 self._machine.run()
+                if self._bus.resetting:
+                    end_us -= self.time_us
+                    self.reset()
         return reached()
 
     # ---- Reports ---------------------------------------------------------------------------------
