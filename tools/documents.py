@@ -25,6 +25,7 @@ Cells = list[str]
 ROOT = Path(__file__).parents[1]
 README, BOARDS = "README.md", "arduino/README.md"
 LIBRARY = "arduino/libraries/TinyReptile/README.md"
+WIRE = "docs/wire-format.md"
 NUMBER = r"\d(?:[\d,.]*\d)?(?:\s±\s\d(?:[\d.]*\d)?)?"
 
 
@@ -185,6 +186,27 @@ def _overhead(read: Read) -> Cells:
     return [f"{100 * row['value']:.1f}" for row in rows]
 
 
+def _drops(read: Read) -> Cells:
+    layouts = {"visits": ",.0f", "drops": ",.0f", "longest_hang": ".0f"}
+    return [
+        format(_bench(read, "faults", f"ble.{name}")["value"], layouts[name]) for name in layouts
+    ]
+
+
+def _bluetooth(read: Read) -> str:
+    def speed(name: str) -> Cells:
+        rows = [_bench(read, "wire", f"ble_{name}{end}") for end in ("", "_ratio")]
+        return [
+            format(row["value"], layout) for row, layout in zip(rows, (".1f", ".2f"), strict=True)
+        ]
+
+    head = ["connection interval", "one packet in an event: kB/s", "share", "four: kB/s", "share"]
+    intervals = ("7.5", "15", "30", "50")
+    body = [[f"{t} ms", *speed(f"{t}_ms"), *speed(f"4_packets_{t}_ms")] for t in intervals]
+    asked = ["15 ms, against bursts at 50 ms", "-", "-", *speed("asked")]
+    return _table([head, *body, asked])
+
+
 # What stands where: the blocks between marks and the sentences of each document
 
 _SINE = {"before adapting": 0, "after 8 samples": 8, "after 32 samples": 32}
@@ -212,8 +234,11 @@ DOCUMENTS: dict[
             "one after the other in {} ({} to {}) s": _timed("tasks_one_by_one", ".1f"),
             "the wire format adds {} % to a visit of 1,153 weights on a serial link and {} % on "
             "Bluetooth": _overhead,
+            "In a model of Bluetooth, {} visits outlive {} drops of the link in the middle of a "
+            "packet; no hang of a board is longer than {} s": _drops,
         },
     ),
+    WIRE: ({"ble": _bluetooth}, {}),
     BOARDS: ({"device": _costs}, {}),
     LIBRARY: (
         {},

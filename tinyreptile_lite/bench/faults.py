@@ -11,6 +11,8 @@ kills     The boards sit on pseudo-terminals in a process of their own, as board
           server runs in another process, which gets SIGKILL when its journal has got some random
           number of records and a random moment has passed; then it is started again. The journal
           tells which rounds were done. Linux and macOS.
+ble       Bluetooth in the model of its limits, with links that drop in the middle of 2 % of the
+          packets, and boards that hang then until their watchdog resets them; see `bluetooth`.
 """
 
 import multiprocessing
@@ -27,6 +29,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from tinyreptile_lite import checkpoint
+from tinyreptile_lite.bench import bluetooth
 from tinyreptile_lite.bench.timing import Rows, counted
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.serve.boards import Boards, Record
@@ -39,7 +42,7 @@ from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.links import LocalLink, SerialLink
-from tinyreptile_lite.wire.local import LocalBoard
+from tinyreptile_lite.wire.local import USB_FLOATS, LocalBoard
 
 ROUNDS, SAMPLES, BOARDS = 1000, 8, 3
 FAULTS = Faults(drop=0.10, flip=0.01, duplicate=0.01)
@@ -53,7 +56,7 @@ _NET, _STRATEGY = Sine().network(), tiny_reptile(0.02, SAMPLES)
 
 
 def rows(rounds: int = ROUNDS, kills: int = KILLS, killed_rounds: int = KILLED_ROUNDS) -> Rows:
-    """Run the rounds cleanly, then with resets, with faulty links and with kills."""
+    """Run the rounds cleanly, with resets, faulty links, Bluetooth that drops, and kills."""
     clean, _ = run(Faults(), rounds)
     links = [ResettingLink(board, seed) for seed, board in enumerate(_boards())]
     phi, _ = run(Faults(), rounds, links)
@@ -64,7 +67,13 @@ def rows(rounds: int = ROUNDS, kills: int = KILLS, killed_rounds: int = KILLED_R
         visits, rest = divmod(steps, SAMPLES)
         lost, doubled = max(0, rounds - visits), max(0, visits - rounds) + (rest > 0)
         found += counted(group, _rounds(rounds, lost, doubled) | {"phi_equal": _equal(phi, clean)})
-    return found + killed_rows(kills, killed_rounds)
+    return found + drop_rows(clean, rounds) + killed_rows(kills, killed_rounds)
+
+
+def drop_rows(clean: np.ndarray, rounds: int) -> Rows:
+    """Run the rounds over Bluetooth that drops; `clean` is the phi of rounds without trouble."""
+    boards = _boards(chunk_floats=bluetooth.CHUNK_FLOATS)
+    return bluetooth.drop_rows(_NET, _STRATEGY, boards, rounds, clean)
 
 
 def _rounds(rounds: int, lost: int, doubled: int) -> dict[str, tuple[float, str]]:
@@ -76,9 +85,9 @@ def _equal(phi: np.ndarray, clean: np.ndarray) -> tuple[float, str]:
     return int(np.array_equal(phi, clean)), "1 or 0"
 
 
-def _boards(devices: Sequence[Device] = ()) -> list[LocalBoard]:
+def _boards(devices: Sequence[Device] = (), chunk_floats: int = USB_FLOATS) -> list[LocalBoard]:
     devices = devices or Sine().devices(BOARDS, np.random.default_rng(0))
-    return [LocalBoard(_NET, device) for device in devices]
+    return [LocalBoard(_NET, device, chunk_floats) for device in devices]
 
 
 class ResettingLink(LocalLink):

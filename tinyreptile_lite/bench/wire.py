@@ -3,7 +3,8 @@
 Everything is counted, on a board that is met for the first time: the hello, the push, the training
 request and its answer, the pull. Overhead is (all bytes - bytes of weights) / bytes of weights,
 both directions together. The line is simulated: full duplex, 1 Mbit/s, ten bits a byte, a board
-that computes in no time; so these are figures of the format and not of a machine.
+that computes in no time; so these are figures of the format and not of a machine. The speed over
+Bluetooth is modelled, see `bluetooth`.
 """
 
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyreptile_lite.bench import bluetooth
 from tinyreptile_lite.bench.timing import Rows, row
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.layers import Dense
@@ -114,10 +116,11 @@ def rows(repeats: int = REPEATS) -> Rows:
         "line_share_1mbit_16000": partial(line_share, large, 0.0),
         "line_share_1mbit_usb_latency": partial(line_share, small, USB_LATENCY),
     }
-    return [
+    found = [
         row(name, np.array([measure(seed) for seed in range(repeats)]), "ratio")
         for name, measure in measures.items()
     ]
+    return found + bluetooth.speed_rows(repeats)
 
 
 def overhead(net: Network, frame: int, per_frame: int, seed: int) -> float:

@@ -232,6 +232,11 @@ def _device_trace() -> Prints:
     return found
 
 
+def _drops() -> str:
+    """What drops of the Bluetooth link do to a few visits."""
+    return as_text([row["value"] for row in faults.drop_rows(faults.run(Faults(), 20)[0], 20)])
+
+
 def _host_trace() -> Prints:
     rng = np.random.default_rng(0)
     net, params, samples = host.lesson(host.STEPS, rng)
@@ -261,7 +266,7 @@ _ALL = [
     _bench(
         "faults",
         lambda quick: faults.rows(20, 3, 30) if quick else faults.rows(),
-        lambda: {"phi": fingerprint(faults.run(Faults(), rounds=5)[0])},
+        lambda: {"phi": fingerprint(faults.run(Faults(), rounds=5)[0]), "ble": _drops()},
     ),
 ]
 FIGURES = {figure.name: figure for figure in _ALL}  # in the order in which they are made
