@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,20 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyreptile_lite.core import cache
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.nano.arduino_cli import save_image, upload, upload_image
 from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_virtual
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
-from tinyreptile_lite.nano.peripherals import Imu
+from tinyreptile_lite.nano.mounting import ARMS, as_worn
+from tinyreptile_lite.nano.peripherals import FAULTS, Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
 from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
 from tinyreptile_lite.nano.sketch import read_sketch
 from tinyreptile_lite.nano.virtual import VirtualNano
 
+_FRAMES = "board", *ARMS
 _TICK_S, _STEP_MS = 0.02, 100.0
 _FIRST_TIME = "arduino-cli compiles; the first time it fetches core and libraries, for minutes"
-_HELP = ":reset, :press PIN, :release PIN, :leds; anything else goes to the sketch; Ctrl-C ends"
+_HELP = (
+    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}; anything else goes to the "
+    "sketch; Ctrl-C ends"
+)
 
 
 def flash(
@@ -41,6 +46,7 @@ def flash(
     seconds: float | None = None,
     imu: str | Path | None = None,
     imu_rate: float = 25.0,
+    imu_frame: str = "board",
     fast: bool | None = None,
     compiler: str | None = None,
 ) -> None:
@@ -65,6 +71,9 @@ def flash(
         End after so many seconds of the board's time. By default go on until Ctrl-C.
     imu, imu_rate, compiler : optional
         As in `VirtualNano`, but the recording is a file, CSV or .npy.
+    imu_frame : {"board", "left", "right"}
+        The recording's frame: that of the board's own library; or that of the kit's recordings of
+        wrists, played by a board that is worn as documented on this arm.
     fast : bool, optional
         Let virtual time run as fast as it can; by default if nobody is at the keyboard and
         `seconds` is given.
@@ -85,7 +94,7 @@ def flash(
             if check:
                 _tell(check_virtual(revision or 1, compiler))
             if sketch is not None:
-                nano = _load(sketch, compiler, imu, imu_rate, revision or 1)
+                nano = _load(sketch, compiler, imu, imu_rate, imu_frame, revision or 1)
                 if fast is None:
                     fast = seconds is not None and not sys.stdin.isatty()
                 _run_virtual(nano, seconds, fast)
@@ -153,11 +162,16 @@ def _load(
     compiler: str | None,
     imu: str | Path | None,
     rate: float,
+    frame: str,
     revision: int,
 ) -> VirtualNano:
     recording = None if imu is None else read_recording(imu)
+    if frame not in _FRAMES:
+        raise unknown_name("frame of a recording", frame, _FRAMES)
     find_compiler(compiler)
     Imu(recording, rate)  # a slip is told before the work
+    if recording is not None and frame in ARMS:
+        recording = as_worn(recording, frame, chip_of(revision))
     if not cache.holds("firmware"):
         _say("building for the first time; this takes a minute, later builds a few seconds")
     firmware = build(sketch, compiler=compiler, flags=compiler_flags(revision))
@@ -198,10 +212,9 @@ def _typed(nano: VirtualNano, line: str) -> None:
     if word == ":reset":
         nano.reset()
     elif word in (":press", ":release") and rest.strip().isdigit():
-        try:
-            (nano.pins.press if word == ":press" else nano.pins.release)(int(rest))
-        except KitError as error:  # a slip at the keyboard does not end the session
-            _say(str(error))
+        _do(nano.pins.press if word == ":press" else nano.pins.release, int(rest))
+    elif word == ":imu":
+        _do(lambda fault: setattr(nano.imu, "fault", fault), rest.strip())
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         _say(f"LEDs on: {', '.join(lit) or 'none'}")
@@ -209,6 +222,14 @@ def _typed(nano: VirtualNano, line: str) -> None:
         _say(_HELP)
     else:
         nano.serial.write_line(line)
+
+
+def _do(action: Callable[[Any], None], value: Any) -> None:
+    """Act; a slip at the keyboard does not end the session."""
+    try:
+        action(value)
+    except KitError as error:
+        _say(str(error))
 
 
 def _run_real(port: str, seconds: float | None) -> None:
@@ -296,6 +317,13 @@ def add_flash_parser(commands: Any) -> None:
     parser.add_argument("--seconds", type=float, help="end by itself after so much board time")
     parser.add_argument("--imu", type=Path, help="recording for the virtual IMU, CSV or .npy")
     parser.add_argument("--imu-rate", type=float, default=25.0, help="its samples per second")
+    parser.add_argument(
+        "--imu-frame",
+        default="board",
+        help="whose axes the recording has: board, those of the board's own library, so what a "
+        "board has recorded needs nothing more; left or right: those of the kit's recordings of "
+        "wrists, and the board is worn as documented on this arm",
+    )
     parser.add_argument("--fast", action="store_true", default=None, help="do not wait for time")
     parser.add_argument("--compiler", help="gcc or zig, for the virtual board")
     parser.set_defaults(run=_flash)
@@ -310,5 +338,5 @@ def _flash(options: argparse.Namespace) -> None:
             made = save_image(options.sketch, options.build_only, options.revision or 1)
         print(f"wrote {made}; load it with --image")
         return
-    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "fast", "compiler")
+    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "fast", "compiler")
     flash(options.sketch, options.board, **{name: getattr(options, name) for name in names})

@@ -15,6 +15,9 @@ LED_BUILTIN, LED_RED, LED_GREEN, LED_BLUE = 13, 22, 23, 24
 _INPUT_PULLUP = 2
 _REST = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)  # flat on the table: 1 g upwards, no rotation
 _REST_RATE = 104.0  # Hz, about what the real sensor gives
+_REST_NOISE = 3 * (0.001,) + 3 * (0.1,)  # about that of real sensors, see `rest`
+_STEP = np.array([4 / 32768] * 3 + [2000 / 32768] * 3)  # of both libraries: g, degrees per second
+FAULTS = "ok", "freeze", "garbage", "dead", "jumps", "nan", "silent"
 _FAILED = np.full(6, np.nan, np.float32)
 _FASTEST = 10_000  # Hz
 
@@ -127,12 +130,27 @@ class Pins:
             raise KitError(f"the board has no pin {pin}; choose 0 to {PIN_COUNT - 1}")
 
 
+def rest(count: int) -> np.ndarray:
+    """Readings (count, 6) of a board that lies flat on the table.
+
+    A real sensor is never silent: normal noise of 1 mg and 0.1 degrees/s (BMI270's data sheet: 0.16
+    mg and 0.007 degrees/s, per root of a hertz), rounded to the sensor's steps. Always the same.
+    """
+    noise = np.random.default_rng(0).normal(0, _REST_NOISE, (count, 6))
+    return (_STEP * np.round((_REST + noise) / _STEP)).astype(np.float32)
+
+
 class Imu:
     """An inertial sensor that plays a recording.
 
     The first sample is there when the sketch calls `IMU.begin()`, the next one 1 / rate seconds
     later, and so on. After the last one the recording starts over, if it is to loop; else the
     sensor has no new samples any more. The parameters are those of `VirtualNano`.
+
+    Its `fault` can be set while it runs: "ok"; "freeze" repeats the last reading; "garbage" gives
+    random 16-bit numbers as good ones; "dead" too, at any time, as `Arduino_LSM9DS1` does when I2C
+    fails: it takes -1 for success and for "available"; "jumps" gives garbage in every fourth
+    reading; "nan" gives readings that failed; "silent" none at all.
     """
 
     def __init__(
@@ -147,7 +165,7 @@ class Imu:
         if not 0 < rate <= _FASTEST:
             raise KitError(f"the IMU's rate is {rate} Hz; choose a number up to {_FASTEST:,}")
         if recording is None:
-            recording, rate = [_REST], _REST_RATE
+            recording, rate = rest(int(10 * _REST_RATE)), _REST_RATE
         self.recording = np.ascontiguousarray(recording, dtype=np.float32)
         shape = self.recording.shape
         if len(shape) != 2 or shape[0] == 0 or shape[1] != 6:
@@ -156,13 +174,26 @@ class Imu:
                 "rotation rate x, y, z in degrees per second"
             )
         self.rate, self.chip, self.loop = float(rate), chip, loop
+        self._fault, self._dice = "ok", np.random.default_rng(0)
         self.reset()
+
+    @property
+    def fault(self) -> str:
+        """How the sensor is broken; a reset of the board does not mend it."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, name: str) -> None:
+        if name not in FAULTS:
+            raise unknown_name("fault of the IMU", name, FAULTS)
+        self._fault = name
 
     def reset(self) -> None:
         """Stop the playback; `begin` starts it from the first sample."""
         self._start: int | None = None
         self._seen = {"acceleration": -1, "rotation": -1}
-        self.latched = np.zeros(3, np.float32)
+        self._given = {kind: np.zeros(3, np.float32) for kind in self._seen}
+        self.latched = self._given["acceleration"]
 
     def begin(self, now_us: int) -> None:
         """Start the playback."""
@@ -178,10 +209,21 @@ class Imu:
 
     def has_new(self, kind: str, now_us: int) -> bool:
         """Whether there is a sample that the sketch has not read."""
+        if self._fault in ("dead", "silent"):
+            return self._fault == "dead"
         return self.index(now_us) > self._seen[kind]
 
     def read(self, kind: str, now_us: int) -> None:
         """Latch the newest sample of "acceleration" or "rotation"."""
         newest = self._seen[kind] = self.index(now_us)
-        row = self.recording[newest % len(self.recording)] if newest >= 0 else _FAILED
-        self.latched = row[:3] if kind == "acceleration" else row[3:]
+        if self._fault != "freeze":
+            self._given[kind] = self._sense(kind, newest)
+        self.latched = self._given[kind]
+
+    def _sense(self, kind: str, newest: int) -> np.ndarray:
+        axes = slice(0, 3) if kind == "acceleration" else slice(3, 6)
+        if newest < 0 or self._fault == "nan":
+            return _FAILED[axes]
+        if self._fault in ("garbage", "dead") or (self._fault == "jumps" and newest % 4 == 0):
+            return (_STEP[axes] * self._dice.integers(-32768, 32768, 3)).astype(np.float32)
+        return self.recording[newest % len(self.recording)][axes]

@@ -5,9 +5,14 @@
  * of its slot: a sensor that gives 25 readings a second then fills each slot with one.
  *
  *     static tr_rows rows;
- *     tr_rows_init(&rows, 0);                         // worn on the left arm
+ *     tr_axes axes;
+ *     tr_axes_parse(&axes, TR_AXES_REV1);
+ *     tr_rows_init(&rows, &axes);
  *     const int ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
  *     switch (tr_rows_add(&rows, row, ok ? x : NULL, micros())) ...
+ *
+ * The readings are turned into the frame of the recordings, see tr_axes.h, and a sensor that is
+ * broken is found, see tr_sensor.h.
  *
  * Header only, and plain C99: no memory, no state but the struct, no library.
  */
@@ -17,15 +22,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tr_axes.h"
+#include "tr_sensor.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define TR_ROW_AXES 6 /* acceleration x, y, z, rotation rate x, y, z */
 #define TR_ROW_MICROSECONDS 40000u
+#define TR_ROW_SILENCE 1000000u /* microseconds without a reading after which a sensor is broken */
 
 enum {
-    TR_ROW_FAILED = -1, /* no reading: what the window held so far is worth nothing */
+    TR_ROW_FAILED = -1, /* `fault` says why: what the window held so far is worth nothing */
     TR_ROW_OPEN = 0,    /* the row is still in the making */
     TR_ROW_DONE = 1     /* a row was written */
 };
@@ -35,7 +44,11 @@ typedef struct {
     float sum[TR_ROW_AXES];
     uint32_t readings; /* in the sum */
     uint32_t due;      /* when the slot ends, by the clock that counts microseconds */
-    int right_arm;
+    uint32_t heard;    /* when the last reading came, by the same clock */
+    tr_axes axes;
+    int8_t listening;  /* whether `heard` holds a time */
+    int8_t fault;      /* why the last call failed, or TR_SENSOR_OK */
+    tr_sensor sensor;
 } tr_rows;
 
 /* Begin a new window: the row in the making is dropped, the next reading starts a slot. */
@@ -44,34 +57,48 @@ static inline void tr_rows_restart(tr_rows *rows)
     rows->readings = 0;
 }
 
-/* Say on which arm the sensor is worn, and begin a new window. */
-static inline void tr_rows_init(tr_rows *rows, int right_arm)
+/* Say where the reading's axes are in the recordings' frame, and begin afresh. */
+static inline void tr_rows_init(tr_rows *rows, const tr_axes *axes)
 {
-    rows->right_arm = right_arm;
-    tr_rows_restart(rows);
+    const tr_rows empty = {{0.0f}, 0, 0, 0, *axes, 0, TR_SENSOR_OK, {{0.0f}, 0.0f, {0.0f}, {0}, 0}};
+    *rows = empty;
 }
 
 /* One axis of a reading (g, degrees per second) in the frame and the units of the recordings (g,
- * radians per second). A right arm moves as a left one in a mirror whose plane is across x: that
- * turns acceleration x round, and the rotations about y and z. */
+ * radians per second). */
 static inline float tr_rows_axis(const tr_rows *rows, const float *reading, int axis)
 {
-    const float unit = axis < 3 ? 1.0f : 0.0174532925f;
-    const int turned = axis == 0 || axis == 4 || axis == 5;
-    return reading[axis] * (rows->right_arm && turned ? -unit : unit);
+    return tr_axes_value(&rows->axes, reading, axis) * (axis < 3 ? 1.0f : 0.0174532925f);
+}
+
+/* Say that a sensor has no new reading, at a time in microseconds. Returns TR_ROW_OPEN; and
+ * TR_ROW_FAILED, after tr_rows_restart, if it has had none for a second. */
+static inline int tr_rows_none(tr_rows *rows, uint32_t now)
+{
+    if (!rows->listening) {
+        rows->listening = 1;
+        rows->heard = now;
+    }
+    rows->fault = now - rows->heard > TR_ROW_SILENCE ? TR_SENSOR_SILENT : TR_SENSOR_OK;
+    if (rows->fault == TR_SENSOR_OK) {
+        return TR_ROW_OPEN;
+    }
+    tr_rows_restart(rows);
+    return TR_ROW_FAILED;
 }
 
 /* Take a reading (TR_ROW_AXES), or NULL if it failed, at a time in microseconds; the clock may
  * wrap around. A reading that comes after the end of the slot completes the row and starts the
  * next one. Returns TR_ROW_DONE if `row` (TR_ROW_AXES) was written, else TR_ROW_OPEN; and
- * TR_ROW_FAILED, after tr_rows_restart, for a failed reading or one with NaN or an infinity. */
+ * TR_ROW_FAILED, after tr_rows_restart, for a reading that shows a broken sensor. */
 static inline int tr_rows_add(tr_rows *rows, float *row, const float *reading, uint32_t now)
 {
-    for (int i = 0; i < TR_ROW_AXES; i++) {
-        if (!reading || !(reading[i] - reading[i] == 0.0f)) { /* false for NaN and infinities */
-            tr_rows_restart(rows);
-            return TR_ROW_FAILED;
-        }
+    rows->listening = 1;
+    rows->heard = now;
+    rows->fault = (int8_t)tr_sensor_check(&rows->sensor, reading);
+    if (rows->fault != TR_SENSOR_OK) {
+        tr_rows_restart(rows);
+        return TR_ROW_FAILED;
     }
     if (rows->readings == 0) {
         rows->due = now + TR_ROW_MICROSECONDS / 2;
