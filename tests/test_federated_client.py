@@ -11,11 +11,11 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
-from tinyreptile_lite.tasks.wrist import MIRROR
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source
@@ -160,7 +160,9 @@ def test_live_windows_of_the_imu(tmp_path):
     """A board that is held still measures the same row again and again."""
     row = np.array([0.1, -0.2, 0.9, 10.0, -20.0, 30.0], np.float32)
     firmware = motion_firmware(tmp_path)
-    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=[row], imu_rate=50.0)
+    noise = np.array([[2**-10], [-(2**-10)]], np.float32)  # two readings make a row: it is gone
+    imu = as_worn(row + noise)
+    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=imu, imu_rate=50.0)
     phi, seed = start(MOTION), 4
     update = client.visit(phi, Order(0, RATE, 3, seed))
     row[3:] *= np.pi / 180
@@ -174,12 +176,12 @@ def test_live_windows_of_the_imu(tmp_path):
 def test_a_window_of_the_imu_has_a_row_for_each_reading_of_a_slow_sensor(tmp_path, right_arm):
     """As in training: 25 readings a second, none of them averaged with its neighbour."""
     firmware = motion_firmware(tmp_path, flags=(f"-DRIGHT_ARM={right_arm}",))
-    rows = np.random.default_rng(1).normal(size=(200, 6)).astype(np.float32)
-    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=rows, imu_rate=25.0)
+    rows = np.random.default_rng(1).normal(0, 0.5, (200, 6)).astype(np.float32)
+    imu = as_worn(rows, "right" if right_arm else "left")
+    client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=imu, imu_rate=25.0)
     phi = start(MOTION)
     params = client.visit(phi, Order(0, RATE, 1, 0)).params
     rows[:, 3:] *= np.float32(np.pi / 180)
-    rows *= MIRROR if right_arm else 1
 
     def distance(begin):
         window = Samples(rows[None, begin : begin + 50], np.array([0]))

@@ -1,38 +1,13 @@
 """Readings of a motion sensor become rows (tr_rows.h); the sketches' tests run it on the board."""
 
-import ctypes
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tinyreptile_lite.core.build import CORE, shared_library
-from tinyreptile_lite.tasks.wrist import MIRROR
+from rows import DONE, FAILED, OPEN, SILENT, Rows
 
 SLOT = 40_000
-FAILED, OPEN, DONE = -1, 0, 1
 UNIT = np.array([1, 1, 1] + 3 * [np.pi / 180], np.float32)
-
-
-@cache
-def library():
-    return ctypes.CDLL(str(shared_library("rows", [Path(__file__).parent / "c" / "rows.c"], CORE)))
-
-
-class Rows:
-    def __init__(self, right_arm=False):
-        self.struct = (ctypes.c_uint32 * 9)()
-        library().rows_init(self.struct, int(right_arm))
-
-    def add(self, reading, now):
-        """Status, and the row if one was written."""
-        row = (ctypes.c_float * 6)()
-        given = None if reading is None else (ctypes.c_float * 6)(*map(float, reading))
-        done = library().rows_add(self.struct, row, given, ctypes.c_uint32(now % 2**32))
-        return done, np.array(row) if done == DONE else None
 
 
 def play(readings, times, **options):
@@ -44,7 +19,7 @@ def play(readings, times, **options):
 
 
 def draw(count, seed=0):
-    return np.random.default_rng(seed).normal(size=(count, 6)).astype(np.float32)
+    return np.random.default_rng(seed).normal(0, 0.5, (count, 6)).astype(np.float32)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(-9_000, 9_000))
@@ -69,11 +44,13 @@ def test_a_row_is_the_mean_of_the_readings_in_its_slot(pauses, seed):
     )
 
 
-def test_a_right_arm_is_mirrored_as_in_the_training():
-    readings = draw(5)
-    times = [SLOT * n for n in range(5)]
-    (left, _), (right, _) = (play(readings, times, right_arm=arm) for arm in (False, True))
-    np.testing.assert_array_equal(np.array(left) * MIRROR, right)
+def test_a_sensor_that_is_silent_for_a_second_has_failed():
+    rows, second = Rows(), 1_000_000
+    start = 2**32 - second // 2  # the clock wraps around meanwhile
+    assert rows.none(start) == rows.none(start + second) == OPEN
+    assert rows.none(start + second + 1) == FAILED and rows.fault == SILENT
+    assert rows.add(draw(1)[0], start + 2 * second)[0] == OPEN and rows.fault == 0
+    assert rows.none(start + 3 * second) == OPEN
 
 
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])

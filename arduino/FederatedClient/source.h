@@ -61,6 +61,10 @@ static int sourceSample(void *, float *x, float *target, int32_t *) {
 #ifndef RIGHT_ARM
 #define RIGHT_ARM 0  // 1 if it is worn on the right arm, which is mirrored as in the recordings
 #endif
+#ifndef AXES  // where the board's axes are; from the sketch FindAxes if it is worn another way, on
+              // either arm: then RIGHT_ARM stays 0
+#define AXES (REV2 ? TR_AXES_REV2 : TR_AXES_REV1)
+#endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
 #else
@@ -81,8 +85,11 @@ static unsigned long ready = 0;            // when the window begins
 static tr_rows maker;                      // of rows from readings
 
 static uint8_t sourceSetup(const uint8_t *) {
-  tr_rows_init(&maker, RIGHT_ARM);
-  const uint8_t sensor = IMU.begin() ? 1 << TR_SOURCE_SENSOR : 0;
+  tr_axes map;
+  const bool known = tr_axes_parse(&map, AXES);
+  if (known && RIGHT_ARM) tr_axes_other_arm(&map);
+  if (known) tr_rows_init(&maker, &map);
+  const uint8_t sensor = known && IMU.begin() ? 1 << TR_SOURCE_SENSOR : 0;
   return sensor | (RECORDING_WINDOWS > 0 ? 1 << TR_SOURCE_DATA : 0);
 }
 
@@ -101,7 +108,7 @@ static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
   return 1;
 }
 
-/* Make a row of the window x, if there is a new one. A reading that failed starts the window again. */
+/* Make a row of the window x, if there is a new one. A sensor's fault starts the window again. */
 static void readRow(float *x) {
   float reading[axes];
   if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return;

@@ -6,13 +6,16 @@
   number of your exercise: the next four seconds are one sample, for one online SGD step; then it
   forgets the sample. Phi, see phi.h, is made for three rounds of all seven exercises.
 
-  Circuit: Nano 33 BLE Sense, worn like a watch. A button from pin 2 to ground teaches 0, 1, 2 ...
+  Circuit: Nano 33 BLE Sense on the back of the wrist, components outwards, USB plug towards the
+  elbow (see "Wear the board" in arduino/README.md). For any other way the sketch FindAxes finds the
+  map of its axes. A button from pin 2 to ground teaches 0, 1, 2 ...
   Libraries: Arduino_LSM9DS1; for a board marked Rev2 Arduino_BMI270_BMM150, and set REV2 to 1.
 
   Use: open the Serial Monitor with "New Line" and send
     0 ... 6   learn this exercise from the next four seconds; the LED is on meanwhile
     r         forget what was learnt: back to phi
     m         change arms: it starts on the left one; on the right one it mirrors what it reads
+    a+x-y-z-  take this map of axes, see FindAxes
 */
 #include <TinyReptile.h>
 #include <tr_rows.h>
@@ -32,13 +35,16 @@ const char *const names[labels] = {"pendulum", "abduction", "forward elevation",
     "internal rotation", "external rotation", "trapezius row", "bent-over row"};
 const unsigned long patienceMillis = 3000;  // for a monitor
 const float rate = 0.03f;
+// With fewer of the first windows right the board is worn otherwise: `tinyreptile bench axes`.
+const int firstWindows = 7, fewestKnown = 4;
 
 static_assert(PHI_INPUTS == window * axes && PHI_OUTPUTS == labels, "phi.h has another network");
 static float weights[PHI_WEIGHTS], workspace[PHI_WORKSPACE];
 static float rows[window * axes];  // acceleration in g, rotation in rad/s; the oldest row first
 static int filled = 0;    // rows since the last gap
 static int wanted = -1;   // label to learn, or none
-static tr_rows maker;     // of rows from readings; all zero is a left arm
+static int taught = 0, known = 0;  // windows since phi, and those that were right before the step
+static tr_rows maker;     // of rows from readings
 static tr_model model;
 
 void setup() {
@@ -49,6 +55,7 @@ void setup() {
   tr_status status = tr_init(&model, &phi_network, weights, PHI_WEIGHTS, workspace, PHI_WORKSPACE);
   if (status == TR_OK) status = tr_reset(&model, phi);
   for (; status != TR_OK; delay(patienceMillis)) Serial.println(tr_status_text(status));
+  wear(REV2 ? TR_AXES_REV2 : TR_AXES_REV1);
   for (; !IMU.begin(); delay(patienceMillis)) Serial.println("no IMU: does REV2 suit your board?");
   Serial.println("ready: do an exercise; send its number, 0 to 6, to teach it");
 }
@@ -65,18 +72,22 @@ void loop() {
 bool readRow() {
   static bool failed = false;
   float x[axes], row[axes];
-  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return false;
-  const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
-  const int made = tr_rows_add(&maker, row, ok ? x : nullptr, micros());
+  int made;
+  if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) {
+    const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
+    made = tr_rows_add(&maker, row, ok ? x : nullptr, micros());
+  } else {
+    made = tr_rows_none(&maker, micros());
+  }
   if (made == TR_ROW_FAILED) {
-    if (!failed) Serial.println("the sensor gave no number: the four seconds start again");
+    if (!failed) Serial.println(String(tr_sensor_text(maker.fault)) + ": the four seconds start again");
+    failed = true;
     restart(wanted);
   }
-  failed = made == TR_ROW_FAILED;
   if (made != TR_ROW_DONE) return false;
   memmove(rows, rows + axes, sizeof rows - sizeof row);
   memcpy(rows + (window - 1) * axes, row, sizeof row);
-  filled++;
+  if (++filled == window) failed = false;
   return true;
 }
 
@@ -92,18 +103,37 @@ void want(int label) {
   Serial.println(String("watching 4 s of ") + names[label]);
 }
 
-void changeArm() {
-  tr_rows_init(&maker, !maker.right_arm);
+// Take a map of axes from text; false, and nothing changes, if it is none.
+bool wear(const char *text) {
+  tr_axes map;
+  if (!tr_axes_parse(&map, text)) return false;
+  tr_rows_init(&maker, &map);
+  taught = known = 0;
   restart(wanted);
-  Serial.println(maker.right_arm ? "right arm" : "left arm");
+  return true;
+}
+
+void changeArm() {
+  char text[TR_AXES_TEXT];
+  tr_axes map = maker.axes;
+  tr_axes_other_arm(&map);
+  tr_axes_print(&map, text);
+  wear(text);
+  Serial.println(String("the other arm: axes ") + text);
 }
 
 void learn() {
-  float loss;
+  float loss, probability;
+  int32_t label;
+  known += tr_classify(&model, &label, &probability, rows) == TR_OK && label == wanted;
   const tr_status status = tr_learn_label(&model, &loss, rows, wanted, rate);
   if (status == TR_ERR_OVERFLOW) tr_reset(&model, phi);  // any other status kept the weights
   Serial.println(status == TR_OK ? String("learnt ") + names[wanted] + ", loss " + String(loss, 3)
                                  : String("not learnt: ") + tr_status_text(status));
+  if (++taught == firstWindows && known < fewestKnown) {
+    Serial.println(String(known) + " of your first " + taught + " were known: is it worn as in "
+                   "training? Send m for the other arm, or find the axes with FindAxes");
+  }
   restart(-1);
 }
 
@@ -115,19 +145,31 @@ void recognise() {
                                  : String(tr_status_text(status)));
 }
 
-// A line of one character that we know is a command; anything else gets one line of help.
 void readCommand(char c) {
-  static char first;
-  static int length = 0;
+  static char line[TR_AXES_TEXT + 2];  // "a", a map, and room to see that a line is too long
+  static size_t length = 0;
   if (c == '\r') return;
-  if (c != '\n' && length++ == 0) first = c;
+  if (c != '\n' && length < sizeof line - 1) line[length++] = c;
   if (c != '\n' || length == 0) return;
-  const char command = length == 1 ? first : '?';
+  line[length] = 0;
   length = 0;
+  obey(line);
+}
+
+// A line that we know is a command; anything else gets one line of help.
+void obey(const char *line) {
+  const char command = line[1] ? '?' : line[0];
   if (command >= '0' && command < '0' + labels) want(command - '0');
-  else if (command == 'r') Serial.println(tr_status_text(tr_reset(&model, phi)));
+  else if (command == 'r') forget();
   else if (command == 'm') changeArm();
-  else Serial.println("unknown command: 0 to 6 teach an exercise, r forgets, m changes arms");
+  else if (line[0] == 'a' && wear(line + 1)) Serial.println(String("axes ") + (line + 1));
+  else Serial.println("unknown command: 0 to 6 teach an exercise, r forgets, m changes arms, "
+                      "a+x-y-z- takes a map of axes");
+}
+
+void forget() {
+  taught = known = 0;
+  Serial.println(tr_status_text(tr_reset(&model, phi)));
 }
 
 void readButton() {

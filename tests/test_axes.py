@@ -1,0 +1,168 @@
+"""Where a board's axes are: the map in C, the wizard that finds it, and the physics in NumPy."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from poses import ask_at, poses
+from rows import Wizard, other_arm, turned
+
+from tinyreptile_lite.nano.mounting import as_worn, frames, in_frame
+from tinyreptile_lite.tasks.wrist import Wrist, rotation_matrix
+
+RECORDED, DOCUMENTED = "+x+y+z+", "+x-y-z-"  # TR_AXES_RECORDED; TR_AXES_REV1 and TR_AXES_REV2
+TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
+FRAMES = list(frames())
+
+
+def text_of(matrix, sign):
+    """The map that undoes `in_frame`, as text."""
+    columns = np.abs(matrix).argmax(axis=0)
+    signs = np.sum(matrix, axis=0)
+    letters = (f"{'+-'[int(one < 0)]}{'xyz'[at]}" for at, one in zip(columns, signs, strict=True))
+    return "".join(letters) + "+-"[int(sign < 0)]
+
+
+@cache
+def wearer(arm=0):
+    """Forty readings of somebody, as trained on: g and degrees per second."""
+    device = Wrist().devices()[arm]
+    return np.float32(device.recordings[2][:40] * TO_SENSOR)
+
+
+def test_there_are_96_frames_and_the_map_of_each_undoes_it():
+    assert len({text_of(*frame) for frame in FRAMES}) == 96
+    recording = wearer()
+    as_trained = turned(recording, RECORDED)
+    for frame in FRAMES:
+        again = turned(in_frame(recording, *frame), text_of(*frame))
+        np.testing.assert_array_equal(again, as_trained)
+
+
+def test_a_map_is_written_as_it_was_read():
+    for frame in FRAMES:
+        assert other_arm(text_of(*frame), yes=False) == text_of(*frame)
+
+
+@given(st.text("+-wxyza", max_size=9))
+def test_what_is_no_map_is_refused(text):
+    known = {text_of(*frame) for frame in FRAMES}
+    assert other_arm(text, yes=False) == (text if text in known else None)
+
+
+@pytest.mark.parametrize("text", ["", "+", "+x", "+x+y+z", "+x+y+y+", "+x+y+z++", "xyz+", "+X+Y+Z+"])
+def test_slips_in_a_map_are_refused(text):
+    assert other_arm(text, yes=False) is None
+
+
+@pytest.mark.parametrize("chip", ["LSM9DS1", "BMI270"])
+@pytest.mark.parametrize(("arm", "axes"), [("left", DOCUMENTED), ("right", "+x+y-z+")])
+def test_worn_as_documented_the_rows_are_those_of_the_training(arm, axes, chip):
+    """The physics, step by step, and the table in C meet in every bit."""
+    recording = wearer(arm == "right")
+    readings = as_worn(recording, arm, chip)
+    np.testing.assert_array_equal(turned(readings, axes), turned(recording, RECORDED))
+    if arm == "right":
+        assert other_arm(DOCUMENTED) == axes and other_arm(axes) == DOCUMENTED
+
+
+def test_at_rest_on_the_table_the_board_reads_one_g_upwards():
+    """Components up, as the maker says: the watch's face then looks up, and its z reads -1."""
+    watch = np.array([[0, 0, -1, 0, 0, 0]], np.float32)
+    for chip in ("LSM9DS1", "BMI270"):
+        for arm in ("left", "right"):
+            np.testing.assert_array_equal(as_worn(watch, arm, chip), [[0, 0, 1, 0, 0, 0]])
+    # The plug to the hand instead: gravity along the hand is then along plus x.
+    hanging = np.array([[1, 0, 0, 0, 0, 0]], np.float32)
+    np.testing.assert_array_equal(as_worn(hanging)[0, :3], [1, 0, 0])
+    np.testing.assert_array_equal(as_worn(hanging, plug=(1, 0, 0))[0, :3], [-1, 0, 0])
+
+
+def test_a_mounting_that_cannot_be_is_refused(refuses):
+    with refuses("arm 'middle'", "left, right"):
+        as_worn(wearer(), "middle")
+    with refuses("IMU 'MPU6050'", "BMI270, LSM9DS1"):
+        as_worn(wearer(), chip="MPU6050")
+    with refuses("plug (0, 0, 1)", "right angles"):
+        as_worn(wearer(), plug=(0, 0, 1))
+
+
+# ---- The wizard ----------------------------------------------------------------------------------
+
+
+def guided(readings, rate=100, asked=None):
+    """What the wizard answers when it has had the readings; each pose is asked at its time."""
+    wizard, asked = Wizard(), list(ask_at(rate) if asked is None else asked)
+    for n, reading in enumerate(readings):
+        if asked and n == asked[0]:
+            asked.pop(0)
+            wizard.pose()
+        status = wizard.add(reading, 2**32 - 3_000_000 + n * 1_000_000 // rate)
+        if status >= wizard.DONE:
+            break
+    return status, wizard.axes
+
+
+def test_the_wizard_finds_all_96_maps():
+    arm = poses(np.random.default_rng(1))
+    for frame in FRAMES:
+        assert guided(in_frame(arm, *frame)) == (Wizard.DONE, text_of(*frame))
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(FRAMES), st.sampled_from([25, 104, 119]))
+def test_the_wizard_bears_a_board_strapped_on_askew_and_a_gyroscope_with_an_offset(
+    seed, frame, rate
+):
+    rng = np.random.default_rng(seed)
+    arm = poses(rng, rate)
+    skew = rotation_matrix(rng.normal(size=3), np.radians(15))
+    arm = np.hstack([arm[:, :3] @ skew.T, arm[:, 3:] @ skew.T])
+    arm[:, 3:] += rng.uniform(-30, 30, 3)  # degrees/s, as the LSM9DS1's data sheet allows
+    assert guided(in_frame(arm, *frame), rate) == (Wizard.DONE, text_of(*frame))
+
+
+@pytest.mark.parametrize(
+    ("worn", "plug", "components", "axes"),
+    [
+        ("left", None, (0, 0, 1), DOCUMENTED),
+        ("left", (1, 0, 0), (0, 0, 1), "-x+y-z-"),  # the plug to the hand
+        ("left", None, (0, 0, -1), "+x+y+z-"),  # upside down
+        ("left", (0, 1, 0), (0, 0, 1), "-y-x-z-"),
+    ],
+)
+def test_the_wizard_finds_mountings_of_a_real_board(worn, plug, components, axes):
+    arm = poses(np.random.default_rng(2))
+    readings = as_worn(arm, worn, plug=plug, components=components)
+    assert guided(readings) == (Wizard.DONE, axes)
+    np.testing.assert_array_equal(
+        turned(as_worn(wearer(), worn, plug=plug, components=components), axes),
+        turned(wearer(), RECORDED),
+    )
+
+
+def test_on_a_right_arm_the_same_poses_give_the_map_that_mirrors():
+    """An arm in a mirror is in the same poses; the recordings' frame is mirrored with it."""
+    for chip in ("LSM9DS1", "BMI270"):
+        readings = as_worn(poses(np.random.default_rng(3)), "right", chip)
+        assert guided(readings) == (Wizard.DONE, other_arm(DOCUMENTED))
+
+
+def test_the_wizard_says_what_was_wrong():
+    rng = np.random.default_rng(4)
+    arm, asked = poses(rng), ask_at(100)
+    shaking = arm + rng.normal(0, [0.2] * 3 + [20] * 3, arm.shape)
+    assert guided(np.tile(shaking, (5, 1)), asked=asked[:1])[0] == Wizard.NOT_STILL
+    assert guided(arm * 0.5)[0] == Wizard.NO_GRAVITY
+    assert guided(np.tile(arm[:130], (3, 1)), asked=[asked[0], asked[0] + 120])[0] == Wizard.ALIKE
+    askew = rotation_matrix(np.array([1, 1, 0]), np.radians(45))
+    assert guided(np.hstack([arm[:, :3] @ askew.T, arm[:, 3:] @ askew.T]))[0] == Wizard.SKEW
+    dead = arm * [1, 1, 1, 0, 0, 0]
+    assert guided(dead)[0] == Wizard.TURN
+    assert guided(np.delete(arm, slice(170, 200), axis=0), asked=asked)[0] != Wizard.DONE
+    wizard = Wizard()
+    wizard.pose()
+    status = [wizard.add(arm[0], 10_000 * n) for n in range(102)]
+    assert status[-2:] == [Wizard.POSE, Wizard.MOVING]
+    assert wizard.add(arm[0], 1_300_000) == Wizard.STOPPED

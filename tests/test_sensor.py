@@ -1,0 +1,105 @@
+"""A broken sensor is noticed, a good one never is called broken (tr_sensor.h, the virtual IMU)."""
+
+import numpy as np
+import pytest
+from rows import FROZEN, JUMPS, NO_GRAVITY, NO_NUMBER, TOO_STRONG, Rows, judge
+
+from tinyreptile_lite.nano.peripherals import FAULTS, Imu, rest
+from tinyreptile_lite.tasks.wrist import Wrist
+
+TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
+FINE, MILLISECOND = 0, 1000
+
+
+def recordings():
+    return [one * TO_SENSOR for device in Wrist().devices() for one in device.recordings]
+
+
+def test_no_recording_looks_broken():
+    """At 25 readings a second, and at 100: each four times, or straight lines between them."""
+    assert len(recordings()) == 140
+    for recording in recordings():
+        assert judge(recording) == FINE
+        assert judge(np.repeat(recording, 4, axis=0)) == FINE
+        times = np.arange(0, len(recording) - 1, 0.25)
+        between = [np.interp(times, np.arange(len(recording)), axis) for axis in recording.T]
+        assert judge(np.transpose(between)) == FINE
+
+
+def test_a_board_at_rest_is_not_frozen():
+    table = rest(10_000)
+    assert judge(table) == FINE
+    assert np.abs(table.mean(axis=0) - [0, 0, 1, 0, 0, 0]).max() < 0.005
+    assert judge(table.round(1)) == FROZEN  # without its noise it is
+    table[:, 3:] = 0  # a gyroscope that gives no sign of life
+    assert judge(table[:60]) == FINE and judge(table[:70]) == FROZEN
+
+
+def played(fault, count=100, rate=100.0, recording=None):
+    """Readings of a virtual sensor that breaks after half of them."""
+    imu, readings = Imu(recording, rate), []
+    imu.begin(0)
+    for n in range(count):
+        imu.fault = fault if n >= count // 2 else "ok"
+        now = 10 * MILLISECOND * n
+        if imu.has_new("acceleration", now):
+            halves = []
+            for kind in ("acceleration", "rotation"):
+                imu.read(kind, now)
+                halves.append(imu.latched)
+            readings.append(np.concatenate(halves))
+    return np.array(readings)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("ok", FINE),
+        ("freeze", FROZEN),
+        ("garbage", JUMPS),
+        ("dead", JUMPS),
+        ("jumps", JUMPS),
+        ("nan", NO_NUMBER),
+        ("silent", FINE),  # there is nothing to look at; tr_rows_none notices
+    ],
+)
+def test_each_fault_of_the_virtual_sensor_is_found(fault, found):
+    moving = Wrist().devices()[0].recordings[0] * TO_SENSOR
+    for recording in (None, moving):
+        readings = played(fault, recording=recording)
+        assert judge(readings[:50]) == FINE
+        assert judge(readings) == found
+    assert len(readings) == (50 if fault == "silent" else 100)
+
+
+def test_a_dead_sensor_is_always_available_and_a_silent_one_never():
+    imu = Imu(None, 25.0)
+    imu.begin(0)
+    for fault, available in (("dead", True), ("silent", False)):
+        imu.fault = fault
+        for now in (0, 1, 10**6):
+            imu.read("rotation", now)
+            assert imu.has_new("rotation", now) == available
+
+
+def test_an_unknown_fault_is_refused(refuses):
+    with refuses("unknown fault of the IMU 'rust'", *FAULTS):
+        Imu(None, 25.0).fault = "rust"
+
+
+def test_gravity_must_be_there_and_no_arm_is_that_strong():
+    noise = rest(200) - np.float32([0, 0, 1, 0, 0, 0])
+    assert judge(noise) == NO_GRAVITY
+    assert judge(noise[:50]) == FINE  # a fall of half a second
+    assert judge(noise + np.float32([5, 5, 5, 0, 0, 0])) == TOO_STRONG
+
+
+def test_a_sensor_that_works_again_is_believed_again():
+    rows, n = Rows(), 0
+    statuses = []
+    for readings in (rest(50), np.repeat(rest(1), 40, axis=0), rest(51)[1:]):
+        for reading in readings:
+            statuses.append(rows.add(reading, 10 * MILLISECOND * n)[0])
+            n += 1
+    failed = np.flatnonzero(np.array(statuses) == -1)
+    assert failed[0] > 60 and failed[-1] == 89 and rows.fault == FINE
