@@ -4,15 +4,23 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from poses import ask_at, poses
-from rows import Wizard, other_arm, turned
 
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.motion import (
+    DOCUMENTED,
+    RECORDED,
+    Finder,
+    Found,
+    checked_axes,
+    found_axes,
+    rows_of,
+)
 from tinyreptile_lite.nano.mounting import as_worn, frames, in_frame
+from tinyreptile_lite.nano.poses import asked, poses
 from tinyreptile_lite.tasks.wrist import Wrist, rotation_matrix
 
-RECORDED, DOCUMENTED = "+x+y+z+", "+x-y-z-"  # TR_AXES_RECORDED; TR_AXES_REV1 and TR_AXES_REV2
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 FRAMES = list(frames())
 
@@ -35,26 +43,28 @@ def wearer(arm=0):
 def test_there_are_96_frames_and_the_map_of_each_undoes_it():
     assert len({text_of(*frame) for frame in FRAMES}) == 96
     recording = wearer()
-    as_trained = turned(recording, RECORDED)
+    as_trained = rows_of(recording, RECORDED)
     for frame in FRAMES:
-        again = turned(in_frame(recording, *frame), text_of(*frame))
+        again = rows_of(in_frame(recording, *frame), text_of(*frame))
         np.testing.assert_array_equal(again, as_trained)
 
 
 def test_a_map_is_written_as_it_was_read():
     for frame in FRAMES:
-        assert other_arm(text_of(*frame), yes=False) == text_of(*frame)
+        assert checked_axes(text_of(*frame)) == text_of(*frame)
 
 
 @given(st.text("+-wxyza", max_size=9))
+@example("+x+y+y+")
+@example("+x+y+z")
+@example("+x+y+z++")
+@example("+X+Y+Z+")
 def test_what_is_no_map_is_refused(text):
-    known = {text_of(*frame) for frame in FRAMES}
-    assert other_arm(text, yes=False) == (text if text in known else None)
-
-
-@pytest.mark.parametrize("text", ["", "+", "+x", "+x+y+z", "+x+y+y+", "+x+y+z++", "xyz+", "+X+Y+Z+"])
-def test_slips_in_a_map_are_refused(text):
-    assert other_arm(text, yes=False) is None
+    if text in {text_of(*frame) for frame in FRAMES}:
+        assert checked_axes(text) == text
+    else:
+        with pytest.raises(KitError, match="is no map of axes"):
+            checked_axes(text)
 
 
 @pytest.mark.parametrize("chip", ["LSM9DS1", "BMI270"])
@@ -63,9 +73,10 @@ def test_worn_as_documented_the_rows_are_those_of_the_training(arm, axes, chip):
     """The physics, step by step, and the table in C meet in every bit."""
     recording = wearer(arm == "right")
     readings = as_worn(recording, arm, chip)
-    np.testing.assert_array_equal(turned(readings, axes), turned(recording, RECORDED))
+    np.testing.assert_array_equal(rows_of(readings, axes), rows_of(recording, RECORDED))
     if arm == "right":
-        assert other_arm(DOCUMENTED) == axes and other_arm(axes) == DOCUMENTED
+        assert checked_axes(DOCUMENTED, True) == axes
+        assert checked_axes(axes, other_arm=True) == DOCUMENTED
 
 
 def test_at_rest_on_the_table_the_board_reads_one_g_upwards():
@@ -92,23 +103,15 @@ def test_a_mounting_that_cannot_be_is_refused(refuses):
 # ---- The wizard ----------------------------------------------------------------------------------
 
 
-def guided(readings, rate=100, asked=None):
+def guided(readings, rate=100.0, at=None):
     """What the wizard answers when it has had the readings; each pose is asked at its time."""
-    wizard, asked = Wizard(), list(ask_at(rate) if asked is None else asked)
-    for n, reading in enumerate(readings):
-        if asked and n == asked[0]:
-            asked.pop(0)
-            wizard.pose()
-        status = wizard.add(reading, 2**32 - 3_000_000 + n * 1_000_000 // rate)
-        if status >= wizard.DONE:
-            break
-    return status, wizard.axes
+    return found_axes(readings, rate, asked(rate) if at is None else at)
 
 
 def test_the_wizard_finds_all_96_maps():
     arm = poses(np.random.default_rng(1))
     for frame in FRAMES:
-        assert guided(in_frame(arm, *frame)) == (Wizard.DONE, text_of(*frame))
+        assert guided(in_frame(arm, *frame)) == (Found.DONE, text_of(*frame))
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(FRAMES), st.sampled_from([25, 104, 119]))
@@ -120,7 +123,7 @@ def test_the_wizard_bears_a_board_strapped_on_askew_and_a_gyroscope_with_an_offs
     skew = rotation_matrix(rng.normal(size=3), np.radians(15))
     arm = np.hstack([arm[:, :3] @ skew.T, arm[:, 3:] @ skew.T])
     arm[:, 3:] += rng.uniform(-30, 30, 3)  # degrees/s, as the LSM9DS1's data sheet allows
-    assert guided(in_frame(arm, *frame), rate) == (Wizard.DONE, text_of(*frame))
+    assert guided(in_frame(arm, *frame), rate) == (Found.DONE, text_of(*frame))
 
 
 @pytest.mark.parametrize(
@@ -135,10 +138,10 @@ def test_the_wizard_bears_a_board_strapped_on_askew_and_a_gyroscope_with_an_offs
 def test_the_wizard_finds_mountings_of_a_real_board(worn, plug, components, axes):
     arm = poses(np.random.default_rng(2))
     readings = as_worn(arm, worn, plug=plug, components=components)
-    assert guided(readings) == (Wizard.DONE, axes)
+    assert guided(readings) == (Found.DONE, axes)
     np.testing.assert_array_equal(
-        turned(as_worn(wearer(), worn, plug=plug, components=components), axes),
-        turned(wearer(), RECORDED),
+        rows_of(as_worn(wearer(), worn, plug=plug, components=components), axes),
+        rows_of(wearer(), RECORDED),
     )
 
 
@@ -146,23 +149,23 @@ def test_on_a_right_arm_the_same_poses_give_the_map_that_mirrors():
     """An arm in a mirror is in the same poses; the recordings' frame is mirrored with it."""
     for chip in ("LSM9DS1", "BMI270"):
         readings = as_worn(poses(np.random.default_rng(3)), "right", chip)
-        assert guided(readings) == (Wizard.DONE, other_arm(DOCUMENTED))
+        assert guided(readings) == (Found.DONE, checked_axes(DOCUMENTED, other_arm=True))
 
 
 def test_the_wizard_says_what_was_wrong():
     rng = np.random.default_rng(4)
-    arm, asked = poses(rng), ask_at(100)
+    arm, at = poses(rng), asked()
     shaking = arm + rng.normal(0, [0.2] * 3 + [20] * 3, arm.shape)
-    assert guided(np.tile(shaking, (5, 1)), asked=asked[:1])[0] == Wizard.NOT_STILL
-    assert guided(arm * 0.5)[0] == Wizard.NO_GRAVITY
-    assert guided(np.tile(arm[:130], (3, 1)), asked=[asked[0], asked[0] + 120])[0] == Wizard.ALIKE
+    assert guided(np.tile(shaking, (5, 1)), at=at[:1])[0] == Found.NOT_STILL
+    assert guided(arm * 0.5)[0] == Found.NO_GRAVITY
+    assert guided(np.tile(arm[:130], (3, 1)), at=[at[0], at[0] + 120])[0] == Found.ALIKE
     askew = rotation_matrix(np.array([1, 1, 0]), np.radians(45))
-    assert guided(np.hstack([arm[:, :3] @ askew.T, arm[:, 3:] @ askew.T]))[0] == Wizard.SKEW
+    assert guided(np.hstack([arm[:, :3] @ askew.T, arm[:, 3:] @ askew.T]))[0] == Found.SKEW
     dead = arm * [1, 1, 1, 0, 0, 0]
-    assert guided(dead)[0] == Wizard.TURN
-    assert guided(np.delete(arm, slice(170, 200), axis=0), asked=asked)[0] != Wizard.DONE
-    wizard = Wizard()
-    wizard.pose()
-    status = [wizard.add(arm[0], 10_000 * n) for n in range(102)]
-    assert status[-2:] == [Wizard.POSE, Wizard.MOVING]
-    assert wizard.add(arm[0], 1_300_000) == Wizard.STOPPED
+    assert guided(dead)[0] == Found.TURN
+    assert guided(np.delete(arm, slice(170, 200), axis=0))[0] != Found.DONE
+    finder = Finder()
+    finder.pose()
+    status = [finder.add(arm[0], 10_000 * n) for n in range(102)]
+    assert status[-2:] == [Found.POSE, Found.MOVING]
+    assert finder.add(arm[0], 1_300_000) == Found.STOPPED

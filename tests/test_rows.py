@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows import DONE, FAILED, OPEN, SILENT, Rows
+
+from tinyreptile_lite.nano.motion import Fault, Row, Rows
 
 SLOT = 40_000
+FAILED, OPEN, DONE = Row
 UNIT = np.array([1, 1, 1] + 3 * [np.pi / 180], np.float32)
 
 
@@ -48,7 +50,7 @@ def test_a_sensor_that_is_silent_for_a_second_has_failed():
     rows, second = Rows(), 1_000_000
     start = 2**32 - second // 2  # the clock wraps around meanwhile
     assert rows.none(start) == rows.none(start + second) == OPEN
-    assert rows.none(start + second + 1) == FAILED and rows.fault == SILENT
+    assert rows.none(start + second + 1) == FAILED and rows.fault == Fault.SILENT
     assert rows.add(draw(1)[0], start + 2 * second)[0] == OPEN and rows.fault == 0
     assert rows.none(start + 3 * second) == OPEN
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from rows import FROZEN, JUMPS, NO_GRAVITY, NO_NUMBER, TOO_STRONG, Rows, judge
 
+from tinyreptile_lite.nano.motion import Fault, Row, Rows
+from tinyreptile_lite.nano.motion import fault as judge
 from tinyreptile_lite.nano.peripherals import FAULTS, Imu, rest
 from tinyreptile_lite.tasks.wrist import Wrist
 
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
-FINE, MILLISECOND = 0, 1000
+MILLISECOND = 1000
 
 
 def recordings():
@@ -19,20 +20,20 @@ def test_no_recording_looks_broken():
     """At 25 readings a second, and at 100: each four times, or straight lines between them."""
     assert len(recordings()) == 140
     for recording in recordings():
-        assert judge(recording) == FINE
-        assert judge(np.repeat(recording, 4, axis=0)) == FINE
+        assert judge(recording) == Fault.OK
+        assert judge(np.repeat(recording, 4, axis=0)) == Fault.OK
         times = np.arange(0, len(recording) - 1, 0.25)
         between = [np.interp(times, np.arange(len(recording)), axis) for axis in recording.T]
-        assert judge(np.transpose(between)) == FINE
+        assert judge(np.transpose(between)) == Fault.OK
 
 
 def test_a_board_at_rest_is_not_frozen():
     table = rest(10_000)
-    assert judge(table) == FINE
+    assert judge(table) == Fault.OK
     assert np.abs(table.mean(axis=0) - [0, 0, 1, 0, 0, 0]).max() < 0.005
-    assert judge(table.round(1)) == FROZEN  # without its noise it is
+    assert judge(table.round(1)) == Fault.FROZEN  # without its noise it is
     table[:, 3:] = 0  # a gyroscope that gives no sign of life
-    assert judge(table[:60]) == FINE and judge(table[:70]) == FROZEN
+    assert judge(table[:60]) == Fault.OK and judge(table[:70]) == Fault.FROZEN
 
 
 def played(fault, count=100, rate=100.0, recording=None):
@@ -54,20 +55,20 @@ def played(fault, count=100, rate=100.0, recording=None):
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        ("ok", FINE),
-        ("freeze", FROZEN),
-        ("garbage", JUMPS),
-        ("dead", JUMPS),
-        ("jumps", JUMPS),
-        ("nan", NO_NUMBER),
-        ("silent", FINE),  # there is nothing to look at; tr_rows_none notices
+        ("ok", Fault.OK),
+        ("freeze", Fault.FROZEN),
+        ("garbage", Fault.JUMPS),
+        ("dead", Fault.JUMPS),
+        ("jumps", Fault.JUMPS),
+        ("nan", Fault.NO_NUMBER),
+        ("silent", Fault.OK),  # there is nothing to look at; tr_rows_none notices
     ],
 )
 def test_each_fault_of_the_virtual_sensor_is_found(fault, found):
     moving = Wrist().devices()[0].recordings[0] * TO_SENSOR
     for recording in (None, moving):
         readings = played(fault, recording=recording)
-        assert judge(readings[:50]) == FINE
+        assert judge(readings[:50]) == Fault.OK
         assert judge(readings) == found
     assert len(readings) == (50 if fault == "silent" else 100)
 
@@ -89,9 +90,9 @@ def test_an_unknown_fault_is_refused(refuses):
 
 def test_gravity_must_be_there_and_no_arm_is_that_strong():
     noise = rest(200) - np.float32([0, 0, 1, 0, 0, 0])
-    assert judge(noise) == NO_GRAVITY
-    assert judge(noise[:50]) == FINE  # a fall of half a second
-    assert judge(noise + np.float32([5, 5, 5, 0, 0, 0])) == TOO_STRONG
+    assert judge(noise) == Fault.NO_GRAVITY
+    assert judge(noise[:50]) == Fault.OK  # a fall of half a second
+    assert judge(noise + np.float32([5, 5, 5, 0, 0, 0])) == Fault.TOO_STRONG
 
 
 def test_a_sensor_that_works_again_is_believed_again():
@@ -101,5 +102,5 @@ def test_a_sensor_that_works_again_is_believed_again():
         for reading in readings:
             statuses.append(rows.add(reading, 10 * MILLISECOND * n)[0])
             n += 1
-    failed = np.flatnonzero(np.array(statuses) == -1)
-    assert failed[0] > 60 and failed[-1] == 89 and rows.fault == FINE
+    failed = np.flatnonzero(np.array(statuses) == Row.FAILED)
+    assert failed[0] > 60 and failed[-1] == 89 and rows.fault == Fault.OK

@@ -10,7 +10,7 @@ from compilers import BOARD
 
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.nano import BuildError, VirtualNano, build
-from tinyreptile_lite.nano.mounting import as_worn, in_frame
+from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, WINDOW, Wrist
 
@@ -184,7 +184,9 @@ def test_wrist_mirrors_a_right_arm_as_the_training_does(chip, commands, axes):
     board.run_until("learnt forward elevation")
     assert axes is None or f"axes {axes}" in board.serial.text
     rows = board.read_variable("rows").reshape(WINDOW, 6)
-    errors = [np.abs(recording[i : i + WINDOW] - rows).mean() for i in range(len(recording) - WINDOW)]
+    errors = [
+        np.abs(recording[i : i + WINDOW] - rows).mean() for i in range(len(recording) - WINDOW)
+    ]
     assert (min(errors) < 1e-6) == (axes == "+x+y-z+")
 
 
@@ -218,7 +220,9 @@ def test_wrist_button_labels_in_order(wearer):
         assert not board.leds["builtin"]
 
 
-@pytest.mark.parametrize("nonsense", ["7", "-1", "x", "01", "learn", "0" * 99, "a", "a+x-y", "a+x-y+y-", "a+x-y-z-+"])
+@pytest.mark.parametrize(
+    "nonsense", ["7", "-1", "x", "01", "learn", "0" * 99, "a", "a+x-y", "a+x-y+y-", "a+x-y-z-+"]
+)
 def test_wrist_answers_nonsense_with_one_line(nonsense):
     board = VirtualNano(ARDUINO / "WristAdapt")
     board.run(100)

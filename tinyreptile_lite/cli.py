@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add_flower_parser(commands)
     folder = {"--out": (Path("build/demo"), "folder of results")}
     add_command(commands, "demo", _demo, "--seed --json", folder)
-    what = {"what": (str, "host, device, wire, faults or fleet")}
+    what = {"what": (str, "host, device, wire, faults, fleet or axes")}
     add_command(commands, "bench", _bench, "--json", what)
     add_figures_parser(commands)
     return parser

@@ -10,7 +10,7 @@ from typing import Any
 
 from tinyreptile_lite.errors import unknown_name
 
-NAMES = "host", "device", "wire", "faults", "fleet"
+NAMES = "host", "device", "wire", "faults", "fleet", "axes"
 
 
 def find_bench(name: str) -> Callable[[], list[dict[str, Any]]]:

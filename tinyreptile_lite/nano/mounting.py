@@ -30,8 +30,8 @@ def as_worn(
     recording: ArrayLike,
     arm: str = "left",
     chip: str = "LSM9DS1",
-    plug: tuple[int, int, int] | None = None,
-    components: tuple[int, int, int] = OUT,
+    plug: ArrayLike | None = None,
+    components: ArrayLike = OUT,
 ) -> Array:
     """Return the readings of a board on the wrist, for a recording as networks are trained on it.
 
@@ -42,7 +42,7 @@ def as_worn(
     arm : {"left", "right"}
     chip : {"LSM9DS1", "BMI270"}
         Of revision 1 or 2; each has its library.
-    plug, components : tuple of int
+    plug, components : array_like, shape (3,)
         Where the USB plug and the components point, in the watch's frame. By default as
         documented: to the elbow, and out of the wrist.
 
@@ -64,20 +64,22 @@ def as_worn(
     return _library(chip, force @ board.T, rotation @ board.T)
 
 
-def _board(plug: tuple[int, int, int], components: tuple[int, int, int]) -> Array:
+def _board(plug: ArrayLike, components: ArrayLike) -> Array:
     """Rows: the board's right-handed axes in the watch's frame; x to the plug, z out of the chips.
 
     Looking at the components with the plug up, y points to the left.
     """
     x, z = np.array(plug, np.float32), np.array(components, np.float32)
-    if not (x @ x == z @ z == 1 and x @ z == 0):
+    if not (x.shape == z.shape == (3,) and x @ x == z @ z == 1 and x @ z == 0):
         raise KitError(f"plug {plug} and components {components}; give two axes at right angles")
     return np.stack([x, np.cross(z, x), z])
 
 
 def _library(chip: str, force: Array, rotation: Array) -> Array:
     """Return what the library gives, for force and rotation in the board's right-handed axes."""
-    if chip == "BMI270":  # the chip's x is the board's y, its y the board's -x; the library's formula
+    if (
+        chip == "BMI270"
+    ):  # the chip's x is the board's y, its y the board's -x; the library's formula
         # then is x = -y, y = -x, z = z of the chip, for both
         chips = [np.stack([v[:, 1], -v[:, 0], v[:, 2]], 1) for v in (force, rotation)]
         return np.hstack([np.stack([-v[:, 1], -v[:, 0], v[:, 2]], 1) for v in chips])
@@ -85,19 +87,19 @@ def _library(chip: str, force: Array, rotation: Array) -> Array:
     return np.hstack([np.stack([v[:, 0], -v[:, 1], v[:, 2]], 1) for v in (force, rotation)])
 
 
-def frames() -> Iterator[tuple[NDArray[np.int8], int]]:
+def frames() -> Iterator[tuple[Array, int]]:
     """All signed permutations of three axes, 48, each with both signs of rotation: 96 frames."""
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=3):
-            matrix = np.zeros((3, 3), np.int8)
+            matrix = np.zeros((3, 3), np.float32)
             matrix[range(3), order] = signs
             yield from ((matrix, 1), (matrix, -1))
 
 
-def in_frame(recording: ArrayLike, matrix: ArrayLike, sign: int) -> Array:
+def in_frame(recording: ArrayLike, matrix: Array, sign: int) -> Array:
     """Return a recording in another frame.
 
     Acceleration is multiplied by a signed permutation, rotation by ``sign`` and the same.
     """
-    rows, turn = np.array(recording, np.float32), np.array(matrix, np.float32)
+    rows, turn = np.array(recording, np.float32), matrix.astype(np.float32)
     return np.hstack([rows[:, :3] @ turn.T, sign * rows[:, 3:] @ turn.T])

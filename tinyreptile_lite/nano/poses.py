@@ -1,0 +1,31 @@
+"""An arm goes through the three poses of the sketch FindAxes, as a watch would measure it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyreptile_lite.tasks.wrist import rotation_matrix
+
+HOLD, TURN = 1.3, 1.0  # seconds in a pose, and from one to the next
+_NOISE = 3 * (0.005,) + 3 * (0.3,)
+_TURNS = ((0, 0, 0), (-90, 0, 0), (0, 0, 90))  # degrees, to each pose
+
+
+def asked(rate: float = 100) -> list[int]:
+    """Numbers of the readings at which each pose has just been taken."""
+    return [round((0.1 + pose * (HOLD + TURN)) * rate) for pose in range(len(_TURNS))]
+
+
+def poses(rng: np.random.Generator, rate: float = 100) -> NDArray[np.float32]:
+    """Readings (time, 6) in the frame of the recordings: g and degrees per second.
+
+    Palm down, thumb up, arm hanging. On the way the arm turns about the vertical as well, which
+    gravity does not show. The sensor has noise.
+    """
+    gravity, rows = np.array([0.0, 0.0, -1.0]), []
+    for turn in _TURNS:
+        for _ in range(round(TURN * rate) if any(turn) else 0):
+            spin = np.array(turn) / TURN + 40 * gravity
+            rows.append([*gravity, *spin])
+            gravity = rotation_matrix(spin, -np.radians(np.linalg.norm(spin)) / rate) @ gravity
+        rows += [[*gravity, 0, 0, 0]] * round(HOLD * rate)
+    return np.array(rows + rng.normal(0, _NOISE, (len(rows), 6)), np.float32)
