@@ -190,6 +190,20 @@ def test_a_window_of_the_imu_has_a_row_for_each_reading_of_a_slow_sensor(tmp_pat
     assert min(distance(begin).max() for begin in range(40, 80)) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"), [("freeze", "never change"), ("silent", "no readings"), ("dead", "jump")]
+)
+def test_a_broken_sensor_ends_the_visit_with_its_name(tmp_path, fault, words):
+    client, nano = client_of(motion_firmware(tmp_path), MOTION, source=Source.SENSOR)
+    phi = start(MOTION)
+    nano.imu.fault = fault
+    with pytest.raises(KitError, match=f"sensor.*{words}"):
+        client.visit(phi, Order(0, RATE, 1, 1))
+    assert 12_000 < nano.time_ms < 14_000
+    nano.imu.fault = "ok"
+    assert client.visit(phi, Order(1, RATE, 1, 1)).loss > 0
+
+
 def test_the_board_listens_while_it_waits_for_its_sensor(tmp_path):
     """A visit that takes seconds is polled, can be aborted, and the next one is taken."""
     firmware = motion_firmware(tmp_path)

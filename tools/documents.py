@@ -171,6 +171,30 @@ def _stack(read: Read) -> Cells:
     return max(_device(read, network, {"stack_bytes": ".0f"}) for network in NETWORKS)
 
 
+WORN = {
+    "as trained": "as_trained",
+    "as drawn, library of the first revision": "rev1",
+    "as drawn, library of Rev2": "rev2",
+    "as drawn, but on the arm that the sketch does not know of": "wrong_arm",
+    "in the other 23 ways, their median": "wrong_median",
+    "in the other 23 ways, the best of them": "wrong_best",
+    "in any of 96 ways after FindAxes, the worst of them": "wizard_worst",
+}
+
+
+def _axes(read: Read) -> str:
+    table = [["how it is worn", "no window", "7 windows", "21 windows"]]
+    for title, group in WORN.items():
+        rows = [_bench(read, "axes", f"{group}.{count}") for count in (0, 7, 21)]
+        table.append([title, *(f"{row['value']:.3f}" for row in rows)])
+    return _table(table)
+
+
+def _noticed(read: Read) -> Cells:
+    names = "mountings_found", "wrong_arm_found", "false_alarms"
+    return [f"{100 * _bench(read, 'axes', f'noticed.{name}')['value']:.0f}" for name in names]
+
+
 def _timed(name: str, layout: str) -> Callable[[Read], Cells]:
     """Median and quartiles."""
 
@@ -239,7 +263,13 @@ DOCUMENTS: dict[
         },
     ),
     WIRE: ({"ble": _bluetooth}, {}),
-    BOARDS: ({"device": _costs}, {}),
+    BOARDS: (
+        {"device": _costs, "axes": _axes},
+        {
+            "It finds {} % of the other 23 ways to wear the board and {} % of the wrong arms, and "
+            "speaks without a cause in {} % of the trials": _noticed
+        },
+    ),
     LIBRARY: (
         {},
         {

@@ -83,6 +83,9 @@ static uint32_t label = 0;                 // of the next window
 static int rows = 0;                       // of the window, so far
 static unsigned long ready = 0;            // when the window begins
 static tr_rows maker;                      // of rows from readings
+static const unsigned long patience = 10000;  // milliseconds for a sensor that fails to mend
+static bool failing = false;
+static unsigned long faulty = 0;           // when it began to fail
 
 static uint8_t sourceSetup(const uint8_t *) {
   tr_axes map;
@@ -103,20 +106,30 @@ static void beginWindow(unsigned long wait) {
 static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
   live = source == TR_SOURCE_SENSOR;
   label = seed % NETWORK_OUTPUTS;
+  failing = false;
   seedDice(seed);
   beginWindow(pause);
   return 1;
 }
 
-/* Make a row of the window x, if there is a new one. A sensor's fault starts the window again. */
-static void readRow(float *x) {
+/* Make a row of the window x, if there is a new one. A sensor's fault starts the window again; 0,
+ * or after some time without a window the answer that ends the visit. */
+static int readRow(float *x) {
   float reading[axes];
-  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return;
-  const bool ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
-                  IMU.readGyroscope(reading[3], reading[4], reading[5]);
-  const int made = tr_rows_add(&maker, x + rows * axes, ok ? reading : nullptr, micros());
-  if (made == TR_ROW_FAILED) beginWindow(0);
+  int made;
+  if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) {
+    const bool ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
+                    IMU.readGyroscope(reading[3], reading[4], reading[5]);
+    made = tr_rows_add(&maker, x + rows * axes, ok ? reading : nullptr, micros());
+  } else {
+    made = tr_rows_none(&maker, micros());
+  }
   if (made == TR_ROW_DONE) rows++;
+  if (made != TR_ROW_FAILED) return 0;
+  if (!failing) faulty = millis();
+  failing = true;
+  beginWindow(0);
+  return millis() - faulty > patience ? -1 - maker.fault : 0;
 }
 
 static int sourceSample(void *, float *x, float *, int32_t *wanted) {
@@ -129,8 +142,9 @@ static int sourceSample(void *, float *x, float *, int32_t *wanted) {
   }
 #endif
   if ((long)(millis() - ready) < 0) return 0;
-  readRow(x);
-  if (rows < rowsInWindow) return 0;
+  const int answer = readRow(x);
+  if (rows < rowsInWindow) return answer;
+  failing = false;
   *wanted = (int32_t)label;
   label = (label + 1) % NETWORK_OUTPUTS;
   beginWindow(pause);

@@ -36,6 +36,8 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("HelloTinyReptile", "", ()),
     ("WristAdapt", "", ()),
     ("WristAdapt", "", ("-DREV2=1",)),
+    ("FindAxes", "", ()),
+    ("FindAxes", "", ("-DREV2=1",)),
     ("FederatedClient", "", ()),
     ("FederatedClient", "", ("-DTRANSPORT_BLE=1",)),
     ("FederatedClient", "wrist", ()),

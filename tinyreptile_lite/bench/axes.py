@@ -30,7 +30,6 @@ from tinyreptile_lite.evaluation import evaluate, score
 from tinyreptile_lite.experiment import Comparison, Trial, population
 from tinyreptile_lite.nano.motion import (
     DOCUMENTED,
-    RECORDED,
     Found,
     checked_axes,
     found_axes,
@@ -72,6 +71,17 @@ def rows(draws: int = DRAWS, people: int = PEOPLE) -> Rows:
         for row in counted(group, {str(n): (one, "accuracy") for n, one in _by_count(scores)})
     ]
     return found + noticed(people)
+
+
+def trace() -> dict[str, Array]:
+    """Rows of a worn board, and the weights after its first windows: a figure's fingerprint."""
+    device = _FAMILY.devices()[1]
+    worn = [documented("BMI270")(recording, device.arm) for recording in device.recordings]
+    support = replace(device, recordings=tuple(worn)).task(np.random.default_rng(0)).support
+    seven = Samples(support.x[:WINDOWS], support.y[:WINDOWS])
+    rng = np.random.default_rng(0)
+    learned = native(_RECIPE.adaptation, strict=False).learn(_NET, shipped_phi(), seven, rng)
+    return {"rows": worn[0], "learned": learned.params}
 
 
 def _by_count(scores: Array) -> Iterator[tuple[int, float]]:
@@ -126,9 +136,9 @@ def mountings() -> Iterator[tuple[str, str]]:
     ways = "elbow", "hand", "little finger", "thumb", "out", "in"
     for plug in ways:
         for components in ways:
-            if ways.index(plug) // 2 != ways.index(components) // 2:
-                if (plug, components) != ("elbow", "out"):
-                    yield plug, components
+            right_angles = ways.index(plug) // 2 != ways.index(components) // 2
+            if right_angles and (plug, components) != ("elbow", "out"):
+                yield plug, components
 
 
 def _mounted(plug: str, components: str, recording: Array, arm: str) -> Array:
@@ -162,7 +172,9 @@ def noticed(people: int = PEOPLE) -> Rows:
         for known, (matrix, sign) in zip(all_wrong, ways, strict=True)
         if sign == 1 and np.linalg.det(matrix) > 0
     ]
+    arm = [_known(people, (np.diag([1, -1, 1]), -1))]
     kinds = {"false_alarms": right, "mountings_found": turned, "frames_found": all_wrong}
+    kinds["wrong_arm_found"] = arm
     shares = {kind: float(np.mean(np.array(known) < KNOWN)) for kind, known in kinds.items()}
     return counted("noticed", {kind: (share, "share") for kind, share in shares.items()})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench import device, equal, faults, host, wire
+from tinyreptile_lite.bench import axes, device, equal, faults, host, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import unknown_name
@@ -267,6 +267,11 @@ _ALL = [
         "faults",
         lambda quick: faults.rows(20, 3, 30) if quick else faults.rows(),
         lambda: {"phi": fingerprint(faults.run(Faults(), rounds=5)[0]), "ble": _drops()},
+    ),
+    _bench(
+        "axes",
+        lambda quick: axes.rows(1, 1) if quick else axes.rows(),
+        lambda: {name: fingerprint(values) for name, values in axes.trace().items()},
     ),
 ]
 FIGURES = {figure.name: figure for figure in _ALL}  # in the order in which they are made

@@ -71,7 +71,9 @@ def _board(plug: ArrayLike, components: ArrayLike) -> Array:
     """
     x, z = np.array(plug, np.float32), np.array(components, np.float32)
     if not (x.shape == z.shape == (3,) and x @ x == z @ z == 1 and x @ z == 0):
-        raise KitError(f"plug {plug} and components {components}; give two axes at right angles")
+        raise KitError(
+            f"plug {plug!r} and components {components!r}; give two axes at right angles"
+        )
     return np.stack([x, np.cross(z, x), z])
 
 

@@ -73,6 +73,12 @@ ERRORS = {
     33: "it has no such source of samples",
     34: "the number of samples must be 1 to 65,535",
     35: "the sensor failed",
+    36: "its sensor gives no number",
+    37: "its sensor gives no readings any more",
+    38: "its sensor is frozen: the numbers never change",
+    39: "its sensor feels no gravity",
+    40: "its sensor reads more than 7 g on and on",
+    41: "its sensor's numbers jump as no arm can",
 }
 
 

@@ -55,6 +55,7 @@ typedef struct {
 static inline void tr_rows_restart(tr_rows *rows)
 {
     rows->readings = 0;
+    rows->listening = 0;
 }
 
 /* Say where the reading's axes are in the recordings' frame, and begin afresh. */

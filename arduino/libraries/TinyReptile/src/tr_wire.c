@@ -587,7 +587,7 @@ static void work_on_sample(tr_client *client)
     }
     const tr_status status = got > 0 ? use_sample(client, label) : TR_OK;
     if (got < 0 || status != TR_OK) {
-        fail_work(client, got < 0 ? TR_WIRE_ERR_SENSOR : (uint8_t)status);
+        fail_work(client, (uint8_t)(got < 0 ? TR_WIRE_ERR_SENSOR - 1 - got : (int)status));
         return;
     }
     client->done++;

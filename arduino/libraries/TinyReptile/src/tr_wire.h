@@ -83,7 +83,7 @@ typedef enum {
 
 typedef enum { TR_SOURCE_SENSOR, TR_SOURCE_DATA } tr_source;
 
-/* Errors in STATE; those below 32 are a tr_status. */
+/* Errors in STATE; those below 32 are a tr_status. After the last come the faults of a sensor. */
 enum { TR_WIRE_ERR_CRC = 32, TR_WIRE_ERR_SOURCE, TR_WIRE_ERR_SAMPLES, TR_WIRE_ERR_SENSOR };
 
 /* ---- The board's side ------------------------------------------------------------------------ */
@@ -104,8 +104,8 @@ typedef struct {
     /* A training or an evaluation on `samples` samples begins: 1, or 0 if there is no such source.
      * The same seed must give the same samples, unless they come from a sensor. */
     int (*begin)(void *context, uint8_t source, uint32_t seed, uint16_t samples);
-    /* Give the next sample: 1 if there is one, 0 if not yet, -1 if there will be none. `target` is
-     * for TR_MSE, `label` for TR_CROSS_ENTROPY. */
+    /* Give the next sample: 1 if there is one, 0 if not yet, -1 if there will be none; -1 minus a
+     * fault of tr_sensor.h says why. `target` is for TR_MSE, `label` for TR_CROSS_ENTROPY. */
     int (*sample)(void *context, float *x, float *target, int32_t *label);
 } tr_client_io;
 
