@@ -1,5 +1,6 @@
 """Where a board's axes are: the map in C, the wizard that finds it, and the physics in NumPy."""
 
+import re
 from functools import cache
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tinyreptile_lite.core.build import CORE
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.motion import (
     DOCUMENTED,
@@ -77,6 +79,12 @@ def test_worn_as_documented_the_rows_are_those_of_the_training(arm, axes, chip):
     if arm == "right":
         assert checked_axes(DOCUMENTED, True) == axes
         assert checked_axes(axes, other_arm=True) == DOCUMENTED
+
+
+def test_the_header_names_the_maps_that_python_names():
+    header = (CORE / "tr_axes.h").read_text()
+    found = dict(re.findall(r'#define TR_AXES_(\w+) "(\S+)"', header))
+    assert found == {"RECORDED": RECORDED, "REV1": DOCUMENTED, "REV2": DOCUMENTED}
 
 
 def test_at_rest_on_the_table_the_board_reads_one_g_upwards():

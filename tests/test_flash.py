@@ -55,13 +55,14 @@ def test_lines_go_to_the_sketch_and_back(sketch, typed, capsys):
 
 
 def test_lines_with_a_colon_go_to_the_board(sketch, typed, capsys):
-    typed(":press 2\n:press 99\n:what\n:leds\n:reset\n")
+    typed(":press 2\n:press 99\n:imu freeze\n:imu rust\n:what\n:leds\n:reset\n")
     flash(sketch, seconds=0.1)
     out, err = capsys.readouterr()
     assert out == "ready\n"
     assert "LEDs on: none" in err
     assert ":release PIN" in err
     assert "no pin 99" in err
+    assert "fault of the IMU 'rust'" in err
 
 
 def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):
@@ -89,6 +90,7 @@ def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):
         (["--imu-rate", "1e9"], "choose a number up to 10,000"),
         (["--seconds", "nan"], "cannot run for nan seconds"),
         (["--imu", "x" * 300], "File name too long"),
+        (["--imu-frame", "up"], "frame of a recording 'up'"),
     ],
 )
 def test_a_slip_is_one_line(sketch, typed, capsys, arguments, words):

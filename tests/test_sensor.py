@@ -7,6 +7,7 @@ from tinyreptile_lite.nano.motion import Fault, Row, Rows
 from tinyreptile_lite.nano.motion import fault as judge
 from tinyreptile_lite.nano.peripherals import FAULTS, Imu, rest
 from tinyreptile_lite.tasks.wrist import Wrist
+from tinyreptile_lite.wire.frames import ERRORS
 
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 MILLISECOND = 1000
@@ -86,6 +87,12 @@ def test_a_dead_sensor_is_always_available_and_a_silent_one_never():
 def test_an_unknown_fault_is_refused(refuses):
     with refuses("unknown fault of the IMU 'rust'", *FAULTS):
         Imu(None, 25.0).fault = "rust"
+
+
+def test_a_server_says_of_a_fault_what_a_sketch_says():
+    assert Fault.OK.text == "the sensor is fine"
+    for fault in list(Fault)[1:]:
+        assert ERRORS[35 + fault] == fault.text.replace("the sensor", "its sensor")
 
 
 def test_gravity_must_be_there_and_no_arm_is_that_strong():

@@ -42,7 +42,12 @@ void loop() {
     Serial.println("hold still");
   }
   float x[6];
-  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) return;
+  static unsigned long heard = 0;
+  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) {
+    if (find.holding && millis() - heard > 1000) fail(tr_sensor_text(TR_SENSOR_SILENT));
+    return;
+  }
+  heard = millis();
   const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
   const int fault = tr_sensor_check(&sensor, ok ? x : nullptr);
   if (fault != TR_SENSOR_OK) {

@@ -42,6 +42,8 @@ int find_add(tr_find *find, const float *reading, uint32_t now)
 }
 void find_axes(const tr_find *find, char *text) { tr_axes_print(&find->axes, text); }
 
+const char *sensor_text(int fault) { return tr_sensor_text(fault); }
+
 /* Looks at readings (count, 6) one after the other: the first fault, or none. */
 int sensor_judge(const float *readings, size_t count)
 {

@@ -40,6 +40,12 @@ class Fault(IntEnum):
     TOO_STRONG = 5
     JUMPS = 6
 
+    @property
+    def text(self) -> str:
+        """What a sketch says of it."""
+        words: bytes = _library().sensor_text(int(self))
+        return words.decode()
+
 
 class Found(IntEnum):
     """What `tr_find_add` answers."""
@@ -59,6 +65,7 @@ class Found(IntEnum):
 @cache
 def _library() -> ctypes.CDLL:
     library = load("motion", [Path(__file__).parent / "motion.c"], CORE)
+    library.sensor_text.restype = ctypes.c_char_p
     library.rows_size.restype = library.find_size.restype = ctypes.c_size_t
     return library
 
