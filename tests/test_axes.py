@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tinyreptile_lite.nano.motion import (
 )
 from tinyreptile_lite.nano.mounting import as_worn, frames, in_frame
 from tinyreptile_lite.nano.poses import asked, poses
-from tinyreptile_lite.tasks.wrist import Wrist, rotation_matrix
+from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, Wrist, rotation_matrix
 
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 FRAMES = list(frames())
@@ -40,6 +41,47 @@ def wearer(arm=0):
     """Forty readings of somebody, as trained on: g and degrees per second."""
     device = Wrist().devices()[arm]
     return np.float32(device.recordings[2][:40] * TO_SENSOR)
+
+
+# ---- The recordings ------------------------------------------------------------------------------
+
+
+def test_gravity_in_the_recordings_points_where_the_pose_says():
+    """An arm that hangs, x to the hand; a thumb that is up, y to the little finger."""
+    poses_of = {"pendulum": 0, "internal rotation": 1, "external rotation": 1}
+    for name, axis in poses_of.items():
+        exercise = EXERCISES.index(name)
+        for device in Wrist().devices():
+            mean = device.recordings[exercise][:, :3].mean(axis=0)
+            assert mean[axis] > 0.5 and mean[axis] > 0.8 * np.abs(mean).max()
+
+
+def carried(recording, start, end, sign):
+    """Gravity at one moment, carried to another one by the rotation between them."""
+    gravity = recording[start, :3]
+    for rate in sign * (recording[start:end, 3:] + recording[start + 1 : end + 1, 3:]) / 2:
+        gravity = rotation_matrix(rate, -np.linalg.norm(rate) / RATE) @ gravity
+    return gravity
+
+
+def test_rotation_in_the_recordings_obeys_the_right_hand_rule():
+    """From one still moment to the next one in which gravity is elsewhere."""
+    errors = []
+    for device in Wrist().devices():
+        for recording in device.recordings:
+            rates = np.linalg.norm(recording[:, 3:], axis=1)
+            strengths = np.linalg.norm(recording[:, :3], axis=1)
+            still = np.flatnonzero((rates < 0.3) & (np.abs(strengths - 1) < 0.05))
+            for start, end in pairwise(still):
+                found = recording[end, :3]
+                if 5 < end - start < 2 * RATE and recording[start, :3] @ found < 0.9:
+                    both = [carried(recording, start, end, sign) - found for sign in (1, -1)]
+                    errors.append(np.linalg.norm(both, axis=1))
+    right, wrong = np.median(errors, axis=0)
+    assert len(errors) > 100 and right < 0.25 < 2 * right < wrong
+
+
+# ---- The maps ------------------------------------------------------------------------------------
 
 
 def test_there_are_96_frames_and_the_map_of_each_undoes_it():

@@ -33,8 +33,10 @@ class VirtualNano:
     sketch : path or Firmware
         The sketch folder, or what `build` returned for it.
     imu : array_like, shape (time, 6), optional
-        Recording that the IMU plays: acceleration x, y, z in g, rotation rate x, y, z in degrees
-        per second. NaN is a reading that failed. By default the board lies still.
+        Recording that the IMU plays, as Arduino's library gives it: acceleration x, y, z in g,
+        rotation rate x, y, z in degrees per second. NaN is a reading that failed. By default the
+        board lies still. `mounting.as_worn` makes one from the kit's recordings; `imu.fault`
+        breaks the sensor.
     imu_rate : float
         Its samples per second.
     imu_chip : {"LSM9DS1", "BMI270"}, optional
