@@ -192,7 +192,7 @@ def _axes(read: Read) -> str:
 
 def _noticed(read: Read) -> Cells:
     names = "mountings_found", "wrong_arm_found", "false_alarms"
-    return [f"{100 * _bench(read, 'axes', f'noticed.{name}')['value']:.0f}" for name in names]
+    return [f"{100 * _bench(read, 'axes', f'noticed.{name}')['value']:.1f}" for name in names]
 
 
 def _timed(name: str, layout: str) -> Callable[[Read], Cells]:

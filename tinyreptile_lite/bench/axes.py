@@ -46,7 +46,8 @@ Frame = tuple[Array, int]  # signed permutation, and the sign of rotation
 Wear = Callable[[Array, str], Array]  # rows of the sketch, from a recording as trained and the arm
 
 COUNTS = 0, 7, 21
-DRAWS, NOTICE_DRAWS = 10, 3
+DRAWS = 10
+WRONG_DRAWS, RIGHT_DRAWS = 3, 30  # orders of the windows; a false alarm is rare
 WINDOWS, KNOWN = 7, 4  # the rule of WristAdapt: fewer of the first windows known
 _TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 _FAMILY, _NET = Wrist(), Wrist().network()
@@ -165,7 +166,7 @@ def _guided(frame: Frame) -> Wear:
 def noticed(people: int = PEOPLE) -> Rows:
     """How often the rule of WristAdapt speaks, worn wrongly and worn rightly."""
     ways = [frame for frame in frames() if not _same(frame)]
-    right = [_known(people, (np.eye(3), 1))]
+    right = [_known(people, (np.eye(3), 1), RIGHT_DRAWS)]
     all_wrong = [_known(people, frame) for frame in ways]
     turned = [
         known
@@ -183,12 +184,12 @@ def _same(frame: Frame) -> bool:
     return frame[1] == 1 and np.array_equal(frame[0], np.eye(3))
 
 
-def _known(people: int, frame: Frame) -> Array:
+def _known(people: int, frame: Frame, draws: int = WRONG_DRAWS) -> Array:
     """How many of the first windows each arm's network knew: (arms, draws)."""
     learner = native(_RECIPE.adaptation, strict=False)
-    known = np.zeros((people * len(ARMS), NOTICE_DRAWS), int)
+    known = np.zeros((people * len(ARMS), draws), int)
     for at, device in enumerate(_FAMILY.devices()[: len(known)]):
-        for draw in range(NOTICE_DRAWS):
+        for draw in range(draws):
             rng = np.random.default_rng([at, draw])
             support = device.task(rng).support
             x = in_frame(support.x.reshape(-1, 6), *frame).reshape(support.x.shape)
