@@ -338,5 +338,6 @@ def _flash(options: argparse.Namespace) -> None:
             made = save_image(options.sketch, options.build_only, options.revision or 1)
         print(f"wrote {made}; load it with --image")
         return
-    names = "revision check image seconds imu imu_rate imu_frame fast compiler".split()
-    flash(options.sketch, options.board, **{name: getattr(options, name) for name in names})
+    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "fast")
+    given = {name: getattr(options, name) for name in (*names, "compiler")}
+    flash(options.sketch, options.board, **given)
