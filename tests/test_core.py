@@ -147,7 +147,8 @@ def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
 @pytest.mark.parametrize("compiler", HOST)
 def test_strict_flags_raise_no_warning(compiler, level, tmp_path):
     core = CORE / "tinyreptile_core.c"
-    for flags in ([str(core)], [*FAST, str(core)], [str(DRIVERS / "trajectory.c")]):
+    others = [CORE / "tr_store.c", DRIVERS / "store.c", DRIVERS / "trajectory.c"]
+    for flags in ([str(core)], [*FAST, str(core)], *([str(path)] for path in others)):
         flags = [*STRICT, level, f"-I{CORE}", *flags, "-c", "-o", str(tmp_path / "x.o")]
         done = subprocess.run([*HOST[compiler], *flags], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")

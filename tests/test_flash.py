@@ -13,8 +13,9 @@ import pytest
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import arduino_cli
-from tinyreptile_lite.nano.monitor import flash, read_recording
+from tinyreptile_lite.nano.monitor import flash
 from tinyreptile_lite.nano.ports import find_nano
+from tinyreptile_lite.nano.recording import read_recording
 
 ARDUINO = Path(__file__).parents[1] / "arduino"
 SKETCHES = sorted(path.parent for path in ARDUINO.glob("*/*.ino"))
@@ -82,6 +83,7 @@ def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):
     ("arguments", "words"),
     [
         (["--board", "usb"], "unknown board 'usb'"),
+        (["--board", "COM3", "--keep", "x"], "--keep is for the virtual board"),
         (["--seconds", "0"], "cannot run for 0.0 seconds"),
         (["--imu", "nowhere.csv"], "cannot read nowhere.csv"),
         (["--compiler", "msvc"], "choose gcc or zig"),

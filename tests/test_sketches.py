@@ -49,8 +49,7 @@ def test_sketches_build_without_a_warning(name, flags, compiler):
 @pytest.mark.parametrize(("name", "other"), [("HelloTinyReptile", "wrist"), ("WristAdapt", "sine")])
 def test_phi_of_another_network_is_one_clear_line(name, other, tmp_path):
     sketch = tmp_path / name
-    sketch.mkdir()
-    shutil.copy(ARDUINO / name / f"{name}.ino", sketch)
+    shutil.copytree(ARDUINO / name, sketch, ignore=shutil.ignore_patterns("phi.*"))
     net = find_family(other).network()
     export(net, net.init(np.random.default_rng(0)), sketch)
     with pytest.raises(BuildError, match=rf"{name}.ino:\d+:.*phi.h has another network"):

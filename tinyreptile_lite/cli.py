@@ -19,6 +19,7 @@ from tinyreptile_lite.experiment import build, compare, costs_row, population, s
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.flower.command import add_flower_parser
 from tinyreptile_lite.nano.monitor import add_flash_parser
+from tinyreptile_lite.nano.record import add_record_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.recipes import find_recipe, recipes
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     files = {"--out": (Path(), "the sketch's folder"), "--name": ("phi", "of the files and in C")}
     add_command(commands, "export", _export, "family --phi --json", files)
     add_flash_parser(commands)
+    add_record_parser(commands)
     add_serve_parser(commands)
     add_flower_parser(commands)
     folder = {"--out": (Path("build/demo"), "folder of results")}

@@ -14,6 +14,7 @@
 #define PHI_WORKSPACE 66
 #define PHI_INPUTS 1
 #define PHI_OUTPUTS 1
+#define PHI_ID {0x81, 0x81, 0xa6, 0x6e, 0xf2, 0xa5, 0x58, 0xe3}
 
 #ifdef __cplusplus
 extern "C" {

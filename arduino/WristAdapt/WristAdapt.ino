@@ -13,12 +13,15 @@
 
   Use: open the Serial Monitor with "New Line" and send
     0 ... 6   learn this exercise from the next four seconds; the LED is on meanwhile
-    r         forget what was learnt: back to phi
+    r         forget what was learnt, in flash too: back to phi; the axes stay
     m         change arms: it starts on the left one; on the right one it mirrors what it reads
     a+x-y-z-  take this map of axes, see FindAxes
+    w or c    send the weights as CSV, or as a file that can take the place of phi.c
+  What it has learnt outlives a reset, once it has had ten seconds without a lesson: see keep.h.
 */
 #include <TinyReptile.h>
 #include <tr_rows.h>
+#include "keep.h"
 #include "phi.h"
 
 #ifndef REV2
@@ -35,6 +38,7 @@ const char *const names[labels] = {"pendulum", "abduction", "forward elevation",
     "internal rotation", "external rotation", "trapezius row", "bent-over row"};
 const unsigned long patienceMillis = 3000;  // for a monitor
 const float rate = 0.03f;
+const char *const documented = REV2 ? TR_AXES_REV2 : TR_AXES_REV1;  // worn as drawn, left arm
 // With fewer of the first windows right the board is worn otherwise: `tinyreptile bench axes`.
 const int firstWindows = 7, fewestKnown = 4;
 
@@ -53,9 +57,9 @@ void setup() {
   pinMode(LED_BUILTIN, OUTPUT);
   pinMode(button, INPUT_PULLUP);
   tr_status status = tr_init(&model, &phi_network, weights, PHI_WEIGHTS, workspace, PHI_WORKSPACE);
-  if (status == TR_OK) status = tr_reset(&model, phi);
+  if (status == TR_OK) status = keepBegin(&model);
   for (; status != TR_OK; delay(patienceMillis)) Serial.println(tr_status_text(status));
-  wear(REV2 ? TR_AXES_REV2 : TR_AXES_REV1);
+  if (!wear((const char *)worn)) wear(documented);
   for (; !IMU.begin(); delay(patienceMillis)) Serial.println("no IMU: does REV2 suit your board?");
   Serial.println("ready: do an exercise; send its number, 0 to 6, to teach it");
 }
@@ -63,6 +67,7 @@ void setup() {
 void loop() {
   while (Serial.available()) readCommand((char)Serial.read());
   readButton();
+  if (wanted < 0 && keepIfQuiet(&model)) restart(-1);
   if (!readRow()) return;
   if (wanted >= 0 && filled == window) learn();
   else if (wanted < 0 && filled >= window && filled % (window / 2) == 0) recognise();
@@ -108,6 +113,7 @@ bool wear(const char *text) {
   tr_axes map;
   if (!tr_axes_parse(&map, text)) return false;
   tr_rows_init(&maker, &map);
+  memmove(worn, text, TR_AXES_TEXT);
   taught = known = 0;
   restart(wanted);
   return true;
@@ -119,7 +125,12 @@ void changeArm() {
   tr_axes_other_arm(&map);
   tr_axes_print(&map, text);
   wear(text);
-  Serial.println(String("the other arm: axes ") + text);
+  sayAxes("the other arm: axes ");
+}
+
+void sayAxes(const char *what) {
+  keepLater();
+  Serial.println(String(what) + (const char *)worn);
 }
 
 void learn() {
@@ -130,6 +141,7 @@ void learn() {
   if (status == TR_ERR_OVERFLOW) tr_reset(&model, phi);  // any other status kept the weights
   Serial.println(status == TR_OK ? String("learnt ") + names[wanted] + ", loss " + String(loss, 3)
                                  : String("not learnt: ") + tr_status_text(status));
+  if (status == TR_OK) keepLater();
   if (++taught == firstWindows && known < fewestKnown) {
     Serial.println(String(known) + " of your first " + taught + " were known: is it worn as in "
                    "training? Send m for the other arm, or find the axes with FindAxes");
@@ -162,14 +174,16 @@ void obey(const char *line) {
   if (command >= '0' && command < '0' + labels) want(command - '0');
   else if (command == 'r') forget();
   else if (command == 'm') changeArm();
-  else if (line[0] == 'a' && wear(line + 1)) Serial.println(String("axes ") + (line + 1));
+  else if (command == 'w' || command == 'c') sendWeights(&model, command == 'c');
+  else if (line[0] == 'a' && wear(line + 1)) sayAxes("axes ");
   else Serial.println("unknown command: 0 to 6 teach an exercise, r forgets, m changes arms, "
-                      "a+x-y-z- takes a map of axes");
+                      "a+x-y-z- takes a map of axes, w sends the weights as CSV, c as C");
 }
 
 void forget() {
   taught = known = 0;
-  Serial.println(tr_status_text(tr_reset(&model, phi)));
+  keepForget(&model);
+  if (strcmp((const char *)worn, documented)) keepLater();  // how it is worn is not forgotten
 }
 
 void readButton() {

@@ -14,6 +14,7 @@
 #define PHI_WORKSPACE 2262
 #define PHI_INPUTS 600
 #define PHI_OUTPUTS 7
+#define PHI_ID {0x76, 0xa0, 0xc0, 0x17, 0x98, 0x72, 0x54, 0x84}
 
 #ifdef __cplusplus
 extern "C" {

@@ -38,6 +38,8 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("WristAdapt", "", ("-DREV2=1",)),
     ("FindAxes", "", ()),
     ("FindAxes", "", ("-DREV2=1",)),
+    ("Recorder", "", ()),
+    ("Recorder", "", ("-DREV2=1",)),
     ("FederatedClient", "", ()),
     ("FederatedClient", "", ("-DTRANSPORT_BLE=1",)),
     ("FederatedClient", "wrist", ()),

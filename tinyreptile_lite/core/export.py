@@ -42,6 +42,7 @@ _HEADER = """\
 #define {upper}_WORKSPACE {workspace}
 #define {upper}_INPUTS {inputs}
 #define {upper}_OUTPUTS {outputs}
+#define {upper}_ID {{{id}}}
 
 #ifdef __cplusplus
 extern "C" {{
@@ -86,7 +87,8 @@ def export(
     """Write a network and its weights as ``name.h`` and ``name.c``, for a sketch to include.
 
     The header declares ``const float name[NAME_WEIGHTS]`` and ``const tr_network name_network``,
-    and defines ``NAME_WEIGHTS``, ``NAME_WORKSPACE``, ``NAME_INPUTS`` and ``NAME_OUTPUTS``. The same
+    and defines ``NAME_WEIGHTS``, ``NAME_WORKSPACE``, ``NAME_INPUTS``, ``NAME_OUTPUTS`` and
+    ``NAME_ID``, the network's id on the wire and in flash. The same
     network and weights always give the same files.
 
     Parameters
@@ -119,6 +121,7 @@ def export(
         "made": f" * Made by: {_one_line(command)}\n" if command else "",
         "net": _one_line(str(net)),
         "network_hash": net.fingerprint(),
+        "id": ", ".join(f"0x{byte:02x}" for byte in bytes.fromhex(net.fingerprint())[:8]),
         "size": 4 * net.size,
         "weights_hash": hashlib.sha256(phi.astype("<f4").tobytes()).hexdigest(),
         "rows": "\n".join(f"    {', '.join(numbers[i : i + 6])}," for i in range(0, net.size, 6)),

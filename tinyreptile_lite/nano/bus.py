@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.clock import Clock
+from tinyreptile_lite.nano.flash import Flash
 from tinyreptile_lite.nano.i2c import SensorBus
 from tinyreptile_lite.nano.machine import Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
@@ -34,11 +35,13 @@ class Bus:
         serial: SerialPort,
         pins: Pins,
         imu: Imu,
+        flash: Flash,
         seed: int,
         radio: Radio,
     ) -> None:
         self._machine, self._clock, self._seed = machine, clock, seed
-        self._serial, self._pins, self._imu, self._radio = serial, pins, imu, radio
+        self._serial, self._pins, self._imu, self._flash = serial, pins, imu, flash
+        self._radio = radio
         self._sensors = SensorBus(imu)
         self._random = random.Random()  # noqa: S311 - a game's dice, not a key
         self.reset()
@@ -128,8 +131,7 @@ class Bus:
                 self._kept["WIRE_COUNT"] = len(data)
                 self._clock.spend(_WIRE_US)
             case "STOP":
-                self.stopped = True
-                self._clock.stop_soon()
+                self._stop()
             case "RESET":
                 self.resetting = True
                 self._clock.stop_soon()
@@ -145,6 +147,11 @@ class Bus:
                 self._clock.found_work()
             case "TICK_PERIOD":
                 self._radio.start_ticker(value, self._clock.now)
+            case "FLASH_PROGRAM":
+                data = self._machine.read(self._kept.get("FLASH_SOURCE", 0), value)
+                self._flash_did(self._flash.program(self._kept.get("FLASH_ADDRESS", 0), data))
+            case "FLASH_ERASE":
+                self._flash_did(self._flash.erase(value))
             case _:
                 self._kept[name] = value
 
@@ -162,6 +169,15 @@ class Bus:
         if data:
             self._machine.write(self._kept.get("RADIO_RX_ADDRESS", 0), data)
         return kind
+
+    def _flash_did(self, done: bool) -> None:
+        self._kept["FLASH_DONE"] = int(done)
+        if not self._flash.powered:
+            self._stop()
+
+    def _stop(self) -> None:
+        self.stopped = True
+        self._clock.stop_soon()
 
 
 def _kind(register: str) -> str:

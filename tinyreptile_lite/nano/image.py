@@ -100,6 +100,11 @@ class Image:
             ) from error
 
     @property
+    def end(self) -> int:
+        """Address behind the program in flash."""
+        return max((address + len(data) for address, data in self.segments), default=FLASH_START)
+
+    @property
     def memory(self) -> Memory:
         """Bytes by section."""
         names = (".text", ".rodata", ".ARM.exidx", ".data", ".bss")

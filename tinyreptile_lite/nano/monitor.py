@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinyreptile_lite.core import cache
 from tinyreptile_lite.errors import KitError, unknown_name
@@ -23,6 +22,7 @@ from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.mounting import ARMS, as_worn
 from tinyreptile_lite.nano.peripherals import FAULTS, Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
+from tinyreptile_lite.nano.recording import USUAL_RATE, Saver, read_recording, recorded_rate
 from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
 from tinyreptile_lite.nano.sketch import read_sketch
 from tinyreptile_lite.nano.virtual import VirtualNano
@@ -31,8 +31,8 @@ _FRAMES = "board", *ARMS
 _TICK_S, _STEP_MS = 0.02, 100.0
 _FIRST_TIME = "arduino-cli compiles; the first time it fetches core and libraries, for minutes"
 _HELP = (
-    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}; anything else goes to the "
-    "sketch; Ctrl-C ends"
+    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}; :save FILE stores what the "
+    "sketch sends next between its marks; anything else goes to the sketch; Ctrl-C ends"
 )
 
 
@@ -45,8 +45,9 @@ def flash(
     image: str | Path | None = None,
     seconds: float | None = None,
     imu: str | Path | None = None,
-    imu_rate: float = 25.0,
+    imu_rate: float | None = None,
     imu_frame: str = "board",
+    keep: str | Path | None = None,
     fast: bool | None = None,
     compiler: str | None = None,
 ) -> None:
@@ -70,10 +71,14 @@ def flash(
     seconds : float, optional
         End after so many seconds of the board's time. By default go on until Ctrl-C.
     imu, imu_rate, compiler : optional
-        As in `VirtualNano`, but the recording is a file, CSV or .npy.
+        As in `VirtualNano`, but the recording is a file, CSV or .npy; the rate is by default the
+        one that it names, else 25.
     imu_frame : {"board", "left", "right"}
         The recording's frame: that of the board's own library; or that of the kit's recordings of
         wrists, played by a board that is worn as documented on this arm.
+    keep : path, optional
+        File from which the virtual board's flash memory is read, if it is there, and to which it
+        is written at the end.
     fast : bool, optional
         Let virtual time run as fast as it can; by default if nobody is at the keyboard and
         `seconds` is given.
@@ -94,11 +99,14 @@ def flash(
             if check:
                 _tell(check_virtual(revision or 1, compiler))
             if sketch is not None:
-                nano = _load(sketch, compiler, imu, imu_rate, imu_frame, revision or 1)
+                nano = load(sketch, compiler, imu, imu_rate, revision or 1, frame=imu_frame)
                 if fast is None:
                     fast = seconds is not None and not sys.stdin.isatty()
-                _run_virtual(nano, seconds, fast)
+                with _kept(nano, keep):
+                    _run_virtual(nano, seconds, fast)
             return
+        if keep is not None:
+            raise KitError("--keep is for the virtual board; a real one keeps its flash by itself")
         port = _port(board)
         if check:
             revision = _agreed(port, revision, check_real(port))
@@ -114,6 +122,18 @@ def _compilers_words() -> Iterator[None]:
     except BuildError as error:
         _say(error.output.strip())
         raise
+
+
+@contextmanager
+def _kept(nano: VirtualNano, file: str | Path | None) -> Iterator[None]:
+    """Let the board's flash begin as the file says, if there is one, and end in it."""
+    if file is not None and Path(file).exists():
+        nano.flash.load(file)
+    try:
+        yield
+    finally:
+        if file is not None:
+            nano.flash.save(file)
 
 
 def _port(board: str) -> str:
@@ -157,15 +177,19 @@ def _upload(sketch: str | Path, image: str | Path | None, port: str, revision: i
     _say(said.strip())
 
 
-def _load(
+def load(
     sketch: str | Path,
-    compiler: str | None,
-    imu: str | Path | None,
-    rate: float,
-    frame: str,
-    revision: int,
+    compiler: str | None = None,
+    imu: str | Path | None = None,
+    rate: float | None = None,
+    revision: int = 1,
+    loop: bool = True,
+    frame: str = "board",
 ) -> VirtualNano:
+    """Build a sketch for a virtual board, and say so; the parameters are those of `flash`."""
     recording = None if imu is None else read_recording(imu)
+    if rate is None:
+        rate = (None if imu is None else recorded_rate(imu)) or USUAL_RATE
     if frame not in _FRAMES:
         raise unknown_name("frame of a recording", frame, _FRAMES)
     find_compiler(compiler)
@@ -177,13 +201,14 @@ def _load(
     firmware = build(sketch, compiler=compiler, flags=compiler_flags(revision))
     _say(firmware.warnings.strip())
     _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
-    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=chip_of(revision))
+    chip = chip_of(revision)
+    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=chip, imu_loop=loop)
 
 
 def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
     """Run the virtual board, in step with the wall clock unless `fast`."""
-    keyboard = _listen(sys.stdin)
-    nano.serial.listener = _print
+    keyboard, screen = _listen(sys.stdin), _Screen()
+    nano.serial.listener = screen.show
     if sys.stdin.isatty():
         _say(_HELP)
     left_ms = np.inf if seconds is None else 1000 * seconds
@@ -191,7 +216,7 @@ def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
     try:
         while left_ms > 0 and not nano.stopped:
             while not keyboard.empty():
-                _typed(nano, keyboard.get())
+                _typed(nano, screen, keyboard.get())
             if not fast:
                 time.sleep(_TICK_S)
             now = time.monotonic()
@@ -200,16 +225,19 @@ def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
             nano.run(step_ms)
             left_ms -= step_ms
     finally:
+        screen.close()
         _say(
             f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
             f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
         )
 
 
-def _typed(nano: VirtualNano, line: str) -> None:
+def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
     """Send a typed line to the sketch, or do what a line with a colon asks of the board."""
     word, _, rest = line.partition(" ")
-    if word == ":reset":
+    if word == ":save":
+        screen.save(rest)
+    elif word == ":reset":
         nano.reset()
     elif word in (":press", ":release") and rest.strip().isdigit():
         _do(nano.pins.press if word == ":press" else nano.pins.release, int(rest))
@@ -233,13 +261,57 @@ def _do(action: Callable[[Any], None], value: Any) -> None:
 
 
 def _run_real(port: str, seconds: float | None) -> None:
-    keyboard = _listen(sys.stdin)
+    keyboard, screen = _listen(sys.stdin), _Screen()
     end = None if seconds is None else time.monotonic() + seconds
     with open_port(port) as serial:
-        while end is None or time.monotonic() < end:
-            while not keyboard.empty():
-                serial.write(f"{keyboard.get()}\n".encode())
-            _print(serial.read(4096))
+        try:
+            while end is None or time.monotonic() < end:
+                while not keyboard.empty():
+                    line = keyboard.get()
+                    if line.partition(" ")[0] == ":save":
+                        screen.save(line.partition(" ")[2])
+                    else:
+                        serial.write(f"{line}\n".encode())
+                screen.show(serial.read(4096))
+        except OSError:  # what pyserial raises too
+            raise KitError(f"the board at {port} is gone; plug it in again") from None
+        finally:
+            screen.close()
+
+
+class _Screen:
+    """Prints what the sketch sends, but for what is saved in a file."""
+
+    def __init__(self) -> None:
+        self._saver: Saver | None = None
+
+    def save(self, file: str) -> None:
+        """Store the next block in a file; a slip at the keyboard does not end the session."""
+        self.close()
+        try:
+            self._saver = Saver(file.strip())
+        except KitError as error:
+            _say(str(error))
+
+    def show(self, data: bytes) -> None:
+        """Print what does not belong into the file."""
+        if self._saver:
+            try:
+                data = self._saver.take(data)
+            except KitError as error:
+                _say(str(error))
+                self._saver.close()
+            if self._saver.done:
+                self.close()
+        _print(data)
+
+    def close(self) -> None:
+        """End the file, and say what is in it."""
+        if self._saver:
+            self._saver.close()
+            if self._saver.lines:
+                _say(f"{self._saver.lines:,} lines are in {self._saver.path}")
+            self._saver = None
 
 
 def _listen(source: TextIO) -> queue.SimpleQueue[str]:
@@ -255,30 +327,6 @@ def _listen(source: TextIO) -> queue.SimpleQueue[str]:
     if not source.isatty():  # what a pipe or a file has is there from the start, in every run
         thread.join(timeout=0.5)
     return lines
-
-
-def read_recording(path: str | Path) -> NDArray[np.float32]:
-    """Read an IMU recording from a CSV or .npy file: six columns, one row per sample."""
-    try:
-        if Path(path).suffix == ".npy":
-            with Path(path).open("rb") as file:
-                return np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-        rows = lines[not _is_number(lines[0].split(",")[0]) :]  # without the title
-        return np.loadtxt([rows[0], *rows[1:]], np.float32, delimiter=",", ndmin=2)
-    except OSError as error:
-        raise KitError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, IndexError, MemoryError):  # no number, no row, or a size made up
-        remedy = "give six columns of numbers, CSV or .npy"
-        raise KitError(f"{path} is no recording: {remedy}") from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _print(data: bytes) -> None:
@@ -316,7 +364,7 @@ def add_flash_parser(commands: Any) -> None:
     )
     parser.add_argument("--seconds", type=float, help="end by itself after so much board time")
     parser.add_argument("--imu", type=Path, help="recording for the virtual IMU, CSV or .npy")
-    parser.add_argument("--imu-rate", type=float, default=25.0, help="its samples per second")
+    parser.add_argument("--imu-rate", type=float, help="its samples per second, if it does not say")
     parser.add_argument(
         "--imu-frame",
         default="board",
@@ -324,6 +372,7 @@ def add_flash_parser(commands: Any) -> None:
         "board has recorded needs nothing more; left or right: those of the kit's recordings of "
         "wrists, and the board is worn as documented on this arm",
     )
+    parser.add_argument("--keep", type=Path, help="file that keeps the virtual board's flash")
     parser.add_argument("--fast", action="store_true", default=None, help="do not wait for time")
     parser.add_argument("--compiler", help="gcc or zig, for the virtual board")
     parser.set_defaults(run=_flash)
@@ -338,6 +387,6 @@ def _flash(options: argparse.Namespace) -> None:
             made = save_image(options.sketch, options.build_only, options.revision or 1)
         print(f"wrote {made}; load it with --image")
         return
-    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "fast")
-    given = {name: getattr(options, name) for name in (*names, "compiler")}
+    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "keep")
+    given = {name: getattr(options, name) for name in (*names, "fast", "compiler")}
     flash(options.sketch, options.board, **given)

@@ -27,7 +27,7 @@ class SerialPort:
 
     def __init__(self) -> None:
         self.connected = True  # a serial monitor is open; the sketch sees it as `if (Serial)`
-        self.listener: Callable[[bytes], None] | None = None  # gets whatever the sketch sends
+        self.listener: Callable[[bytes], object] | None = None  # gets whatever the sketch sends
         self.sent = bytearray()  # by the sketch, since the reset
         self._read = 0
         self._waiting = bytearray()  # for the sketch

@@ -51,6 +51,11 @@ _NAMES = (
     "TICK_PERIOD",  # write: start a ticker of so many microseconds
     "TICKS_DUE",  # read: its ticks since it was last read
     "RESET",  # write: reset the board
+    "FLASH_ADDRESS",  # write: where to program
+    "FLASH_SOURCE",  # write: where the bytes to program are
+    "FLASH_PROGRAM",  # write: how many; this programs them
+    "FLASH_ERASE",  # write: address of a page; this erases it
+    "FLASH_DONE",  # read: 1 if the last operation worked
 )
 _PIN_NAMES = (  # one register for each pin
     "PIN_MODE",  # write: Arduino's PinMode

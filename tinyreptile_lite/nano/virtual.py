@@ -1,9 +1,9 @@
 """The virtual Nano 33 BLE: an unmodified sketch in an emulated Cortex-M4F.
 
 Memory is the nRF52840's: 1 MB of flash at 0, 256 KB of RAM at 0x20000000; anything else is a
-fault. Devices are registers (see `registers`). Nothing depends on the host's clock: virtual time
-comes from the instructions executed (see `clock`), so two runs of the same sketch with the same
-input are equal.
+fault. What a sketch writes to flash outlives a reset (see `flash`). Devices are registers (see
+`registers`). Nothing depends on the host's clock: virtual time comes from the instructions executed
+(see `clock`), so two runs of the same sketch with the same input are equal.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from tinyreptile_lite.nano.bus import Bus
 from tinyreptile_lite.nano.clock import Clock
 from tinyreptile_lite.nano.counter import Block, make_counter
 from tinyreptile_lite.nano.firmware import Firmware, build
+from tinyreptile_lite.nano.flash import Flash
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
@@ -84,27 +85,28 @@ class VirtualNano:
         self._machine = Machine(self.firmware.elf)
         self._counter = make_counter(self._machine.uc, self._machine.flash, native)
         self._clock = Clock(self._counter)
-        self._bus = Bus(
-            self._machine, self._clock, self.serial, self.pins, self.imu, seed, self.radio
-        )
+        self.flash = Flash(self._machine.flash, self.firmware.elf.end, spend=self._clock.spend)
+        parts = (self.serial, self.pins, self.imu, self.flash)
+        self._bus = Bus(self._machine, self._clock, *parts, seed, self.radio)
         self._machine.read_register, self._machine.write_register = self._bus.read, self._bus.write
         self._machine.reset()
 
     # ---- Running ---------------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Press the reset button: memory, clock, counts and serial port start afresh."""
+        """Press the reset button: RAM, clock, counts and serial port start afresh, flash stays."""
         self.radio.reset(self.time_us)
-        for part in (self._machine, self._clock, self._bus, self.serial, self.pins, self.imu):
+        parts = (self._clock, self._bus, self.serial, self.pins, self.imu, self.flash)
+        for part in (self._machine, *parts):
             part.reset()
 
     @property
     def stopped(self) -> bool:
-        """Whether the sketch has ended, by calling `abort`."""
+        """Whether the sketch has ended: it called `abort`, or `flash` lost its power."""
         return self._bus.stopped
 
     def run(self, milliseconds: float) -> None:
-        """Run for some virtual time; ends early only if the sketch calls `abort`.
+        """Run for some virtual time; ends early only if the sketch has `stopped`.
 
         Raises
         ------

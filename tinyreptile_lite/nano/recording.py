@@ -1,0 +1,152 @@
+"""Recordings of the IMU as files, and blocks of lines that a sketch sends to be stored.
+
+A sketch says what is worth a file by two lines: ``--- begin NAME`` in front of it and ``--- end``
+behind it. Recorder does so with what the IMU reads, WristAdapt with its weights.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinyreptile_lite.errors import KitError, file_errors
+
+AXES = 6
+TITLE = "ax,ay,az,gx,gy,gz"
+USUAL_RATE = 25.0  # samples per second, of a recording that does not say it
+_BEGIN, _END = "--- begin", "--- end"
+_RATE = re.compile(r"# rate: (\S+) Hz")
+_REMEDY = "give six columns of numbers, CSV or .npy"
+
+
+def read_recording(path: str | Path) -> NDArray[np.float32]:
+    """Read an IMU recording from a CSV or .npy file: six columns, one row per sample.
+
+    A CSV may begin with a title, and may have comments: lines that begin with #.
+    """
+    try:
+        if Path(path).suffix == ".npy":
+            with Path(path).open("rb") as file:
+                return np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
+        rows = [line for line in _lines(path) if line.strip() and not line.startswith("#")]
+        rows = rows[not _is_number(rows[0].split(",")[0]) :]  # without the title
+        return np.loadtxt([rows[0], *rows[1:]], np.float32, delimiter=",", ndmin=2)
+    except OSError as error:
+        raise KitError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, IndexError, MemoryError):  # no number, no row, or a size made up
+        raise KitError(f"{path} is no recording: {_REMEDY}") from None
+
+
+def recorded_rate(path: str | Path) -> float | None:
+    """Samples per second as the last comment ``# rate: 104 Hz`` of a CSV says; None if none does.
+
+    The file has been read by `read_recording`.
+    """
+    if Path(path).suffix == ".npy":
+        return None
+    said = [match[1] for line in _lines(path) if (match := _RATE.match(line))]
+    return float(said[-1]) if said and _is_number(said[-1]) else None
+
+
+def belongs_to_recording(line: str) -> bool:
+    """Whether it is six numbers, the title or a comment."""
+    parts = line.split(",")
+    numbers = len(parts) == AXES and all(map(_is_number, parts))
+    return numbers or line == TITLE or line.startswith("#")
+
+
+def _lines(path: str | Path) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Saver:
+    """Stores the next block that a sketch sends in a new file, one complete line at a time.
+
+    Parameters
+    ----------
+    path : path
+        The file; made when the block begins.
+    belongs : callable
+        Lines of the block for which it gives False are left out and counted.
+
+    Attributes
+    ----------
+    lines, dropped : int
+        How many lines were stored, and how many left out.
+    begun, done : bool
+        Whether the block has begun, and whether nothing more is to come.
+
+    Raises
+    ------
+    KitError
+        If there is such a file, or it cannot be made or written to.
+    """
+
+    def __init__(self, path: str | Path, belongs: Callable[[str], bool] = lambda _: True) -> None:
+        self.path, self._belongs = Path(path), belongs
+        self.lines = self.dropped = 0
+        self.begun = self.done = False
+        self._file: TextIO | None = None
+        self._rest = b""
+        self._check_new()
+
+    def take(self, data: bytes) -> bytes:
+        """Take what the sketch sent; returns what is not part of the block."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        others = [
+            line + b"\n" for line in lines if not self._takes(line.decode("utf-8", "replace"))
+        ]
+        if self.done:
+            others.append(self._rest)
+            self._rest = b""
+        return b"".join(others)
+
+    def close(self) -> None:
+        """End the file where it is, behind the last complete line."""
+        self.done = True
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _takes(self, line: str) -> bool:
+        line = line.rstrip("\r")
+        if self.done:
+            return False
+        if not self.begun:
+            if line.startswith(_BEGIN):
+                self._begin()
+            return self.begun
+        if line == _END:
+            self.close()
+        elif self._belongs(line):
+            self._write(line)
+        else:
+            self.dropped += 1
+        return True
+
+    def _check_new(self) -> None:
+        if self.path.exists():
+            raise KitError(f"{self.path} is already there and stays as it is; choose another name")
+
+    @file_errors("choose a file you can write to")
+    def _begin(self) -> None:
+        self._check_new()
+        self._file = self.path.open("x", buffering=1, encoding="utf-8", newline="\n")
+        self.begun = True
+
+    @file_errors("make room for it, or choose another place")
+    def _write(self, line: str) -> None:
+        assert self._file
+        self._file.write(f"{line}\n")
+        self.lines += 1
