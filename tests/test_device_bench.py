@@ -9,8 +9,7 @@ from compilers import BOARD
 from tinyreptile_lite.bench import device, equal, host
 from tinyreptile_lite.bench.timing import row
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.nano.counter import Block
-from tinyreptile_lite.nano.cycles import cost, model
+from tinyreptile_lite.nano.cycles import REFILL, Block, cost, model
 
 # instructions, modelled cycles, bytes of RAM for weights, workspace, model and stack
 GOALS = {

@@ -1,8 +1,7 @@
-"""Virtual time: it comes from the instructions executed, never from the host's clock.
+"""Virtual time: it comes from the code executed, never from the host's clock.
 
-It is a model, not a measurement: every instruction takes 1.5 cycles of the 64 MHz clock, which is
-about what the written-down cycle model of the Cortex-M4 gives for the kit's own code. Sleeping
-costs no host time. A sketch that only polls, for the time or for input, would cost much; so each
+It is a model, not a measurement: code takes the middle one of its modelled cycles (see `cycles`) at
+64 MHz. Sleeping costs no host time. A sketch that only polls, for the time or for input, would cost much; so each
 poll takes 1 microsecond, and more the longer the sketch does nothing else, at most 250. A wait is
 never longer by more than a few percent for that.
 """
@@ -11,7 +10,7 @@ from tinyreptile_lite.nano.counter import Counter, NativeCounter
 
 _CYCLES_PER_US = 64
 _POLLS_PER_US, _LONGEST_POLL_US = 10, 250
-_BUSY = 2_000  # instructions between two polls that make a sketch more than idle
+_BUSY = 3_000  # cycles between two polls that make a sketch more than idle
 
 
 class Clock:
@@ -23,15 +22,15 @@ class Clock:
 
     def reset(self) -> None:
         """Start from zero."""
-        self._counter.instructions = 0
-        self._extra = 0  # cycles that passed without instructions
+        self._counter.reset()
+        self._extra = 0  # cycles in which nothing was executed
         self._wake: int | None = None  # microseconds
         self._end = 0  # microseconds
         self._polls, self._last_poll = 0, 0
 
     @property
     def _cycles(self) -> int:
-        return 3 * self._counter.instructions // 2 + self._extra
+        return self._counter.cycles + self._extra
 
     @property
     def now(self) -> int:
@@ -41,8 +40,7 @@ class Clock:
     def stop_at(self, end: int) -> None:
         """Let the emulator stop when it is so late."""
         self._end = end
-        missing = end * _CYCLES_PER_US - self._cycles
-        self._counter.limit = self._counter.instructions + max(0, -(-missing * 2 // 3))
+        self._counter.limit = max(0, end * _CYCLES_PER_US - self._extra)
 
     def stop_soon(self) -> None:
         """Let the emulator stop after the running block of code."""
@@ -74,9 +72,9 @@ class Clock:
 
         Then up to `nothing_for` microseconds, in which polling again would be in vain.
         """
-        idle = self._counter.instructions - self._last_poll < _BUSY
+        idle = self._counter.cycles - self._last_poll < _BUSY
         self._polls = self._polls + 1 if idle else 0
-        self._last_poll = self._counter.instructions
+        self._last_poll = self._counter.cycles
         waits = max(1 + self._polls // _POLLS_PER_US, int(nothing_for) if idle else 0)
         self.spend(min(waits, _LONGEST_POLL_US))
 

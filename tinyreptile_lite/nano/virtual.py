@@ -2,8 +2,8 @@
 
 Memory is the nRF52840's: 1 MB of flash at 0, 256 KB of RAM at 0x20000000; anything else is a
 fault. What a sketch writes to flash outlives a reset (see `flash`). Devices are registers (see
-`registers`). Nothing depends on the host's clock: virtual time comes from the instructions executed
-(see `clock`), so two runs of the same sketch with the same input are equal.
+`registers`). Nothing depends on the host's clock: virtual time comes from the code executed (see
+`clock`), so two runs of the same sketch with the same input are equal.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.bus import Bus
 from tinyreptile_lite.nano.clock import Clock
-from tinyreptile_lite.nano.counter import Block, make_counter
+from tinyreptile_lite.nano.counter import make_counter
+from tinyreptile_lite.nano.cycles import Block
 from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.flash import Flash
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
