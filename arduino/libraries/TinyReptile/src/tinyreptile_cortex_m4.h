@@ -36,9 +36,9 @@
 #define LOW_REGISTERS \
     "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14", \
         "s15"
-#define HIGH_REGISTERS \
-    "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", \
-        "s29", "s30", "s31"
+#define MIDDLE_REGISTERS \
+    "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "s24", "s25", "s26", "s27", "s28", "s29"
+#define HIGH_REGISTERS MIDDLE_REGISTERS, "s30", "s31"
 
 /* ---- Sums of scaled rows ---------------------------------------------------------------------- */
 
@@ -453,12 +453,15 @@ TR_INLINE void dense_backward_first(const tr_change *change, const float *x, con
 
 /* ---- Convolutions ----------------------------------------------------------------------------- */
 
+/* The scale waits in s30: with one more core register GCC 12 runs out of them at -Os. */
+
 /* `width` outputs of a row without a column: their gradients in registers over all positions. */
 #define DEFINE_CONV_FIRST(width) \
     TR_INLINE void conv_first_##width(float *target, float scale, const float *x, \
                                       const float *w, const tr_layer *layer) \
     { \
         size_t n = positions_of(layer); \
+        register float by __asm__("s30") = scale; \
         __asm__ volatile( \
             CLEAR_##width "\n" \
             "1:\n\t" \
@@ -467,28 +470,26 @@ TR_INLINE void dense_backward_first(const tr_change *change, const float *x, con
             ADD_ROW_##width(16) NEXT_ROW \
             "subs %[n], %[n], #1\n\t" \
             "bne 1b\n\t" \
-            "vmov s28, %[scale]\n\t" \
             ADD_ALL_##width \
             : [x] "+r"(x), [w] "+r"(w), [n] "+r"(n), [target] "+r"(target) \
-            : [scale] "r"(scale), \
-              [step] "r"((size_t)layer->stride * layer->inputs * sizeof *x), \
-              [skip] "r"(((size_t)layer->outputs - width) * sizeof *w) \
-            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+            : [skip] "r"(((size_t)layer->outputs - width) * sizeof *w), "t"(by), \
+              [step] "r"((size_t)layer->stride * layer->inputs * sizeof *x) \
+            : "cc", "memory", LOW_REGISTERS, MIDDLE_REGISTERS); \
     }
 #define COPY(a) "vmov.f32 s" #a ", s0\n\t"
 #define CLEAR_4 "vmov.f32 s0, #1.0\n\t" SUB(0, 0, 0) COPY(1) COPY(2) COPY(3)
 #define CLEAR_8 CLEAR_4 COPY(4) COPY(5) COPY(6) COPY(7)
 #define CLEAR_16 \
     CLEAR_8 COPY(8) COPY(9) COPY(10) COPY(11) COPY(12) COPY(13) COPY(14) COPY(15)
-/* target += s28 * s0 ... */
+/* target += s30 * s0 ... */
 #define ADD_ALL_4 \
-    PEEK(target, 20, 23) SCALE4(0, 1, 2, 3, 28) ADD4(20, 21, 22, 23, 0, 1, 2, 3) \
+    PEEK(target, 20, 23) SCALE4(0, 1, 2, 3, 30) ADD4(20, 21, 22, 23, 0, 1, 2, 3) \
     STORE(target, 20, 23)
 #define ADD_ALL_8 \
-    PEEK(target, 20, 27) SCALE4(0, 1, 2, 3, 28) SCALE4(4, 5, 6, 7, 28) \
+    PEEK(target, 20, 27) SCALE4(0, 1, 2, 3, 30) SCALE4(4, 5, 6, 7, 30) \
     ADD4(20, 21, 22, 23, 0, 1, 2, 3) ADD4(24, 25, 26, 27, 4, 5, 6, 7) STORE(target, 20, 27)
 #define ADD_ALL_16 \
-    ADD_ALL_8 PEEK(target, 20, 27) SCALE4(8, 9, 10, 11, 28) SCALE4(12, 13, 14, 15, 28) \
+    ADD_ALL_8 PEEK(target, 20, 27) SCALE4(8, 9, 10, 11, 30) SCALE4(12, 13, 14, 15, 30) \
     ADD4(20, 21, 22, 23, 8, 9, 10, 11) ADD4(24, 25, 26, 27, 12, 13, 14, 15) STORE(target, 20, 27)
 DEFINE_CONV_FIRST(16)
 DEFINE_CONV_FIRST(8)
@@ -523,6 +524,7 @@ DEFINE_CONV_FIRST(4)
                                     const float *x, const float *delta, const tr_layer *layer) \
     { \
         size_t n = positions_of(layer); \
+        register float by __asm__("s30") = scale; \
         __asm__ volatile( \
             CLEAR_##width \
             "vldmia %[w], {" weights "}\n" \
@@ -532,15 +534,14 @@ DEFINE_CONV_FIRST(4)
             "vstr s25, [%[column]]\n\t" \
             "add %[column], %[column], %[column_step]\n\t" \
             "bne 1b\n\t" \
-            "vmov s28, %[scale]\n\t" \
             ADD_ALL_##width \
             : [x] "+r"(x), [delta] "+r"(delta), [column] "+r"(column), [n] "+r"(n), \
               [target] "+r"(target) \
-            : [w] "r"(w), [scale] "r"(scale), \
+            : [w] "r"(w), "t"(by), \
               [x_step] "r"((size_t)layer->stride * layer->inputs * sizeof *x), \
               [column_step] "r"(layer->stride * sizeof *column), \
               [skip] "r"(((size_t)layer->outputs - width) * sizeof *delta) \
-            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+            : "cc", "memory", LOW_REGISTERS, MIDDLE_REGISTERS); \
     }
 DEFINE_CONV_ROW(8, "s8-s15")
 DEFINE_CONV_ROW(4, "s8-s11")
