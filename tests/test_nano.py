@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import BoardFault, BuildError, VirtualNano, build, compilers, firmware
 from tinyreptile_lite.nano.counter import NativeCounter, instructions_in
+from tinyreptile_lite.nano.cycles import model
 from tinyreptile_lite.nano.image import Image, readable
 
 ECHO = """
@@ -440,7 +441,7 @@ def counted(folder, native):
     board = VirtualNano(folder, native=native)
     board.profile()
     board.run(20)
-    return board, (board.instructions, board.time_us, board.blocks())
+    return board, (board.instructions, board._counter.cycles, board.time_us, board.blocks())
 
 
 def test_counts_are_exact_and_repeatable_in_c_and_in_python(write):
@@ -452,6 +453,7 @@ def test_counts_are_exact_and_repeatable_in_c_and_in_python(write):
     blocks = first[-1]
     code = {b.address: board.read_memory(b.address, b.size) for b in blocks}
     assert sum(b.runs * instructions_in(code[b.address]) for b in blocks) == board.instructions
+    assert model(blocks, board.read_memory).cycles == board._counter.cycles
 
 
 def test_counts_agree_with_single_steps(write):

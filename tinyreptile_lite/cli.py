@@ -246,6 +246,8 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _spread(row: dict[str, Any]) -> str:
+    if "range" in row:
+        return "{:.4g} to {:.4g}".format(*row["range"])
     if "quartiles" in row:
         return "quartiles {:.4g} and {:.4g}".format(*row["quartiles"])
     return f"+-{row['spread']:.2g}"

@@ -135,6 +135,7 @@ def _wrist_ram(read: Read) -> Cells:
 
 NETWORKS = {"mlp_1_32_32_1": "1-32-32-1, ReLU", "mlp_64_32_10": "64-32-10, ReLU", "wrist": "wrist"}
 STEP = {"instructions": ",.0f", "cycles_model": ",.0f", "ram_bytes": ",.0f"}
+RANGE = {"cycles_low": ".3g", "cycles_high": ".3g"}
 RATIOS = {"reptile_ram_ratio": ".2f", "reptile_instructions_ratio": ".1f"}
 
 
@@ -148,14 +149,20 @@ def _device(read: Read, network: str, layouts: dict[str, str], compiler: str = "
     return [format(row["value"], layouts[what]) for what, row in rows.items()]
 
 
+def _cost(read: Read, network: str, compiler: str) -> Cells:
+    instructions, cycles, *rest = _device(read, network, STEP | RATIOS, compiler)
+    low, high = (f"{float(end):,.0f}" for end in _device(read, network, RANGE, compiler))
+    return [instructions, f"{cycles} ({low} to {high})", *rest]
+
+
 def _costs(read: Read) -> str:
     head = "network, compiler, instructions, cycles, RAM, Reptile's RAM, Reptile's instructions"
     table = [head.split(", ")]
     version = _bench(read, "device", "wrist.ram_bytes", "gcc")["compiler"].split()[-1]
     gcc = "GCC " + ".".join(version.split(".")[:2])
     for network, title in NETWORKS.items():
-        table.append([title, gcc, *_device(read, network, STEP | RATIOS)])
-        table.append(["", "zig (clang)", *_device(read, network, STEP | RATIOS, "zig")])
+        table.append([title, gcc, *_cost(read, network, "gcc")])
+        table.append(["", "zig (clang)", *_cost(read, network, "zig")])
     return _table(table)
 
 

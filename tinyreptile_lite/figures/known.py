@@ -226,7 +226,7 @@ def _device_trace() -> Prints:
                 costs = [device.measure(case, reptile, compiler) for reptile in kinds]
                 counts = [(*cost.executed, cost.ram) for cost in costs]
                 for what, *numbers in zip(
-                    ("instructions", "cycles", "bytes"), *counts, strict=True
+                    ("instructions", "cycles", "low", "high", "bytes"), *counts, strict=True
                 ):
                     found[f"{name}, {what}, {named}"] = as_text(numbers)
     return found

@@ -1,9 +1,9 @@
 """Virtual time: it comes from the code executed, never from the host's clock.
 
 It is a model, not a measurement: code takes the middle one of its modelled cycles (see `cycles`) at
-64 MHz. Sleeping costs no host time. A sketch that only polls, for the time or for input, would cost much; so each
-poll takes 1 microsecond, and more the longer the sketch does nothing else, at most 250. A wait is
-never longer by more than a few percent for that.
+64 MHz. Sleeping costs no host time. A sketch that only polls, for the time or for input, would
+cost much; so each poll takes 1 microsecond, and more the longer the sketch does nothing else, at
+most 250. A wait is never longer by more than a few percent for that.
 """
 
 from tinyreptile_lite.nano.counter import Counter, NativeCounter

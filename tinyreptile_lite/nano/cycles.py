@@ -1,26 +1,27 @@
 """Modelled cycles of a Cortex-M4 with FPU, from the blocks of code that were executed.
 
 Nobody can read off a program how long it takes, so there are three numbers. The middle one is for
-comparing two programs: the costs of the Arm Cortex-M4 Processor Technical Reference Manual r0p1
-(Arm 100166, DDI 0439), tables "Processor instruction set summary" and "FPU instruction set", for
-memory without wait states, and a branch that is taken refills the pipeline in P = 2 cycles. A board
-should lie between the other two, by the same manual's notes on timing and what is known of the chip:
+comparing two programs, and the virtual board's clock follows it: the costs of the Arm Cortex-M4
+Processor Technical Reference Manual r0p1 (Arm DDI 0439, now 100166), tables "Processor instruction
+set summary" and "FPU instruction set", for memory without wait states; a branch that is taken adds
+P = 2 cycles. A board should lie between the other two, by that manual's notes on timing and by what
+is known of the chip, the nRF52840:
 
 low     P = 1. A load or store right behind a load takes one cycle, if its address does not need
-        what that loads; so does a store to a fixed offset. IT costs nothing; divisions are short,
-        and VDIV and VSQRT hidden by integer work; a VMOV between the two kinds of registers takes
-        1 cycle, as users measure.
-high    P = 3. One cycle more for an instruction that needs what the FPU has computed right before,
-        for an address computed right before, and for a constant beside the code. Two wait states
-        for every 16 bytes of code that a block touches, and for a constant: the nRF52840 has them
-        without its instruction cache, and Mbed OS turns the cache on for the nRF52832 but not for
-        this chip. 2 % for interrupts: a guess.
+        what that loads; so does a store at a fixed offset. IT costs nothing, divisions are short
+        and VDIV and VSQRT hidden by integer work. A VMOV between the two kinds of registers takes
+        one cycle, as users measure; the manual's two are in the middle.
+high    P = 3. One cycle more for what needs a result that the FPU has computed right before, for
+        an address computed right before, and for a constant beside the code. Two wait states for
+        such a constant, and for every 16 bytes of code that a block touches: so many has the flash
+        without its instruction cache, and Mbed OS's start-up code (system_nrf52840.c) does not turn
+        it on. Interrupts of the clock and of USB take 2 %: a guess.
 
-Known from a board: a loop of 4 cycles takes 4, 5 or 6 on the nRF52840, as it lies at a multiple of
-16, 8 or 2 bytes (rust-embedded/cortex-m, issue 151). For that loop P = 1, 2, 3 gives just these.
+Known from a board: a loop of nop, subs, bne takes 4, 5 or 6 cycles on this chip, as it lies at a
+multiple of 16, 8 or 2 bytes (rust-embedded/cortex-m, issue 151). P = 1, 2, 3 gives just these.
 
-Left out: what Bluetooth's interrupts take, bus masters beside the processor (EasyDMA), the sensor's
-bus, addresses that are no multiple of their size. None of this was run on a board.
+Left out: Bluetooth's interrupts, other masters of the bus (EasyDMA), addresses that are no multiple
+of their size, the time that sensors take on theirs. None of this was run on a board.
 """
 
 import re
@@ -146,7 +147,7 @@ def straight(code: bytes) -> list[Cost]:
 
 
 class Executed(NamedTuple):
-    """What a program has executed: instructions, counted, and cycles, modelled, with their range."""
+    """What was executed: instructions, counted, and cycles, modelled, with their range."""
 
     instructions: int
     cycles: int
