@@ -39,6 +39,17 @@ def test_an_online_step_reaches_its_goals(name, compiler):
     assert 1.2 * executed.cycles < executed.high < 1.6 * executed.cycles
 
 
+@pytest.mark.parametrize("compiler", BOARD)
+@pytest.mark.parametrize("name", GOALS)
+def test_a_step_is_as_fast_where_the_compiler_ignores_the_sources_pragma(name, compiler):
+    """As with a compiler that knows less: all is built with -Os, as the command line says."""
+    case = device.cases()[name]
+    executed = device.measure(case, False, compiler, ("-DTR_PLAIN_OPTIONS",)).executed
+    instructions, cycles, _ = GOALS[name]
+    assert executed.instructions / case.samples <= instructions
+    assert executed.cycles / case.samples <= cycles
+
+
 @pytest.mark.parametrize("family", equal.SETTINGS)
 def test_reptile_is_as_accurate_as_tinyreptile_with_the_stored_settings(family):
     tiny, reptile = (equal.scores(family)[name] for name in ("tinyreptile", "reptile"))

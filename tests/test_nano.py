@@ -454,6 +454,9 @@ def test_counts_are_exact_and_repeatable_in_c_and_in_python(write):
     code = {b.address: board.read_memory(b.address, b.size) for b in blocks}
     assert sum(b.runs * instructions_in(code[b.address]) for b in blocks) == board.instructions
     assert model(blocks, board.read_memory).cycles == board._counter.cycles
+    plain = VirtualNano(folder)
+    plain.run(20)
+    assert (plain.instructions, plain._counter.cycles, plain.time_us) == first[:3]
 
 
 def test_counts_agree_with_single_steps(write):
