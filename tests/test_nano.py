@@ -191,7 +191,8 @@ def test_a_program_that_leaves_the_memory_is_not_loaded(write):
 
 def test_a_missing_package_names_the_install_line(write, monkeypatch):
     folder = write(ECHO)
-    for module, package in (("elftools.elf.elffile", "pyelftools"), ("unicorn", "unicorn")):
+    packages = {"elftools.elf.elffile": "pyelftools", "unicorn": "unicorn", "capstone": "capstone"}
+    for module, package in packages.items():
         with monkeypatch.context() as patch, pytest.raises(KitError) as caught:
             patch.setitem(sys.modules, module, None)
             VirtualNano(folder)

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinyreptile_lite.core import build
 from tinyreptile_lite.core.cache import CannotBuild
+from tinyreptile_lite.errors import needed
 from tinyreptile_lite.nano.cycles import REFILL, Block, straight
 
 _SOURCE = Path(__file__).with_name("counter.c")
@@ -146,6 +147,7 @@ class NativeCounter(ctypes.Structure):
 
 def make_counter(uc: Any, flash: Any, native: bool) -> Counter | NativeCounter:
     """Attach a counter to an emulator: the one in C if `native` and if it can be built."""
+    needed("capstone", "capstone")  # now: the hook cannot raise
     libraries = _libraries() if native else None
     return NativeCounter(uc, flash, *libraries) if libraries else Counter(uc, flash)
 

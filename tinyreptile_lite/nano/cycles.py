@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-import capstone
+from tinyreptile_lite.errors import needed
 
 
 class Cost(NamedTuple):
@@ -136,6 +136,7 @@ class _Instruction:
 
 
 def _decoded(code: bytes) -> list[_Instruction]:
+    capstone = needed("capstone", "capstone")
     decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB + capstone.CS_MODE_MCLASS)
     return [_Instruction(name, operands) for *_, name, operands in decoder.disasm_lite(code, 0)]
 
