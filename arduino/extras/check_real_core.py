@@ -53,10 +53,9 @@ def commands(core: Path, sketch: Sketch, folder: Path, others: list[Path]) -> li
     arduino = core / "cores" / "arduino"
     wire = core / "libraries" / "Wire"
     own = [str(library.include) for library in sketch.libraries]
-    # The libraries of sensors and radio are not ours: their headers may warn.
     old = [arduino / "api" / name for name in ("deprecated", "deprecated-avr-comp")]
-    includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old)]
-    includes += [f"-isystem{p}" for p in (wire, *others)]
+    # Not -isystem for others' libraries: GCC 8 and older would take their headers for C.
+    includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old, wire, *others)]
     tail = [f"-iprefix{arduino}", f"@{variant / 'includes.txt'}", "-o", str(folder / "out.o")]
     found = []
     sources = [folder / unit for unit in sketch.units]

@@ -20,8 +20,9 @@ high    P = 3. One cycle more for what needs a result that the FPU has computed 
 Known from a board: a loop of nop, subs, bne takes 4, 5 or 6 cycles on this chip, as it lies at a
 multiple of 16, 8 or 2 bytes (rust-embedded/cortex-m, issue 151). P = 1, 2, 3 gives just these.
 
-Left out: Bluetooth's interrupts, other masters of the bus (EasyDMA), addresses that are no multiple
-of their size, the time that sensors take on theirs. None of this was run on a board.
+Left out: Bluetooth's interrupts, other masters of the bus (EasyDMA), numbers in flash that are read
+through a pointer (phi), addresses that are no multiple of their size, what sensors take on their
+bus. None of this was run on a board.
 """
 
 import re
