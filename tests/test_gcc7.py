@@ -20,7 +20,10 @@ ATTRIBUTES = {
     "always_inline", "noinline", "noreturn", "unused", "used", "aligned", "packed", "section",
     "weak", "may_alias", "format", "pure", "const",
 }  # fmt: skip
-BUILTINS = {"__builtin_expect", "__builtin_trap", "__has_include"}
+BUILTINS = {"__has_include", "__has_attribute"} | {
+    f"__builtin_{name}"
+    for name in ("expect", "trap", "unreachable", "frame_address", "return_address", "offsetof")
+}
 
 
 def used(pattern: str, text: str) -> set[str]:
