@@ -9,9 +9,13 @@ import pytest
 from compilers import BOARD
 
 from tinyreptile_lite.core.export import export
+from tinyreptile_lite.core.native import native
+from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import BuildError, VirtualNano, build
 from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.base import Samples
+from tinyreptile_lite.tasks.frames import own_frame
 from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, WINDOW, Wrist
 
 ARDUINO = Path(__file__).parents[1] / "arduino"
@@ -36,7 +40,7 @@ def answers(board, milliseconds=200):
 
 
 @pytest.mark.parametrize("name", ["HelloTinyReptile", "WristAdapt", "FindAxes"])
-@pytest.mark.parametrize("flags", [(), ("-DREV2=1",)])
+@pytest.mark.parametrize("flags", [(), ("-DREV2=1", "-DOWN_FRAME=1")])
 @pytest.mark.parametrize("compiler", BOARD)
 def test_sketches_build_without_a_warning(name, flags, compiler):
     folder = ARDUINO / name
@@ -187,6 +191,38 @@ def test_wrist_mirrors_a_right_arm_as_the_training_does(chip, commands, axes):
         np.abs(recording[i : i + WINDOW] - rows).mean() for i in range(len(recording) - WINDOW)
     ]
     assert (min(errors) < 1e-6) == (axes == "+x+y-z+")
+
+
+@pytest.mark.parametrize(
+    ("chip", "mounting"),
+    [
+        ("LSM9DS1", {"plug": (0, 1, 0), "components": (1, 0, 0)}),
+        ("BMI270", {"plug": (0, 0, -1), "components": (0, 1, 0)}),
+    ],
+)
+def test_wrist_worn_anyhow_learns_from_windows_in_their_own_frame(wearer, chip, mounting):
+    """With nothing but the revision's map of axes, the network sees what it was trained on."""
+    recording = wearer.recordings[2]
+    board = VirtualNano(
+        ARDUINO / "WristAdapt",
+        imu=worn(recording, chip=chip, **mounting),
+        imu_rate=RATE,
+        imu_chip=chip,
+        imu_loop=False,
+        flags=("-DOWN_FRAME=1", f"-DREV2={int(chip == 'BMI270')}"),
+    )
+    board.run(1000)
+    board.serial.write_line("2")
+    board.run_until("learnt forward elevation")
+    x = own_frame(board.read_variable("rows").reshape(1, WINDOW, 6))
+    windows = np.lib.stride_tricks.sliding_window_view(recording, WINDOW, axis=0)
+    trained = own_frame(windows.swapaxes(1, 2))
+    assert np.abs(trained - x).max(axis=(1, 2)).min() < 1e-4
+    learner, phi = native(OnlineSGD(0.03)), board.read_variable("phi")
+    net, rng = find_family("wrist-any").network(), np.random.default_rng(0)
+    learned = learner.learn(net, phi, Samples(x, np.array([2])), rng)
+    step = np.abs(learned.params - phi).max()
+    np.testing.assert_allclose(board.read_variable("weights"), learned.params, atol=1e-3 * step)
 
 
 def test_wrist_learns_what_it_is_told(wearer):

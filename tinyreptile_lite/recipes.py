@@ -89,7 +89,13 @@ def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
     return Recipe(strategy.name, strategy, rounds, strategy.learner)
 
 
-_RECIPES = {"sine": _sine, "wrist": _wrist, "wrist-commands": _wrist_commands}
+_RECIPES = {
+    "sine": _sine,
+    "wrist": _wrist,
+    "wrist-commands": _wrist_commands,
+    "wrist-any": _wrist,
+    "wrist-commands-any": _wrist_commands,
+}
 
 
 def recipes(family: str) -> dict[str, Recipe]:

@@ -20,12 +20,16 @@
   What it has learnt outlives a reset, once it has had ten seconds without a lesson: see keep.h.
 */
 #include <TinyReptile.h>
+#include <tr_own_frame.h>
 #include <tr_rows.h>
 #include "keep.h"
 #include "phi.h"
 
 #ifndef REV2
 #define REV2 0
+#endif
+#ifndef OWN_FRAME
+#define OWN_FRAME 0  // 1 if phi.h is of the family wrist-any: worn anyhow, see ../README.md
 #endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
@@ -133,11 +137,23 @@ void sayAxes(const char *what) {
   Serial.println(String(what) + (const char *)worn);
 }
 
+const float *seen() {  // the window as the network knows it
+#if OWN_FRAME
+  static float turned[window * axes];
+  memcpy(turned, rows, sizeof rows);
+  tr_own_frame(turned, window);
+  return turned;
+#else
+  return rows;
+#endif
+}
+
 void learn() {
   float loss, probability;
   int32_t label;
-  known += tr_classify(&model, &label, &probability, rows) == TR_OK && label == wanted;
-  const tr_status status = tr_learn_label(&model, &loss, rows, wanted, rate);
+  const float *x = seen();
+  known += tr_classify(&model, &label, &probability, x) == TR_OK && label == wanted;
+  const tr_status status = tr_learn_label(&model, &loss, x, wanted, rate);
   if (status == TR_ERR_OVERFLOW) tr_reset(&model, phi);  // any other status kept the weights
   Serial.println(status == TR_OK ? String("learnt ") + names[wanted] + ", loss " + String(loss, 3)
                                  : String("not learnt: ") + tr_status_text(status));
@@ -152,7 +168,7 @@ void learn() {
 void recognise() {
   int32_t label;
   float probability;
-  const tr_status status = tr_classify(&model, &label, &probability, rows);
+  const tr_status status = tr_classify(&model, &label, &probability, seen());
   Serial.println(status == TR_OK ? String(names[label]) + ' ' + String(100.0f * probability, 0)
                                  : String(tr_status_text(status)));
 }

@@ -36,6 +36,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("HelloTinyReptile", "", ()),
     ("WristAdapt", "", ()),
     ("WristAdapt", "", ("-DREV2=1",)),
+    ("WristAdapt", "", ("-DOWN_FRAME=1",)),
     ("FindAxes", "", ()),
     ("FindAxes", "", ("-DREV2=1",)),
     ("Recorder", "", ()),

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench import axes, device, equal, faults, host, wire
+from tinyreptile_lite.bench import axes, device, equal, faults, host, mounting, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.experiment import Comparison, Trial, population
-from tinyreptile_lite.figures.fingerprint import as_text, fingerprint, first_rounds
+from tinyreptile_lite.figures.fingerprint import ROUNDS, as_text, fingerprint, first_rounds
 from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
@@ -202,6 +202,56 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
+# Mountings of a sensor on a wrist
+
+
+def _mountings(family: str) -> Figure:
+    """Trained in three ways, worn in four."""
+
+    def pieces(quick: bool) -> Pieces:
+        trials = mounting.trials(family, SEEDS[:1] if quick else SEEDS)
+        if quick:
+            trials = [replace(t, recipe=t.recipe.with_rounds(QUICK_ROUNDS)) for t in trials]
+        return {repr(trial): trial.run for trial in trials}
+
+    def assemble(results: list[Any], _: Path) -> dict[str, Any]:
+        seeds = len(results) // len(mounting.trials(family, (0,)))
+        return {"rows": mounting.rows(family, results, seeds)}
+
+    first = [trial for trial in mounting.trials(family, (0,)) if trial.fold == 0]
+    return Figure(
+        f"mountings-{family}",
+        pieces,
+        lambda: {trial.way: fingerprint(trial.phi(ROUNDS)) for trial in first},
+        assemble,
+        {
+            "recipes": {trial.way: repr(trial.recipe) for trial in first},
+            "seeds": list(SEEDS),
+            "draws": mounting.DRAWS,
+            "data": _data(family),
+        },
+    )
+
+
+def _mountings_search() -> Figure:
+    """Settings for the ways that know no mounting, on people neither trained on nor tested."""
+
+    def pieces(quick: bool) -> Pieces:
+        some = mounting.candidates()
+        if quick:
+            some = [replace(one, rounds=QUICK_ROUNDS) for one in some]
+        return {f"{place} {one!r}": one.run for place, one in enumerate(some)}
+
+    first = [one for one in mounting.candidates() if one.fold == mounting.SEARCHED[0]]
+    return Figure(
+        "mountings-search",
+        pieces,
+        lambda: {f"{one!r}": fingerprint(one.phi(ROUNDS)) for one in first},
+        lambda results, _: {"rows": mounting.search_rows(results)},
+        {"data": _data("wrist"), "folds": list(mounting.SEARCHED)},
+    )
+
+
 # Benchmarks: all rows in one piece; the fingerprint is of what is computed
 
 
@@ -253,6 +303,9 @@ _ALL = [
     _compare("wrist-reptile-adam", "wrist", "reptile-adam"),  # apart, as it has no twin in C
     _compare("wrist-commands", "wrist-commands", "tinyreptile,reptile,fedavg,fedsgd,joint,scratch"),
     _equal("wrist"),
+    _mountings_search(),
+    _mountings("wrist"),
+    _mountings("wrist-commands"),
     _sketch("HelloTinyReptile", "sine", rounds=20_000),
     _sketch("WristAdapt", "wrist"),
     _picture(),

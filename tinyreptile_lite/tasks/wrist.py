@@ -8,7 +8,7 @@ rate x, y, z in rad/s, as float32 of shape (100, 6). Right arms are mirrored, se
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Device, Samples, Task
+from tinyreptile_lite.tasks.frames import own_frame, random_rotation, seen_in
 
 Array = np.ndarray
 
@@ -51,11 +52,13 @@ class Augmentation:
     """A watch worn a little differently: one random turn and one random scale for a whole visit.
 
     The watch's frame is turned about a random axis by an angle uniform in +-``rotation`` radians,
-    and all readings are multiplied by a factor uniform in 1 +- ``scale``.
+    and all readings are multiplied by a factor uniform in 1 +- ``scale``. With ``anyhow`` the watch
+    is mounted in any way before that, each rotation as likely as every other one.
     """
 
     rotation: float
     scale: float
+    anyhow: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.rotation <= np.pi:
@@ -67,6 +70,8 @@ class Augmentation:
         """Return windows (..., 6) turned and scaled by one draw; acceleration turns as rotation."""
         turn = rotation_matrix(rng.normal(size=3), rng.uniform(-self.rotation, self.rotation))
         turn *= rng.uniform(1 - self.scale, 1 + self.scale)
+        if self.anyhow:
+            turn = turn @ random_rotation(rng)
         return (x.reshape(-1, 3) @ turn.T.astype(np.float32)).reshape(x.shape)
 
 
@@ -86,11 +91,17 @@ class WristDevice:
     recordings: tuple[Array, ...] = field(repr=False)  # each exercise: float32, shape (time, 6)
     augmentation: Augmentation
     permute_labels: bool = False  # each visit and each task binds exercises to labels at random
+    own_frame: bool = False  # each window is turned into a frame of its own
 
     @property
     def name(self) -> str:
         """For example ``"person-3-left"``."""
         return f"person-{self.person}-{self.arm}"
+
+    def worn(self, matrix: Array, hand: int = 1) -> "WristDevice":
+        """Return the same arm with the sensor mounted otherwise, for all windows; see `seen_in`."""
+        turned = tuple(seen_in(recording, matrix, hand) for recording in self.recordings)
+        return replace(self, recordings=turned)
 
     def stream(self, count: int, rng: np.random.Generator) -> Samples:
         """Draw windows (count, 100, 6) and labels (count,), as a device in training sees them.
@@ -127,7 +138,8 @@ class WristDevice:
 
     def _windows(self, exercises: Array, starts: Array) -> Array:
         pairs = zip(exercises, starts, strict=True)
-        return np.stack([self.recordings[e][start : start + WINDOW] for e, start in pairs])
+        x = np.stack([self.recordings[e][start : start + WINDOW] for e, start in pairs])
+        return own_frame(x) if self.own_frame else x
 
     def _labels(self, rng: np.random.Generator) -> Array:
         """Label of each exercise."""
@@ -150,8 +162,11 @@ class Wrist:
         his own exercises to seven commands ("wrist-commands"). The binding is drawn anew for every
         visit and every task, so a model can only know it from the samples of this wearer: before
         adapting nobody can do better than chance, 1/7, in the mean.
-    rotation, scale : float
+    rotation, scale, anyhow : float, float, bool
         Augmentation of a training device's stream; see `Augmentation`.
+    own_frame : bool, default False
+        True: each window is turned into a frame of its own, so that it does not matter how the
+        sensor is mounted ("wrist-any", "wrist-commands-any"); see `frames.own_frame`.
     """
 
     metric = "accuracy"
@@ -159,11 +174,16 @@ class Wrist:
     counts: tuple[int, ...] = (0, 7, 14, 21)
 
     def __init__(
-        self, permute_labels: bool = False, rotation: float = 0.3, scale: float = 0.2
+        self,
+        permute_labels: bool = False,
+        rotation: float = 0.3,
+        scale: float = 0.2,
+        anyhow: bool = False,
+        own_frame: bool = False,
     ) -> None:
-        self.permute_labels = permute_labels
-        self.augmentation = Augmentation(rotation, scale)
-        self.name = "wrist-commands" if permute_labels else "wrist"
+        self.permute_labels, self.own_frame = permute_labels, own_frame
+        self.augmentation = Augmentation(rotation, scale, anyhow)
+        self.name = "wrist" + "-commands" * permute_labels + "-any" * own_frame
 
     def network(self) -> Network:
         """Build the network of two convolutions over time, with 8,807 parameters."""
@@ -180,7 +200,9 @@ class Wrist:
     def devices(self) -> list[WristDevice]:
         """All 20 devices, ordered by person and arm; `KitError` without the right data file."""
         return [
-            WristDevice(person, arm, recordings, self.augmentation, self.permute_labels)
+            WristDevice(
+                person, arm, recordings, self.augmentation, self.permute_labels, self.own_frame
+            )
             for (person, arm), recordings in _recordings().items()
         ]
 
