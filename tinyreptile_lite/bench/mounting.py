@@ -59,7 +59,7 @@ def recipe(family: str, way: str) -> Recipe:
 
 
 # Inner rate, visits, inner rate when adapting: the best of the figure mountings-search.
-ANY_ROTATION = {"wrist": (0.03, 6000, 0.05), "wrist-commands": (0.1, 2000, 0.1)}
+ANY_ROTATION = {"wrist": (0.03, 4000, 0.05), "wrist-commands": (0.1, 2000, 0.1)}
 
 
 def learn(family: Wrist, chosen: Recipe, people: set[int], rng: np.random.Generator) -> Array:
