@@ -117,6 +117,19 @@ def _scores(
     return block
 
 
+def _mountings(family: str, shown: Sequence[tuple[str, str]]) -> Callable[[Read], str]:
+    """How a sensor was mounted in training, and how in the test."""
+
+    def block(read: Read) -> str:
+        rows = {(row["trained"], row["worn"]): row for row in read(f"mountings-{family}")["rows"]}
+        counts = rows[shown[0]]["adapted_samples"]
+        table = [["trained", "worn", "before adapting", *(f"{n} windows" for n in [*counts][1:])]]
+        table += [[*key, *(_score(rows[key], count) for count in counts)] for key in shown]
+        return _table(table)
+
+    return block
+
+
 def _many_visits(read: Read) -> Cells:
     return [_score(_rows(read, "sine-20000-visits")["tinyreptile"], count) for count in (8, 32)]
 
@@ -241,6 +254,19 @@ def _bluetooth(read: Read) -> str:
 # What stands where: the blocks between marks and the sentences of each document
 
 _SINE = {"before adapting": 0, "after 8 samples": 8, "after 32 samples": 32}
+_AS_RECORDED, _ANY, _EITHER = (
+    "as in the recordings",
+    "in any rotation",
+    "by one of 48 maps, rotation of either sign",
+)
+_WORN = (
+    ("as worn", _AS_RECORDED),
+    ("as worn", _ANY),
+    ("any rotation", _AS_RECORDED),
+    ("any rotation", _ANY),
+    ("own frame", _ANY),
+    ("own frame", _EITHER),
+)
 _WRIST = {"before adapting": 0, "14 windows": 14, "21 windows": 21}
 DOCUMENTS: dict[
     str, tuple[dict[str, Callable[[Read], str]], dict[str, Callable[[Read], Cells]]]
@@ -271,7 +297,12 @@ DOCUMENTS: dict[
     ),
     WIRE: ({"ble": _bluetooth}, {}),
     BOARDS: (
-        {"device": _costs, "axes": _axes},
+        {
+            "device": _costs,
+            "axes": _axes,
+            "mountings-wrist": _mountings("wrist", _WORN),
+            "mountings-wrist-commands": _mountings("wrist-commands", _WORN),
+        },
         {
             "It finds {} % of the other 23 ways to wear the board and {} % of the wrong arms, and "
             "speaks without a cause in {} % of the trials": _noticed
