@@ -70,7 +70,7 @@ def test_every_strategy_trains_and_adapts(strategy, run, tmp_path):
     assert list(adapted["adapted_samples"]) == ["0", "1", "2", "4", "8", "16", "32"]
 
 
-@pytest.mark.parametrize("family", ["wrist", "wrist-commands"])
+@pytest.mark.parametrize("family", ["wrist", "wrist-commands", "wrist-any"])
 def test_wrists_train_and_adapt(family, run, tmp_path):
     out = tmp_path / "phi.npz"
     run("train", family, "--rounds", 1, "--fold", 2, "--out", out)

@@ -29,7 +29,7 @@
 #define REV2 0
 #endif
 #ifndef OWN_FRAME
-#define OWN_FRAME 0  // 1 if phi.h is of the family wrist-any: worn anyhow, see ../README.md
+#define OWN_FRAME 0  // 1 if phi.h is of the family wrist-any: "Worn anyhow" in arduino/README.md
 #endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyreptile_lite.clients import simulate
 from tinyreptile_lite.core.native import native
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import POPULATION_SEED, score_row
 from tinyreptile_lite.federation import Federation
@@ -64,7 +65,8 @@ ANY_ROTATION = {"wrist": (0.03, 4000, 0.05), "wrist-commands": (0.1, 2000, 0.1)}
 
 def learn(family: Wrist, chosen: Recipe, people: set[int], rng: np.random.Generator) -> Array:
     """Train on all wrists but those of these people; returns phi."""
-    assert chosen.strategy
+    if chosen.strategy is None:
+        raise KitError(f"{chosen.name} trains nothing; choose another strategy")
     devices = [device for device in family.devices() if device.person not in people]
     strategy = replace(chosen.strategy, learner=native(chosen.strategy.learner, strict=False))
     net = family.network()
@@ -205,8 +207,8 @@ def candidates() -> list[Candidate]:
 
 def search_rows(results: list[Array]) -> Rows:
     """One row for each setting: mean accuracy on validation people after 0, 7, 14, 21 windows."""
-    scores = np.array(results).reshape(-1, len(SEARCHED), len(LEARNERS), len(Wrist.counts))
     settings = [(*key, *one) for key, some in GRID.items() for one in some]
+    scores = np.array(results).reshape(len(settings), -1, len(LEARNERS), len(Wrist.counts))
     return [
         {"family": family, "trained": way, "rate": rate, "visits": visits, "adaptation": learner}
         | {"accuracy": np.round(mean, 4).tolist()}

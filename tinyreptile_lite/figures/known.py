@@ -207,18 +207,17 @@ def sha256(path: Path) -> str:
 
 def _mountings(family: str, seeds: tuple[int, ...] = SEEDS) -> Figure:
     """Trained in three ways, worn in four."""
+    first = [trial for trial in mounting.trials(family, (0,)) if trial.fold == 0]
 
     def pieces(quick: bool) -> Pieces:
-        trials = mounting.trials(family, seeds[:1] if quick else seeds)
+        trials = mounting.trials(family, seeds)
         if quick:
-            trials = [replace(t, recipe=t.recipe.with_rounds(QUICK_ROUNDS)) for t in trials]
+            trials = [replace(t, recipe=t.recipe.with_rounds(QUICK_ROUNDS)) for t in first]
         return {repr(trial): trial.run for trial in trials}
 
     def assemble(results: list[Any], _: Path) -> dict[str, Any]:
-        count = len(results) // len(first) // PEOPLE  # a smoke run has the first seed only
-        return {"rows": mounting.rows(family, results, count)}
+        return {"rows": mounting.rows(family, results, 1 if len(results) < PEOPLE else len(seeds))}
 
-    first = [trial for trial in mounting.trials(family, (0,)) if trial.fold == 0]
     return Figure(
         f"mountings-{family}",
         pieces,
@@ -235,14 +234,14 @@ def _mountings(family: str, seeds: tuple[int, ...] = SEEDS) -> Figure:
 
 def _mountings_search() -> Figure:
     """Settings for the ways that know no mounting, on people neither trained on nor tested."""
+    first = [one for one in mounting.candidates() if one.fold == mounting.SEARCHED[0]]
 
     def pieces(quick: bool) -> Pieces:
         some = mounting.candidates()
         if quick:
-            some = [replace(one, rounds=QUICK_ROUNDS) for one in some]
+            some = [replace(one, rounds=QUICK_ROUNDS) for one in first]
         return {f"{place} {one!r}": one.run for place, one in enumerate(some)}
 
-    first = [one for one in mounting.candidates() if one.fold == mounting.SEARCHED[0]]
     return Figure(
         "mountings-search",
         pieces,
