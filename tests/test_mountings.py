@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyreptile_lite.bench import mounting
 from tinyreptile_lite.core.build import CORE, shared_library
+from tinyreptile_lite.results import measured
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.frames import axis_maps, own_frame, random_rotation, seen_in
 from tinyreptile_lite.tasks.wrist import WINDOW, Augmentation, Wrist
@@ -168,3 +170,45 @@ def test_the_families_without_mountings_draw_what_they_always_drew():
     sums = [values.astype(np.float64).sum() for values in (x, task.query.x)]
     np.testing.assert_allclose(sums, [346.56031104471185, 2718.482177734375], rtol=1e-7)
     assert rng.integers(2**32) == 3038670323
+
+
+# What it costs
+
+
+def loss(family, way):
+    """What is lost in any rotation, by number of windows, against one mounting that is known."""
+    rows = {(row["trained"], row["worn"]): row for row in measured(f"mountings-{family}")["rows"]}
+    known, anyhow = rows["as worn", "as in the recordings"], rows[way, "in any rotation"]
+    return {
+        int(count): one["mean"] - anyhow["adapted_samples"][count]["mean"]
+        for count, one in known["adapted_samples"].items()
+    }
+
+
+def test_no_training_for_all_mountings_loses_less_than_two_points():
+    """The boards' guide says so, and that a window's own frame is the better way."""
+    for family in ("wrist", "wrist-commands"):
+        rotations, frames = loss(family, "any rotation"), loss(family, "own frame")
+        for count in {"wrist": (0, 7, 14, 21), "wrist-commands": (7, 14, 21)}[family]:
+            assert 0.02 < frames[count] < rotations[count]
+
+
+def test_settings_are_chosen_on_people_neither_trained_on_nor_tested():
+    for one in mounting.candidates():
+        people = {device.person for device in mounting.others(Wrist(), one.left_out)}
+        assert len(people) == 8
+        assert one.validation not in people and one.fold + 1 not in {*people, one.validation}
+
+
+def test_the_settings_are_the_best_that_were_found():
+    """By the mean over 0, 7, 14 and 21 windows, of those that keep no window."""
+    best = {}
+    for row in measured("mountings-search")["rows"]:
+        if row["adaptation"].startswith("online"):
+            key = row["family"], row["trained"]
+            best[key] = max(
+                best.get(key, (0,)),
+                (np.mean(row["accuracy"]), row["rate"], row["visits"], row["adaptation"]),
+            )
+    for family, (rate, visits, adaptation) in mounting.ANY_ROTATION.items():
+        assert best[family, "any rotation"][1:] == (rate, visits, f"online, {adaptation}")

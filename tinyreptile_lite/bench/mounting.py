@@ -63,11 +63,16 @@ def recipe(family: str, way: str) -> Recipe:
 ANY_ROTATION = {"wrist": (0.03, 4000, 0.05), "wrist-commands": (0.1, 2000, 0.1)}
 
 
+def others(family: Wrist, people: set[int]) -> list[WristDevice]:
+    """All wrists but those of these people."""
+    return [device for device in family.devices() if device.person not in people]
+
+
 def learn(family: Wrist, chosen: Recipe, people: set[int], rng: np.random.Generator) -> Array:
     """Train on all wrists but those of these people; returns phi."""
     if chosen.strategy is None:
         raise KitError(f"{chosen.name} trains nothing; choose another strategy")
-    devices = [device for device in family.devices() if device.person not in people]
+    devices = others(family, people)
     strategy = replace(chosen.strategy, learner=native(chosen.strategy.learner, strict=False))
     net = family.network()
     return Federation(net, strategy, simulate(net, devices), chosen.rounds, rng).run()
@@ -179,8 +184,13 @@ class Candidate:
         """Train without the person to test and the next one, or make the first rounds only."""
         strategy = tiny_reptile(self.rate, 21)
         chosen = Recipe("tinyreptile", strategy, rounds or self.rounds, OnlineSGD(self.rate))
-        out = {self.fold + 1, self.validation}
-        return learn(trained(self.family, self.way), chosen, out, np.random.default_rng(self.fold))
+        rng = np.random.default_rng(self.fold)
+        return learn(trained(self.family, self.way), chosen, self.left_out, rng)
+
+    @property
+    def left_out(self) -> set[int]:
+        """The person whom this fold tests, and the one to score on."""
+        return {self.fold + 1, self.validation}
 
     @property
     def validation(self) -> int:
