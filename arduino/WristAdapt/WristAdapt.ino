@@ -20,16 +20,13 @@
   What it has learnt outlives a reset, once it has had ten seconds without a lesson: see keep.h.
 */
 #include <TinyReptile.h>
-#include <tr_own_frame.h>
 #include <tr_rows.h>
 #include "keep.h"
 #include "phi.h"
+#include "seen.h"
 
 #ifndef REV2
 #define REV2 0
-#endif
-#ifndef OWN_FRAME
-#define OWN_FRAME 0  // 1 if phi.h is of the family wrist-any: "Worn anyhow" in arduino/README.md
 #endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
@@ -137,21 +134,10 @@ void sayAxes(const char *what) {
   Serial.println(String(what) + (const char *)worn);
 }
 
-const float *seen() {  // the window as the network knows it
-#if OWN_FRAME
-  static float turned[window * axes];
-  memcpy(turned, rows, sizeof rows);
-  tr_own_frame(turned, window);
-  return turned;
-#else
-  return rows;
-#endif
-}
-
 void learn() {
   float loss, probability;
   int32_t label;
-  const float *x = seen();
+  const float *x = seen(rows, window);
   known += tr_classify(&model, &label, &probability, x) == TR_OK && label == wanted;
   const tr_status status = tr_learn_label(&model, &loss, x, wanted, rate);
   if (status == TR_ERR_OVERFLOW) tr_reset(&model, phi);  // any other status kept the weights
@@ -168,7 +154,7 @@ void learn() {
 void recognise() {
   int32_t label;
   float probability;
-  const tr_status status = tr_classify(&model, &label, &probability, seen());
+  const tr_status status = tr_classify(&model, &label, &probability, seen(rows, window));
   Serial.println(status == TR_OK ? String(names[label]) + ' ' + String(100.0f * probability, 0)
                                  : String(tr_status_text(status)));
 }
