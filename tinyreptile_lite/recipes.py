@@ -84,6 +84,10 @@ def _wrist_commands() -> list[Recipe]:
     return _wrist(online_rate=0.1, adaptation_rate=0.1)
 
 
+def _wrist_commands_any() -> list[Recipe]:
+    return _wrist(online_rate=0.05, adaptation_rate=0.1)  # see the figure mountings-search
+
+
 def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
     """A starting point learned for one way of adapting is a poor one for another."""
     return Recipe(strategy.name, strategy, rounds, strategy.learner)
@@ -94,7 +98,7 @@ _RECIPES = {
     "wrist": _wrist,
     "wrist-commands": _wrist_commands,
     "wrist-any": _wrist,
-    "wrist-commands-any": _wrist_commands,
+    "wrist-commands-any": _wrist_commands_any,
 }
 
 

@@ -53,14 +53,10 @@ def trained(family: str, way: str) -> Wrist:
 
 def recipe(family: str, way: str) -> Recipe:
     """Return the recipe of a way to train."""
-    if way != "any rotation":
-        return find_recipe(trained(family, way).name, "tinyreptile")
-    rate, rounds, adaptation = ANY_ROTATION[family]
-    return Recipe("tinyreptile", tiny_reptile(rate, 21), rounds, OnlineSGD(adaptation))
-
-
-# Inner rate, visits, inner rate when adapting: the best of the figure mountings-search.
-ANY_ROTATION = {"wrist": (0.03, 4000, 0.05), "wrist-commands": (0.1, 2000, 0.1)}
+    if (family, way) == ("wrist", "any rotation"):  # the best of mountings-search; no family has it
+        return Recipe("tinyreptile", tiny_reptile(0.03, 21), 4000, OnlineSGD(0.05))
+    offered = {"wrist": "own frame", "wrist-commands": "any rotation"}[family]
+    return find_recipe(f"{family}-any" if way == offered else family, "tinyreptile")
 
 
 def others(family: Wrist, people: set[int]) -> list[WristDevice]:

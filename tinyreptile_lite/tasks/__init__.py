@@ -12,7 +12,7 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "wrist": Wrist,
     "wrist-commands": lambda: Wrist(permute_labels=True),
     "wrist-any": lambda: Wrist(rotation=0, own_frame=True),
-    "wrist-commands-any": lambda: Wrist(permute_labels=True, rotation=0, own_frame=True),
+    "wrist-commands-any": lambda: Wrist(permute_labels=True, rotation=0, anyhow=True),
 }
 
 

@@ -163,10 +163,11 @@ class Wrist:
         visit and every task, so a model can only know it from the samples of this wearer: before
         adapting nobody can do better than chance, 1/7, in the mean.
     rotation, scale, anyhow : float, float, bool
-        Augmentation of a training device's stream; see `Augmentation`.
+        Augmentation of a training device's stream; see `Augmentation`. "wrist-commands-any" is
+        trained anyhow.
     own_frame : bool, default False
         True: each window is turned into a frame of its own, so that it does not matter how the
-        sensor is mounted ("wrist-any", "wrist-commands-any"); see `frames.own_frame`.
+        sensor is mounted ("wrist-any"); see `frames.own_frame`.
     """
 
     metric = "accuracy"
@@ -183,7 +184,7 @@ class Wrist:
     ) -> None:
         self.permute_labels, self.own_frame = permute_labels, own_frame
         self.augmentation = Augmentation(rotation, scale, anyhow)
-        self.name = "wrist" + "-commands" * permute_labels + "-any" * own_frame
+        self.name = "wrist" + "-commands" * permute_labels + "-any" * (anyhow or own_frame)
 
     def network(self) -> Network:
         """Build the network of two convolutions over time, with 8,807 parameters."""

@@ -1,5 +1,5 @@
 /* A window of readings is turned into a frame of its own, so that it does not matter how the sensor
- * is mounted. For networks of the families "wrist-any" and "wrist-commands-any", and no others.
+ * is mounted. For networks of the family "wrist-any", and no others.
  *
  * The first axis is the mean acceleration, so mostly gravity. The second one, square to it, is the
  * axis about which the window turns most; it points where the cubes of this rotation have a positive
