@@ -277,3 +277,18 @@ def test_a_sketch_erases_programs_and_reads_flash(writer):
 def test_a_sketch_cannot_erase_itself(writer):
     with pytest.raises(KitError, match="its own program in flash, at 0x00010000"):
         writer("x = flash.erase(0x10000, 4096);")
+
+
+def test_what_was_learnt_from_another_phi_is_not_taken(one_lesson, tmp_path):
+    """Else a sketch with new weights would go on with the old ones."""
+    sketch = shutil.copytree(SKETCH, tmp_path / "WristAdapt")
+    text = (sketch / "phi.c").read_text()
+    first = re.search(r"phi\[PHI_WEIGHTS\] = \{\s*(\S+?)f,", text)[1]
+    (sketch / "phi.c").write_text(text.replace(f"{first}f,", "0.125f,", 1))
+    board = VirtualNano(build(sketch, libraries=ARDUINO / "libraries"))
+    board.flash.load(one_lesson[0])
+    assert "what was kept began with another phi" in restart(board)
+    assert np.array_equal(weights(board), phi(board)) and weights(board)[0] == 0.125
+    learnt = keep(board)
+    assert "going on with what was learnt before" in restart(board)
+    assert np.array_equal(weights(board), learnt)

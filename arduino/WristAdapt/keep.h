@@ -7,12 +7,15 @@
 
 #include <tr_flash.h>
 #include <tr_text.h>
+#include <tr_wire.h>
 
 #include "phi.h"
 
 static const unsigned long keepMillis = 10000;
 static const uint8_t keepNetwork[8] = PHI_ID;
-static uint8_t worn[TR_STORE_USER];   // kept with the weights: the map of axes as text
+// Kept with the weights: the map of axes as text, and at the end the CRC-32 of phi.
+static uint8_t worn[TR_STORE_USER];
+static uint8_t *const keptPhi = worn + TR_STORE_USER - sizeof(uint32_t);
 static const char *keepRefusal;       // why nothing can be kept, or none
 static bool keepWanted = false;
 static unsigned long keepChanged;     // millis() of the last lesson
@@ -24,6 +27,12 @@ static tr_status keepBegin(tr_model *model) {
   keepRefusal = tr_flash_refusal();
   if (keepRefusal) Serial.println(keepRefusal);
   else kept = tr_store_find(&tr_flash_pages, keepNetwork, PHI_WEIGHTS, worn, &found);
+  const uint32_t crc = tr_crc32(0, phi, sizeof phi);
+  if (kept && memcmp(keptPhi, &crc, sizeof crc)) {
+    Serial.println("what was kept began with another phi: this sketch begins with its own");
+    kept = nullptr;
+  }
+  memcpy(keptPhi, &crc, sizeof crc);
   const tr_status status = kept ? tr_reset(model, kept) : TR_ERR_PHI;
   if (found != TR_STORE_OK && found != TR_STORE_EMPTY) Serial.println(tr_store_text(found));
   if (status != TR_OK) return tr_reset(model, phi);
