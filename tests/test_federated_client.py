@@ -157,7 +157,10 @@ def test_recorded_windows_in_flash(tmp_path):
 
 
 def test_live_windows_of_the_imu(tmp_path):
-    """A board that is held still measures the same row again and again."""
+    """A board that is held still measures the same row again and again.
+
+    It finds in the pause before the first window that its rotation is an offset, and takes it off.
+    """
     row = np.array([0.1, -0.2, 0.9, 10.0, -20.0, 30.0], np.float32)
     firmware = motion_firmware(tmp_path)
     noise = np.array([[2**-10], [-(2**-10)]], np.float32)  # two readings make a row: it is gone
@@ -165,7 +168,7 @@ def test_live_windows_of_the_imu(tmp_path):
     client, _ = client_of(firmware, MOTION, source=Source.SENSOR, imu=imu, imu_rate=50.0)
     phi, seed = start(MOTION), 4
     update = client.visit(phi, Order(0, RATE, 3, seed))
-    row[3:] *= np.pi / 180
+    row[3:] = 0
     labels = (seed + np.arange(3)) % 3
     windows = Samples(np.tile(row, (3, 50, 1)), labels)
     expected = RATE.learn(MOTION, phi, windows, np.random.default_rng(0))
@@ -199,7 +202,7 @@ def test_a_broken_sensor_ends_the_visit_with_its_name(tmp_path, fault, words):
     nano.imu.fault = fault
     with pytest.raises(KitError, match=f"sensor.*{words}"):
         client.visit(phi, Order(0, RATE, 1, 1))
-    assert 12_000 < nano.time_ms < 14_000
+    assert 10_000 < nano.time_ms < 14_000
     nano.imu.fault = "ok"
     assert client.visit(phi, Order(1, RATE, 1, 1)).loss > 0
 

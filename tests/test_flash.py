@@ -56,7 +56,10 @@ def test_lines_go_to_the_sketch_and_back(sketch, typed, capsys):
 
 
 def test_lines_with_a_colon_go_to_the_board(sketch, typed, capsys):
-    typed(":press 2\n:press 99\n:imu freeze\n:imu rust\n:what\n:leds\n:reset\n")
+    typed(
+        ":press 2\n:press 99\n:imu freeze\n:imu rust\n:imu offset 9 -30 0.5\n:imu offset up\n"
+        ":what\n:leds\n:reset\n"
+    )
     flash(sketch, seconds=0.1)
     out, err = capsys.readouterr()
     assert out == "ready\n"
@@ -64,6 +67,7 @@ def test_lines_with_a_colon_go_to_the_board(sketch, typed, capsys):
     assert ":release PIN" in err
     assert "no pin 99" in err
     assert "fault of the IMU 'rust'" in err
+    assert err.count("offset is") == 1 and "give three numbers" in err
 
 
 def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):

@@ -89,6 +89,19 @@ def test_an_unknown_fault_is_refused(refuses):
         Imu(None, 25.0).fault = "rust"
 
 
+@pytest.mark.parametrize("bad", [1, [1, 2], [1, 2, np.nan], [0, 0, 2001], ["up", 0, 0], None, {}])
+def test_an_offset_of_the_gyroscope_is_three_numbers(refuses, bad):
+    with refuses("a gyroscope's offset is", "three numbers"):
+        Imu(None, 25.0).offset = bad
+    imu = Imu(None, 25.0)
+    imu.offset = 30, -20.5, 0
+    imu.begin(0)
+    imu.read("rotation", 0)
+    np.testing.assert_allclose(imu.latched, [30, -20.5, 0], atol=0.5)
+    imu.read("acceleration", 0)
+    np.testing.assert_allclose(imu.latched, [0, 0, 1], atol=0.01)
+
+
 def test_a_server_says_of_a_fault_what_a_sketch_says():
     assert Fault.OK.text == "the sensor is fine"
     for fault in list(Fault)[1:]:

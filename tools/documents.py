@@ -199,6 +199,9 @@ WORN = {
     "in the other 23 ways, their median": "wrong_median",
     "in the other 23 ways, the best of them": "wrong_best",
     "in any of 96 ways after FindAxes, the worst of them": "wizard_worst",
+    "as drawn, gyroscope off by up to 30 degrees/s, and never still": "offset_mean",
+    "the same, the worst of ten draws": "offset_worst",
+    "the same, after a still second, the worst of ten draws": "still_worst",
 }
 
 

@@ -112,8 +112,9 @@ static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
   return 1;
 }
 
-/* Make a row of the window x, if there is a new one. A sensor's fault starts the window again; 0,
- * or after some time without a window the answer that ends the visit. */
+/* Make a row of the window x, if there is a new one; in the pause before the window it is dropped,
+ * and the sensor's offset is found if the arm rests. A sensor's fault starts the window again; 0, or
+ * after some time without a window the answer that ends the visit. */
 static int readRow(float *x) {
   float reading[axes];
   int made;
@@ -124,11 +125,13 @@ static int readRow(float *x) {
   } else {
     made = tr_rows_none(&maker, micros());
   }
-  if (made == TR_ROW_DONE) rows++;
+  const long early = (long)(ready - millis());
+  if (early > 0) tr_rows_restart(&maker);
+  else if (made == TR_ROW_DONE) rows++;
   if (made != TR_ROW_FAILED) return 0;
   if (!failing) faulty = millis();
   failing = true;
-  beginWindow(0);
+  beginWindow(early > 0 ? (unsigned long)early : 0);
   return millis() - faulty > patience ? -1 - maker.fault : 0;
 }
 
@@ -141,7 +144,6 @@ static int sourceSample(void *, float *x, float *, int32_t *wanted) {
     return 1;
   }
 #endif
-  if ((long)(millis() - ready) < 0) return 0;
   const int answer = readRow(x);
   if (rows < rowsInWindow) return answer;
   failing = false;

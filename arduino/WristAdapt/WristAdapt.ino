@@ -62,7 +62,7 @@ void setup() {
   for (; status != TR_OK; delay(patienceMillis)) Serial.println(tr_status_text(status));
   if (!wear((const char *)worn)) wear(documented);
   for (; !IMU.begin(); delay(patienceMillis)) Serial.println("no IMU: does REV2 suit your board?");
-  Serial.println("ready: do an exercise; send its number, 0 to 6, to teach it");
+  Serial.println("ready: lay the arm still for a second; then do an exercise; 0 to 6 teaches it");
 }
 
 void loop() {
@@ -113,7 +113,7 @@ void want(int label) {
 bool wear(const char *text) {
   tr_axes map;
   if (!tr_axes_parse(&map, text)) return false;
-  tr_rows_init(&maker, &map);
+  maker.axes = map;  // what is known of the sensor stays
   memmove(worn, text, TR_AXES_TEXT);
   taught = known = 0;
   restart(wanted);

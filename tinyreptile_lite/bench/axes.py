@@ -11,6 +11,9 @@ accuracy     The shipped phi of WristAdapt on the person whom it does not know, 
   wizard       all 48 frames with both signs of rotation, each with the map that FindAxes finds:
                the worst of them
   wrong arm    worn as documented on the other arm than the sketch was told
+  offset       as drawn, and the gyroscope reads up to 30 degrees/s at rest, about each axis:
+               without a still second the mean of ten draws and the worst of them, and after one
+               the worst
 noticed      WristAdapt counts how many of the first windows the network knew just before it
              learnt them. All 20 arms, each with phi of the ten trainings that left the person out.
 """
@@ -36,6 +39,7 @@ from tinyreptile_lite.nano.motion import (
     rows_of,
 )
 from tinyreptile_lite.nano.mounting import ARMS, ELBOW, as_worn, frames, in_frame
+from tinyreptile_lite.nano.peripherals import rest
 from tinyreptile_lite.nano.poses import asked, poses
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks.base import Samples
@@ -48,6 +52,8 @@ Wear = Callable[[Array, str], Array]  # rows of the sketch, from a recording as 
 COUNTS = 0, 7, 21
 DRAWS = 10
 WRONG_DRAWS, RIGHT_DRAWS = 3, 30  # orders of the windows; a false alarm is rare
+LAID = 30  # readings on the table: a bit more than a second
+OFFSETS, OFFSET = 10, 30.0  # draws; degrees per second, typical of the LSM9DS1
 WINDOWS, KNOWN = 7, 4  # the rule of WristAdapt: fewer of the first windows known
 _TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 _FAMILY, _NET = Wrist(), Wrist().network()
@@ -66,6 +72,11 @@ def rows(draws: int = DRAWS, people: int = PEOPLE) -> Rows:
     groups["wrong_median"], groups["wrong_best"] = np.median(wrong, axis=0), np.max(wrong, axis=0)
     guided = [accuracy(_guided(frame), draws) for frame in frames()]
     groups["wizard_worst"] = np.min(guided, axis=0)
+    never, still = (
+        [accuracy(with_offset(n, laid), draws) for n in range(OFFSETS)] for laid in (False, True)
+    )
+    groups["offset_mean"], groups["offset_worst"] = np.mean(never, axis=0), np.min(never, axis=0)
+    groups["still_worst"] = np.min(still, axis=0)
     found = [
         row
         for group, scores in groups.items()
@@ -126,6 +137,22 @@ def documented(chip: str) -> Wear:
     return lambda recording, arm: rows_of(
         as_worn(recording * _TO_SENSOR, arm, chip), checked_axes(DOCUMENTED, arm == "right")
     )
+
+
+def with_offset(seed: int, laid: bool) -> Wear:
+    """Worn as documented, with an offset of the gyroscope; the arm is ``laid`` still first or not.
+
+    The offset is drawn anew for each arm, uniform about each axis.
+    """
+    table = (rest(LAID) * np.array([1, 1, -1, 1, 1, 1]))[: LAID if laid else 0]
+
+    def wear(recording: Array, arm: str) -> Array:
+        rng = np.random.default_rng([seed, ARMS.index(arm)])
+        readings = as_worn(np.vstack([table, recording * _TO_SENSOR]), arm)
+        readings[:, 3:] += rng.uniform(-OFFSET, OFFSET, 3)
+        return rows_of(readings, checked_axes(DOCUMENTED, arm == "right"))[len(table) :]
+
+    return wear
 
 
 def _wrong_arm(recording: Array, arm: str) -> Array:

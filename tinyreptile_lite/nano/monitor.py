@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -31,8 +32,9 @@ _FRAMES = "board", *ARMS
 _TICK_S, _STEP_MS = 0.02, 100.0
 _FIRST_TIME = "arduino-cli compiles; the first time it fetches core and libraries, for minutes"
 _HELP = (
-    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}; :save FILE stores what the "
-    "sketch sends next between its marks; anything else goes to the sketch; Ctrl-C ends"
+    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; :save "
+    "FILE stores what the sketch sends next between its marks; anything else goes to the sketch; "
+    "Ctrl-C ends"
 )
 
 
@@ -242,7 +244,11 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
     elif word in (":press", ":release") and rest.strip().isdigit():
         _do(nano.pins.press if word == ":press" else nano.pins.release, int(rest))
     elif word == ":imu":
-        _do(lambda fault: setattr(nano.imu, "fault", fault), rest.strip())
+        fault, *numbers = rest.split() or [""]
+        if fault == "offset":
+            _do(partial(setattr, nano.imu, "offset"), numbers)
+        else:
+            _do(partial(setattr, nano.imu, "fault"), rest.strip())
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         _say(f"LEDs on: {', '.join(lit) or 'none'}")

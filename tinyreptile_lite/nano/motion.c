@@ -18,6 +18,7 @@ int rows_add(tr_rows *rows, float *row, const float *reading, uint32_t now)
 }
 int rows_none(tr_rows *rows, uint32_t now) { return tr_rows_none(rows, now); }
 int rows_fault(const tr_rows *rows) { return rows->fault; }
+const float *rows_offset(const tr_rows *rows) { return rows->offset; }
 
 /* Reads a map and writes it again, for the other arm if asked: 1, or 0 if the text is none. */
 int axes_again(const char *text, int other_arm, char *again)

@@ -66,6 +66,7 @@ class Found(IntEnum):
 def _library() -> ctypes.CDLL:
     library = load("motion", [Path(__file__).parent / "motion.c"], CORE)
     library.sensor_text.restype = ctypes.c_char_p
+    library.rows_offset.restype = ctypes.POINTER(ctypes.c_float)
     library.rows_size.restype = library.find_size.restype = ctypes.c_size_t
     return library
 
@@ -115,6 +116,11 @@ class Rows:
     def fault(self) -> Fault:
         """Why the last call failed."""
         return Fault(_library().rows_fault(self._struct))
+
+    @property
+    def offset(self) -> NDArray[np.float32]:
+        """What is taken off the readings' rotation rate x, y, z, in degrees per second."""
+        return np.array(_library().rows_offset(self._struct)[:3], np.float32)
 
 
 def rows_of(readings: ArrayLike, axes: str) -> NDArray[np.float32]:

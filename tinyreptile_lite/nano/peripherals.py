@@ -20,6 +20,7 @@ _STEP = np.array([4 / 32768] * 3 + [2000 / 32768] * 3)  # of both libraries: g, 
 FAULTS = "ok", "freeze", "garbage", "dead", "jumps", "nan", "silent"
 _FAILED = np.full(6, np.nan, np.float32)
 _FASTEST = 10_000  # Hz
+_FULL_SCALE = 2000  # degrees per second
 
 
 class SerialPort:
@@ -151,6 +152,9 @@ class Imu:
     random 16-bit numbers as good ones; "dead" too, at any time, as `Arduino_LSM9DS1` does when I2C
     fails: it takes -1 for success and for "available"; "jumps" gives garbage in every fourth
     reading; "nan" gives readings that failed; "silent" none at all.
+
+    Its `offset`, rotation rate x, y, z in degrees per second, is added to what it plays. The
+    gyroscope of a real LSM9DS1 typically has one of up to 30 either way.
     """
 
     def __init__(
@@ -175,6 +179,7 @@ class Imu:
             )
         self.rate, self.chip, self.loop = float(rate), chip, loop
         self._fault, self._dice = "ok", np.random.default_rng(0)
+        self._offset = np.zeros(3, np.float32)
         self.reset()
 
     @property
@@ -187,6 +192,23 @@ class Imu:
         if name not in FAULTS:
             raise unknown_name("fault of the IMU", name, FAULTS)
         self._fault = name
+
+    @property
+    def offset(self) -> np.ndarray:
+        """What the gyroscope reads at rest, in degrees per second; a reset does not change it."""
+        return self._offset
+
+    @offset.setter
+    def offset(self, rates: ArrayLike) -> None:
+        try:
+            offset = np.array(rates, np.float32)
+        except (TypeError, ValueError):
+            offset = _FAILED
+        if offset.shape != (3,) or not (np.abs(offset) <= _FULL_SCALE).all():
+            raise KitError(
+                f"a gyroscope's offset is {rates!r}; give three numbers, in degrees per second"
+            )
+        self._offset = offset
 
     def reset(self) -> None:
         """Stop the playback; `begin` starts it from the first sample."""
@@ -226,4 +248,5 @@ class Imu:
             return _FAILED[axes]
         if self._fault in ("garbage", "dead") or (self._fault == "jumps" and newest % 4 == 0):
             return (_STEP[axes] * self._dice.integers(-32768, 32768, 3)).astype(np.float32)
-        return self.recording[newest % len(self.recording)][axes]
+        given = self.recording[newest % len(self.recording)][axes]
+        return given if kind == "acceleration" else given + self._offset

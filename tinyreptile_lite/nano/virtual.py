@@ -38,7 +38,7 @@ class VirtualNano:
         Recording that the IMU plays, as Arduino's library gives it: acceleration x, y, z in g,
         rotation rate x, y, z in degrees per second. NaN is a reading that failed. By default the
         board lies still. `mounting.as_worn` makes one from the kit's recordings; `imu.fault`
-        breaks the sensor.
+        breaks the sensor, `imu.offset` is its gyroscope's.
     imu_rate : float
         Its samples per second.
     imu_chip : {"LSM9DS1", "BMI270"}, optional

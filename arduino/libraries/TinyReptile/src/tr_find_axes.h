@@ -20,16 +20,16 @@
 #define TR_FIND_AXES_H
 
 #include "tr_axes.h"
+#include "tr_still.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 #define TR_FIND_POSES 3
-#define TR_FIND_STILL 1000000u   /* microseconds that a pose is held */
 #define TR_FIND_PATIENCE 15000000u /* microseconds in which it must be held */
 #define TR_FIND_GAP 200000u      /* microseconds between two readings: more is too long */
-#define TR_FIND_SWAY_G 0.15f     /* most that an axis may change in a pose */
+#define TR_FIND_SWAY_G 0.15f     /* most that an axis may change in a pose: no arm is a table */
 #define TR_FIND_SWAY_DPS 25.0f
 
 enum {
@@ -47,8 +47,7 @@ enum {
 };
 
 typedef struct {
-    float sum[6], low[6], high[6]; /* of the readings since the arm has been still */
-    uint32_t count, since;         /* how many, and from when */
+    tr_still still;                /* the pose that is being measured */
     uint32_t asked, last;          /* when the pose was begun, and the time of the last reading */
     float offset[3];               /* of the gyroscope: its mean in the last pose */
     float before[3];               /* rotation rate of the last reading, without the offset */
@@ -63,8 +62,8 @@ typedef struct {
 /* Begin with the first pose. */
 static inline void tr_find_begin(tr_find *find)
 {
-    const tr_find empty = {{0.0f}, {0.0f}, {0.0f}, 0, 0, 0, 0, {0.0f}, {0.0f}, {{0.0f}, {0.0f}},
-                           {1.0f, 1.0f}, {0, 0, 0}, 0, 0, 0, {{0, 0, 0}, 0}};
+    const tr_find empty = {{{0.0f}, {0.0f}, {0.0f}, 0, 0, 0}, 0, 0, {0.0f}, {0.0f},
+                           {{0.0f}, {0.0f}}, {1.0f, 1.0f}, {0, 0, 0}, 0, 0, 0, {{0, 0, 0}, 0}};
     *find = empty;
 }
 
@@ -73,7 +72,7 @@ static inline void tr_find_pose(tr_find *find)
 {
     find->holding = 1;
     find->asked = find->last;
-    find->count = 0;
+    find->still.count = 0;
 }
 
 static inline float tr_find_dot(const float *a, const float *b)
@@ -112,22 +111,6 @@ static inline void tr_find_carry(tr_find *find, const float *reading, uint32_t e
     }
 }
 
-/* Take a reading into the pose; 1 if the arm has been still for long enough, else 0. */
-static inline int tr_find_hold(tr_find *find, const float *reading, uint32_t now)
-{
-    int moved = 0;
-    for (int i = 0; i < 6; i++) {
-        const int first = find->count == 0;
-        find->low[i] = first || reading[i] < find->low[i] ? reading[i] : find->low[i];
-        find->high[i] = first || reading[i] > find->high[i] ? reading[i] : find->high[i];
-        find->sum[i] = (first ? 0.0f : find->sum[i]) + reading[i];
-        moved |= find->high[i] - find->low[i] > (i < 3 ? TR_FIND_SWAY_G : TR_FIND_SWAY_DPS);
-    }
-    find->since = find->count == 0 ? now : find->since;
-    find->count = moved ? 0 : find->count + 1;
-    return !moved && now - find->since >= TR_FIND_STILL;
-}
-
 /* The map from the poses and the turns. */
 static inline int tr_find_result(tr_find *find)
 {
@@ -152,19 +135,17 @@ static inline int tr_find_result(tr_find *find)
 /* Use a pose that was held. */
 static inline int tr_find_use(tr_find *find)
 {
-    float g[3];
+    float g[6]; /* and the rotation, which is the offset */
     int largest = 0;
+    if (!tr_still_mean(&find->still, g)) {
+        return TR_FIND_NO_GRAVITY;
+    }
     for (int i = 0; i < 3; i++) {
-        g[i] = find->sum[i] / (float)find->count;
-        find->offset[i] = find->sum[3 + i] / (float)find->count;
+        find->offset[i] = g[3 + i];
         find->before[i] = 0.0f;
         largest = g[i] * g[i] > g[largest] * g[largest] ? i : largest;
     }
-    const float gg = tr_find_dot(g, g);
-    if (gg < 0.8f * 0.8f || gg > 1.2f * 1.2f) {
-        return TR_FIND_NO_GRAVITY;
-    }
-    if (g[largest] * g[largest] < 0.64f * gg) { /* more than 37 degrees from every axis */
+    if (g[largest] * g[largest] < 0.64f * tr_find_dot(g, g)) { /* more than 37 degrees from every axis */
         return TR_FIND_SKEW;
     }
     for (int i = 0; i < find->pose; i++) {
@@ -204,7 +185,7 @@ static inline int tr_find_add(tr_find *find, const float *reading, uint32_t now)
     if (!find->holding) {
         return TR_FIND_MOVING;
     }
-    if (tr_find_hold(find, reading, now)) {
+    if (tr_still_add(&find->still, reading, now, TR_FIND_SWAY_G, TR_FIND_SWAY_DPS)) {
         return tr_find_use(find);
     }
     return now - find->asked > TR_FIND_PATIENCE ? TR_FIND_NOT_STILL : TR_FIND_HOLDING;

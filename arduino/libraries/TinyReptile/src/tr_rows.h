@@ -11,8 +11,8 @@
  *     const int ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
  *     switch (tr_rows_add(&rows, row, ok ? x : NULL, micros())) ...
  *
- * The readings are turned into the frame of the recordings, see tr_axes.h, and a sensor that is
- * broken is found, see tr_sensor.h.
+ * The readings are turned into the frame of the recordings, see tr_axes.h, a sensor that is broken
+ * is found, see tr_sensor.h, and a gyroscope's offset is taken off, see tr_still.h.
  *
  * Header only, and plain C99: no memory, no state but the struct, no library.
  */
@@ -24,6 +24,7 @@
 
 #include "tr_axes.h"
 #include "tr_sensor.h"
+#include "tr_still.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -49,9 +50,12 @@ typedef struct {
     int8_t listening;  /* whether `heard` holds a time */
     int8_t fault;      /* why the last call failed, or TR_SENSOR_OK */
     tr_sensor sensor;
+    tr_still still;
+    float offset[3]; /* of the gyroscope, degrees per second */
 } tr_rows;
 
-/* Begin a new window: the row in the making is dropped, the next reading starts a slot. */
+/* Begin a new window: the row in the making is dropped, the next reading starts a slot. What is
+ * known of the sensor stays. */
 static inline void tr_rows_restart(tr_rows *rows)
 {
     rows->readings = 0;
@@ -61,7 +65,8 @@ static inline void tr_rows_restart(tr_rows *rows)
 /* Say where the reading's axes are in the recordings' frame, and begin afresh. */
 static inline void tr_rows_init(tr_rows *rows, const tr_axes *axes)
 {
-    const tr_rows empty = {{0.0f}, 0, 0, 0, *axes, 0, TR_SENSOR_OK, {{0.0f}, 0.0f, {0.0f}, {0}, 0}};
+    const tr_rows empty = {{0.0f}, 0, 0, 0, *axes, 0, TR_SENSOR_OK, {{0.0f}, 0.0f, {0.0f}, {0}, 0},
+                           {{0.0f}, {0.0f}, {0.0f}, 0, 0, 0}, {0.0f}};
     *rows = empty;
 }
 
@@ -99,14 +104,20 @@ static inline int tr_rows_add(tr_rows *rows, float *row, const float *reading, u
     rows->fault = (int8_t)tr_sensor_check(&rows->sensor, reading);
     if (rows->fault != TR_SENSOR_OK) {
         tr_rows_restart(rows);
+        rows->still.count = 0;
         return TR_ROW_FAILED;
+    }
+    tr_still_offset(&rows->still, rows->offset, reading, now);
+    float steady[TR_ROW_AXES];
+    for (int i = 0; i < TR_ROW_AXES; i++) {
+        steady[i] = reading[i] - (i < 3 ? 0.0f : rows->offset[i - 3]);
     }
     if (rows->readings == 0) {
         rows->due = now + TR_ROW_MICROSECONDS / 2;
     }
     const int done = rows->readings > 0 && (int32_t)(now - rows->due) >= 0;
     for (int i = 0; i < TR_ROW_AXES; i++) {
-        const float value = tr_rows_axis(rows, reading, i);
+        const float value = tr_rows_axis(rows, steady, i);
         if (done) {
             row[i] = rows->sum[i] / (float)rows->readings;
         }
