@@ -101,7 +101,7 @@ def test_misaligned_weights_and_workspace_are_refused():
     net = Network([Dense(3, 5)], "mse", (3,))
     memory = (ctypes.c_char * 400)()
     model, start = ctypes.addressof(memory), ctypes.addressof(memory) + 200
-    network, init = c_network(net), native.load().tr_init
+    network, init = c_network(net, native.load()), native.load().tr_init
     init.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_void_p, ctypes.c_size_t] * 2]
     for first, second in ((1, 0), (2, 0), (3, 0), (0, 1), (0, 2)):
         found = init(model, ctypes.byref(network), start + first, net.size, start + 100 + second, 5)

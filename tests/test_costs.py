@@ -106,7 +106,8 @@ def test_online_learning_needs_the_same_ram_for_any_number_of_samples(samples):
 
 @given(networks())
 def test_weights_and_workspace_are_what_the_c_core_asks_for(net):
-    core, described = native.load(), c_network(net)
+    core = native.load()
+    described = c_network(net, core)
     weights, floats = ctypes.c_size_t(), ctypes.c_size_t()
     assert core.tr_weight_count(ctypes.byref(weights), ctypes.byref(described)) == 0
     assert core.tr_workspace_size(ctypes.byref(floats), ctypes.byref(described)) == 0

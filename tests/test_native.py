@@ -245,7 +245,7 @@ def test_bad_samples_are_refused_as_numpy_refuses_them(rng, refuses):
 def test_a_network_beyond_the_cores_sizes_is_refused(refuses):
     net = Network([Dense(70_000, 1)], "mse", (70_000,))
     with refuses("70000", "65535"):
-        c_network(net)
+        c_network(net, native.load())
 
 
 def test_learners_without_a_twin_are_refused(refuses):

@@ -12,6 +12,7 @@ from tinyreptile_lite.core.native import native
 from tinyreptile_lite.evaluation import adapt, dead_units, evaluate
 from tinyreptile_lite.experiment import build, population
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
@@ -26,9 +27,12 @@ __all__ = [
     "EXERCISES",
     "Adam",
     "Conv1D",
+    "Conv2D",
     "Dense",
     "Federation",
+    "Flatten",
     "GlobalAveragePool",
+    "LayerNorm",
     "Learned",
     "MinibatchSGD",
     "Network",
@@ -37,6 +41,7 @@ __all__ = [
     "ReLU",
     "Samples",
     "Scale",
+    "SiLU",
     "Sine",
     "Strategy",
     "Tanh",

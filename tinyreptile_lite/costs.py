@@ -4,10 +4,12 @@ The formulas follow the C core, which works in place wherever it can. They leave
 the program itself; those are measured on the board.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from tinyreptile_lite.layers import Conv1D, ReLU, Scale, Tanh
+from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
+from tinyreptile_lite.layers import Conv1D, Layer, ReLU, Scale, Shape, Tanh
 from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import Strategy
@@ -36,17 +38,55 @@ def workspace_floats(net: Network) -> int:
 
     Every layer's output is kept for the backward pass, which then writes gradients over it. Tanh,
     ReLU and Scale work in place, unless they read the sample itself (the first layer) or the
-    output of a Tanh or ReLU, which the backward pass needs. A convolution that passes a gradient
-    back needs one more float for each step of its input in time; the longest of them counts.
+    output of a Tanh or ReLU, which the backward pass needs. A SiLU needs its own input, and works
+    in place only on a LayerNorm, which can make it again. A LayerNorm keeps its sample's mean and
+    deviation; a convolution with a pool a byte for each output. What layers need in turn is there
+    once: see `_turn_floats`.
     """
-    floats = history = 0
+    floats = turn = 0
+    before = None
+    for layer, shape, after, sends_back in _passes(net):
+        if not _in_place(layer, before):
+            floats += prod(after) + _kept_floats(layer, after)
+        turn = max(turn, _turn_floats(layer, shape, sends_back))
+        before = layer
+    return floats + turn
+
+
+def _passes(net: Network) -> Iterator[tuple[Layer, Shape, Shape, bool]]:
+    """Yield each layer, the shapes before and after, and whether a gradient goes back through it."""
     for i, layer in enumerate(net.layers):
-        keeps_input = i == 0 or isinstance(net.layers[i - 1], ACTIVATIONS)
-        if keeps_input or not isinstance(layer, (*ACTIVATIONS, Scale)):
-            floats += prod(net.shapes[i + 1])
-        if isinstance(layer, Conv1D) and i > net.first:
-            history = max(history, net.shapes[i][0])
-    return floats + history
+        if not isinstance(layer, Flatten):  # moves nothing
+            yield layer, net.shapes[i], net.shapes[i + 1], i > net.first
+
+
+def _in_place(layer: Layer, before: Layer | None) -> bool:
+    if isinstance(layer, SiLU):
+        return isinstance(before, LayerNorm)
+    usable = before is not None and not isinstance(before, ACTIVATIONS)
+    return usable and isinstance(layer, (*ACTIVATIONS, Scale))
+
+
+def _kept_floats(layer: Layer, after: Shape) -> int:
+    """Count the floats that a layer keeps besides its output."""
+    if isinstance(layer, LayerNorm):
+        return 2
+    pooled = isinstance(layer, Conv2D) and layer.pool > 1
+    return -(-prod(after) // FLOAT_BYTES) if pooled else 0
+
+
+def _turn_floats(layer: Layer, shape: Shape, sends_back: bool) -> int:
+    """Count the floats that a layer needs only while it is its turn.
+
+    To send a gradient back, a convolution needs one for each step of its input in time, or four for
+    each pixel; one with a pool needs one for each output channel.
+    """
+    if isinstance(layer, Conv1D) and sends_back:
+        return shape[0]
+    if isinstance(layer, Conv2D):
+        column = 4 * shape[0] * shape[1] if sends_back else 0
+        return max(column, layer.out_channels if layer.pool > 1 else 0)
+    return 0
 
 
 def sample_bytes(net: Network) -> int:

@@ -25,6 +25,11 @@ class Layer:
     parameter_shapes: tuple[Shape, ...] = ()
     fan_in: int = 0
 
+    def init(self, views: Sequence[Array], rng: np.random.Generator) -> None:
+        """Draw random parameters into ``views``, uniform in +-1/sqrt(fan in), biases too."""
+        for view in views:
+            view[...] = rng.uniform(-1, 1, view.shape) / np.sqrt(self.fan_in)
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of one sample's output, from the shape of one sample's input."""
         return shape
@@ -37,7 +42,9 @@ class Layer:
         """Output for the inputs ``x`` of shape (..., N, *input shape)."""
         raise NotImplementedError
 
-    def weight_gradient(self, grads: Sequence[Array], x: Array, dy: Array) -> None:
+    def weight_gradient(
+        self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array
+    ) -> None:
         """Write the gradient with respect to the parameters into the views ``grads``."""
 
     def backward(
@@ -88,7 +95,9 @@ class Dense(Layer):
         y += bias
         return y
 
-    def weight_gradient(self, grads: Sequence[Array], x: Array, dy: Array) -> None:
+    def weight_gradient(
+        self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array
+    ) -> None:
         weight, bias = grads
         if weight.ndim == 2:
             x.T.dot(dy, weight)
@@ -104,7 +113,7 @@ class Dense(Layer):
     def backward(
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, y: Array, dy: Array
     ) -> Array:
-        self.weight_gradient(grads, x, dy)
+        self.weight_gradient(params, grads, x, dy)
         weight = params[0]
         return dy.dot(weight.T) if weight.ndim == 2 else dy @ weight.mT
 
@@ -156,13 +165,15 @@ class Conv1D(Layer):
         y = self._dense.forward(params, self._windows(x))
         return y.reshape(*x.shape[:-2], -1, self.out_channels)
 
-    def weight_gradient(self, grads: Sequence[Array], x: Array, dy: Array) -> None:
-        self._dense.weight_gradient(grads, self._windows(x), self._flat(dy))
+    def weight_gradient(
+        self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array
+    ) -> None:
+        self._dense.weight_gradient(params, grads, self._windows(x), self._flat(dy))
 
     def backward(
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, y: Array, dy: Array
     ) -> Array:
-        self.weight_gradient(grads, x, dy)
+        self.weight_gradient(params, grads, x, dy)
         windows = self._flat(dy) @ params[0].mT
         windows = windows.reshape(*dy.shape[:-1], self.kernel, self.in_channels)
         dx = np.zeros_like(x)

@@ -33,7 +33,8 @@ class Network:
     loss : {"mse", "cross_entropy"}
         See `tinyreptile_lite.losses`.
     input_shape : tuple of int
-        Shape of one sample: ``(features,)`` or ``(time, channels)``.
+        Shape of one sample: ``(features,)``, ``(time, channels)`` or
+        ``(height, width, channels)``.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class Network:
     # Parameters
 
     def init(self, rng: np.random.Generator) -> Array:
-        """Draw random parameters, uniform in +-1/sqrt(fan in), for weights and biases alike.
+        """Draw random parameters as each layer begins: see `Layer.init`.
 
         Parameters
         ----------
@@ -86,8 +87,7 @@ class Network:
         """
         params = np.empty(self.size, np.float32)
         for layer, views in zip(self.layers, self.views(params), strict=True):
-            for view in views:
-                view[...] = rng.uniform(-1, 1, view.shape) / np.sqrt(layer.fan_in)
+            layer.init(views, rng)
         return params
 
     def views(self, params: Array) -> Views:
@@ -147,8 +147,8 @@ class Network:
             before = values.pop()
             dy = layer.backward(params, grads, before, after, dy)
             after = before
-        layer, _, grads = bound[self.first]
-        layer.weight_gradient(grads, values.pop(), dy)
+        layer, params, grads = bound[self.first]
+        layer.weight_gradient(params, grads, values.pop(), dy)
         return output
 
     def predict(self, params: Array, x: Array) -> Array:

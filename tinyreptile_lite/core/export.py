@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyreptile_lite.checkpoint import sync_folder
-from tinyreptile_lite.core.table import LOSSES, check_fits_core, layer_macro, literal
+from tinyreptile_lite.core.table import LOSSES, check_fits_core, core_layers, layer_macro, literal
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError, file_errors
 from tinyreptile_lite.network import Network
@@ -142,7 +142,7 @@ def c_parts(net: Network) -> dict[str, object]:
         If the C core has no such layer, or a number is beyond its limits.
     """
     check_fits_core(net)
-    layers = [layer_macro(*pair) for pair in zip(net.layers, net.shapes[:-1], strict=True)]
+    layers = [layer_macro(*pair) for pair in core_layers(net)]
     return {
         "weights": net.size,
         "workspace": workspace_floats(net),

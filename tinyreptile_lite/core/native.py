@@ -172,7 +172,7 @@ class _Desk:
             "gradient": np.empty(net.size, np.float32),
         }
         call = _Call(**{name: array.ctypes.data for name, array in self._arrays.items()})
-        call.network = ctypes.pointer(c_network(net))  # ctypes keeps what it points to
+        call.network = ctypes.pointer(c_network(net, load()))  # ctypes keeps what it points to
         call.workspace_floats = self._arrays["workspace"].size
         call.weight_count, call.outputs = net.size, net.outputs
         call.tasks, call.count = self.statuses.size, count

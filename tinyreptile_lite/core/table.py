@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tinyreptile_lite import layers
+from tinyreptile_lite import image_layers, layers
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.network import Network
@@ -18,7 +18,8 @@ from tinyreptile_lite.network import Network
 LIMIT = np.float32(1e12)  # TR_LIMIT: no sound weight or sample is larger
 MAX_FLOATS = 1 << 24  # TR_MAX_FLOATS: in any one array
 LARGEST = 65_535  # of any size that a layer names: they are uint16_t ...
-LARGEST_STRIDE = 255  # ... but for this one
+LARGEST_BYTE = 255  # ... but for stride and padding
+LARGEST_KERNEL = 4096  # side of a Conv2D's
 
 
 # tr_status: what a function of the core answers, numbered from 0.
@@ -30,11 +31,15 @@ Status = IntEnum(
 
 
 class Kind(NamedTuple):
-    """A kind of layer: its tr_kind, the macro that writes it, and the macro's arguments."""
+    """A kind of layer: its tr_kind, the macro that writes it, and the macro's arguments.
+
+    The later kinds have their functions besides, by the name of a tr_functions.
+    """
 
     code: int
     macro: str
     fields: tuple[str, ...] = ()
+    functions: str = ""
 
 
 class LossName(NamedTuple):
@@ -51,8 +56,22 @@ KINDS: dict[type[layers.Layer], Kind] = {
     layers.Tanh: Kind(4, "TR_TANH"),
     layers.ReLU: Kind(5, "TR_RELU"),
     layers.Scale: Kind(6, "TR_SCALE", ("factor",)),
+    image_layers.SiLU: Kind(7, "TR_SILU", (), "tr_silu"),
+    image_layers.Conv2D: Kind(
+        8,
+        "TR_CONV2D",
+        ("time", "width", "inputs", "outputs", "kernel", "stride", "padding", "pool"),
+        "tr_conv2d",
+    ),
+    image_layers.LayerNorm: Kind(9, "TR_LAYER_NORM", ("time", "inputs"), "tr_layer_norm"),
 }
 LOSSES = {"mse": LossName(1, "TR_MSE"), "cross_entropy": LossName(2, "TR_CROSS_ENTROPY")}
+
+
+def core_layers(net: Network) -> list[tuple[layers.Layer, layers.Shape]]:
+    """Return the layers that the core has a table entry for, each with the shape of its input."""
+    pairs = zip(net.layers, net.shapes[:-1], strict=True)
+    return [pair for pair in pairs if not isinstance(pair[0], image_layers.Flatten)]
 
 
 def layer_sizes(layer: layers.Layer, shape: layers.Shape) -> dict[str, int | float]:
@@ -74,6 +93,14 @@ def layer_sizes(layer: layers.Layer, shape: layers.Shape) -> dict[str, int | flo
         sizes |= {"kernel": layer.kernel, "stride": layer.stride}
     elif isinstance(layer, layers.GlobalAveragePool):
         sizes |= {"time": shape[0], "inputs": shape[1], "outputs": shape[1]}
+    elif isinstance(layer, image_layers.Conv2D):
+        sizes |= {"time": shape[0], "width": shape[1]}
+        sizes |= {"inputs": layer.in_channels, "outputs": layer.out_channels}
+        sizes |= {"kernel": layer.kernel, "stride": layer.stride}
+        sizes |= {"padding": layer.padding, "pool": layer.pool}
+    elif isinstance(layer, image_layers.LayerNorm):
+        sizes |= {"time": prod(shape[:-1]), "width": 1}
+        sizes |= {"inputs": layer.channels, "outputs": layer.channels}
     elif isinstance(layer, layers.Scale):
         sizes |= {"factor": float(layer.factor)}
     return sizes
@@ -109,9 +136,12 @@ def _float32(value: float | np.floating) -> float:
 
 def check_fits_core(net: Network) -> None:
     """Raise `KitError` if the C core has no such layer, or a number is beyond its limits."""
-    for layer, shape in zip(net.layers, net.shapes[:-1], strict=True):
+    for layer, shape in core_layers(net):
+        limits = {"stride": LARGEST_BYTE, "padding": LARGEST_BYTE, "factor": float(LIMIT)}
+        if isinstance(layer, image_layers.Conv2D):
+            limits["kernel"] = LARGEST_KERNEL
         for name, size in layer_sizes(layer, shape).items():
-            limit = {"stride": LARGEST_STRIDE, "factor": float(LIMIT)}.get(name, LARGEST)
+            limit = limits.get(name, LARGEST)
             if abs(_float32(size)) > limit:
                 raise KitError(f"{layer}: {name} is {size}; the C core takes at most {limit:g}")
             if name == "factor" and _float32(size) == 0:

@@ -64,7 +64,7 @@ class LocalBoard:
         self.net, self.device, self.chunk_floats = net, device, chunk_floats
         self.id = board_id(device.name)
         self._library = load_library()
-        self._network = c_network(net)
+        self._network = c_network(net, self._library)
         self._draw = _Draw(self._draw_samples)  # kept, as C holds only its address
         self._trouble: KitError | None = None  # of the device, on its way past the C code
         self.reset()

@@ -115,6 +115,17 @@ float tr_tanhf(float x)
 
 /* exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to a whole number n, and leaves
  * it in the lowest bits. The last factor is 2^(n - 1), as 2^128 is no float. */
+TR_INLINE float exp_inline(float x)
+{
+    const float shifted = x * 1.44269504f + 12582912.0f;
+    const float n = shifted - 12582912.0f;
+    const float r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    const float g = (((1.38146128e-3f * r + 8.36871006e-3f) * r + 4.1668389e-2f) * r
+                     + 0.166665211f) * r + 0.49999994f;
+    const float y = 1.0f + (r + r * r * g);
+    return (y + y) * float_from_bits((bits_from_float(shifted) + 126u) << 23);
+}
+
 float tr_expf(float x)
 {
     if (x < -86.5f) {
@@ -123,13 +134,7 @@ float tr_expf(float x)
     if (x > 88.72f) {
         return float_from_bits(0x7f800000u);
     }
-    const float shifted = x * 1.44269504f + 12582912.0f;
-    const float n = shifted - 12582912.0f;
-    const float r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    const float g = (((1.38146128e-3f * r + 8.36871006e-3f) * r + 4.1668389e-2f) * r
-                     + 0.166665211f) * r + 0.49999994f;
-    const float y = 1.0f + (r + r * r * g);
-    return (y + y) * float_from_bits((bits_from_float(shifted) + 126u) << 23);
+    return exp_inline(x);
 }
 
 /* log(x) = k ln(2) + log(m), m in sqrt(1/2) ... sqrt(2). */
@@ -145,6 +150,17 @@ float tr_logf(float x)
     const float square = f * f;
     const float tail = square * f * h + (float)k * LN2_LOW - 0.5f * square;
     return (f + tail) + (float)k * LN2_HIGH;
+}
+
+/* Newton's method from a first guess that halves the exponent. */
+float tr_rsqrtf(float x)
+{
+    const float half = 0.5f * x;
+    float y = float_from_bits(0x5f3759dfu - (bits_from_float(x) >> 1));
+    for (int i = 0; i < 3; i++) {
+        y = y * (1.5f - half * y * y);
+    }
+    return y + y * (0.5f - half * y * y); /* once more, rounded only at the end */
 }
 
 /* ---- Layers ---------------------------------------------------------------------------------- */
@@ -404,6 +420,8 @@ static float relu_forward(float *out, const float *x, size_t n)
 }
 #endif
 
+#include "tinyreptile_layers.h"
+
 /* out (n) = layer(x (n)) of an elementwise layer; out may be x. Returns the sum of squares of what
  * could be out of bounds: nothing for a tanh. */
 TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer *layer, size_t n)
@@ -418,6 +436,9 @@ TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer 
         }
         return 0.0f;
     }
+    if (layer->kind == TR_KIND_SILU) {
+        return layer->functions->forward(out, x, NULL, NULL, layer, n);
+    }
     for (size_t i = 0; i < n; i++) {
         out[i] = layer->factor * x[i];
         squares += out[i] * out[i];
@@ -427,9 +448,15 @@ TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer 
 
 /* ---- Networks -------------------------------------------------------------------------------- */
 
+/* Whether it is a kind of tinyreptile_layers.h that is not elementwise. */
+TR_INLINE int is_linked(const tr_layer *layer)
+{
+    return layer->kind > TR_KIND_SILU;
+}
+
 TR_INLINE int has_weights(const tr_layer *layer)
 {
-    return layer->kind == TR_KIND_DENSE || layer->kind == TR_KIND_CONV1D;
+    return layer->kind == TR_KIND_DENSE || layer->kind == TR_KIND_CONV1D || is_linked(layer);
 }
 
 TR_INLINE int is_activation(const tr_layer *layer)
@@ -439,18 +466,26 @@ TR_INLINE int is_activation(const tr_layer *layer)
 
 TR_INLINE int is_elementwise(const tr_layer *layer)
 {
-    return is_activation(layer) || layer->kind == TR_KIND_SCALE;
+    return is_activation(layer) || layer->kind == TR_KIND_SCALE || layer->kind == TR_KIND_SILU;
 }
 
 /* An elementwise layer overwrites what it reads, unless that is the sample, or the output of an
- * activation, which the backward pass needs. */
+ * activation, which the backward pass needs. So is the input of a SiLU, unless a normalisation made
+ * it, which can make it once more. */
 TR_INLINE int works_in_place(const tr_network *network, const tr_layer *layer)
 {
-    return is_elementwise(layer) && layer > network->layers && !is_activation(layer - 1);
+    if (!is_elementwise(layer) || layer == network->layers) {
+        return 0;
+    }
+    return layer->kind == TR_KIND_SILU ? layer[-1].kind == TR_KIND_LAYER_NORM
+                                       : !is_activation(layer - 1);
 }
 
 TR_INLINE size_t weights_of(const tr_layer *layer)
 {
+    if (is_linked(layer)) {
+        return layer->functions->weights(layer);
+    }
     const size_t fan_in = (size_t)layer->inputs * (layer->kernel ? layer->kernel : 1u);
     return has_weights(layer) ? fan_in * layer->outputs + layer->outputs : 0;
 }
@@ -461,27 +496,51 @@ TR_INLINE size_t output_size(const tr_layer *layer, size_t size)
     if (is_elementwise(layer)) {
         return size;
     }
+    if (is_linked(layer)) {
+        return layer->functions->outputs(layer);
+    }
     return layer->kind == TR_KIND_CONV1D ? positions_of(layer) * layer->outputs : layer->outputs;
 }
 
 /* Numbers in a layer's input, from the numbers in its output. */
 TR_INLINE size_t input_size(const tr_layer *layer, size_t size)
 {
+    if (is_linked(layer)) {
+        return (size_t)layer->time * layer->width * layer->inputs;
+    }
     return is_elementwise(layer) ? size : (size_t)layer->time * layer->inputs;
+}
+
+/* Floats before a layer's output that it keeps for its backward pass. */
+TR_INLINE size_t kept_by(const tr_layer *layer)
+{
+    return is_linked(layer) ? layer->functions->kept(layer) : 0;
 }
 
 typedef struct {
     size_t weights;
     size_t activations; /* floats of all layers' outputs */
-    size_t column;      /* floats for a convolution's backward pass */
+    size_t scratch;     /* floats that the layers use in turn */
     size_t outputs;
     size_t first; /* index of the first layer with weights */
 } tr_sizes;
+
+/* Floats behind all activations that a layer uses; less if no gradient is sent back through it. */
+static size_t scratch_for(const tr_layer *layer, int sends_back)
+{
+    if (is_linked(layer)) {
+        return layer->functions->scratch(layer, sends_back);
+    }
+    return layer->kind == TR_KIND_CONV1D && sends_back ? layer->time : 0;
+}
 
 /* Whether one layer is well formed and takes `size` numbers. All products stay below 2^32: size is
  * at most TR_MAX_FLOATS = 2^24, and each field is checked against it before it multiplies. */
 static int layer_fits(const tr_layer *layer, size_t size)
 {
+    if (layer->kind >= TR_KIND_SILU) {
+        return layer->functions && layer->functions->fits(layer, size);
+    }
     if (is_elementwise(layer)) {
         return layer->kind != TR_KIND_SCALE
             || (layer->factor == layer->factor && layer->factor != 0.0f
@@ -523,14 +582,14 @@ static tr_status measure(tr_sizes *sizes, const tr_network *network)
         if (size == 0 || !layer_fits(layer, size)) {
             return TR_ERR_NETWORK;
         }
+        const size_t scratch = scratch_for(layer, found.weights > 0);
+        found.scratch = scratch > found.scratch ? scratch : found.scratch;
         if (found.weights == 0) {
             found.first = i;
-        } else if (layer->kind == TR_KIND_CONV1D && layer->time > found.column) {
-            found.column = layer->time;
         }
         size = output_size(layer, size);
         found.weights += weights_of(layer);
-        found.activations += works_in_place(network, layer) ? 0 : size;
+        found.activations += works_in_place(network, layer) ? 0 : kept_by(layer) + size;
         if (found.weights > (size_t)TR_MAX_FLOATS || found.activations > (size_t)TR_MAX_FLOATS) {
             return TR_ERR_NETWORK;
         }
@@ -558,7 +617,7 @@ tr_status tr_workspace_size(size_t *floats, const tr_network *network)
     tr_sizes sizes;
     const tr_status status = floats ? measure(&sizes, network) : TR_ERR_NULL;
     if (status == TR_OK) {
-        *floats = sizes.activations + sizes.column;
+        *floats = sizes.activations + sizes.scratch;
     }
     return status;
 }
@@ -592,7 +651,7 @@ tr_status tr_init(tr_model *model, const tr_network *network, float *weights, si
     if ((uintptr_t)weights % sizeof *weights || (uintptr_t)workspace % sizeof *workspace) {
         return TR_ERR_ALIGNMENT;
     }
-    if (workspace_floats < sizes.activations + sizes.column) {
+    if (workspace_floats < sizes.activations + sizes.scratch) {
         return TR_ERR_WORKSPACE;
     }
     model->network = network;
@@ -670,6 +729,11 @@ static tr_status forward_pass(const tr_model *model, const float *x)
             break;
         case TR_KIND_GLOBAL_AVERAGE_POOL:
             pool_forward(out, in, layer->time, layer->inputs);
+            break;
+        case TR_KIND_CONV2D:
+        case TR_KIND_LAYER_NORM:
+            out += kept_by(layer);
+            layer->functions->forward(out, in, w, model->output + model->outputs, layer, size);
             break;
         default:
             squares += elementwise_forward(out, in, layer, size);
@@ -840,6 +904,19 @@ static tr_status forward_and_loss(const tr_model *model, float *loss, const floa
 
 /* ---- Backward pass --------------------------------------------------------------------------- */
 
+/* The backward pass of a kind of tinyreptile_layers.h; delta is the gradient of its output, x the
+ * input, dx takes its place or is NULL. Returns the sum of squares of dx. */
+TR_OUTLINE float linked_backward(const tr_model *model, const tr_change *change,
+                                 const tr_layer *layer, const float *x, float *dx, float *delta,
+                                 size_t n)
+{
+    const tr_layer *end = &model->network->layers[model->network->layer_count];
+    const int silu = layer + 1 < end && layer[1].kind == TR_KIND_SILU
+                     && works_in_place(model->network, layer + 1);
+    const tr_step step = {layer, x, dx, delta, model->output + model->outputs, n, silu};
+    return layer->functions->backward(change, &step);
+}
+
 /* From the gradient in model->output down to the first layer that learns. Every gradient takes the
  * place of the activation it belongs to; target (weight_count) gains scale * the weights' gradients
  * and may be the weights themselves. Not inlined: the forward pass need not stand on its frame. */
@@ -863,18 +940,23 @@ TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float 
             continue; /* an activation's derivative was applied by whoever wrote delta */
         }
         if (layer == &model->network->layers[model->first]) {
-            const float *input = layer > model->network->layers ? delta - inputs : x;
+            const float *input =
+                layer > model->network->layers ? delta - kept_by(layer) - inputs : x;
             if (layer->kind == TR_KIND_DENSE) {
                 dense_backward_first(&change, input, delta, inputs, size);
+            } else if (is_linked(layer)) {
+                (void)linked_backward(model, &change, layer, input, NULL, delta, inputs);
             } else {
                 conv_backward_first(&change, input, delta, layer);
             }
             break;
         }
-        float *dx = delta - inputs; /* (inputs) takes the place of the layer's input */
+        float *dx = delta - kept_by(layer) - inputs; /* (inputs) takes the place of the layer's input */
         float squares;
         if (layer->kind == TR_KIND_DENSE) {
             squares = dense_backward(&change, dx, delta, inputs, size);
+        } else if (layer->kind >= TR_KIND_SILU) {
+            squares = linked_backward(model, &change, layer, dx, dx, delta, inputs);
         } else {
             if (layer->kind == TR_KIND_CONV1D) {
                 conv_backward(&change, dx, model->output + model->outputs, delta, layer);
