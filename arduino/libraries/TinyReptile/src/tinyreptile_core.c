@@ -37,6 +37,13 @@
 #define TR_OUTLINE static
 #endif
 
+/* What runs once, or prepares, had rather be small than fast; no result depends on it. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(TR_PLAIN_OPTIONS)
+#define TR_SMALL __attribute__((optimize("Os", "fp-contract=off")))
+#else
+#define TR_SMALL
+#endif
+
 #if defined(__FAST_MATH__)
 #error "compile TinyReptile without -ffast-math: it would give other bits, and miss a NaN"
 #endif
@@ -420,6 +427,18 @@ static float relu_forward(float *out, const float *x, size_t n)
 }
 #endif
 
+/* What a network needs, or its first layers do; see tr_workspace_size(). */
+typedef struct {
+    size_t weights;
+    size_t activations; /* floats of all layers' outputs */
+    size_t scratch;     /* floats that the layers use in turn */
+    size_t outputs;
+    size_t first; /* index of the first layer with weights */
+} tr_sizes;
+
+static size_t add_layer(tr_sizes *sizes, const tr_network *network, const tr_layer *layer,
+                        size_t size);
+
 #include "tinyreptile_layers.h"
 
 /* out (n) = layer(x (n)) of an elementwise layer; out may be x. Returns the sum of squares of what
@@ -436,9 +455,6 @@ TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer 
         }
         return 0.0f;
     }
-    if (layer->kind == TR_KIND_SILU) {
-        return layer->functions->forward(out, x, NULL, NULL, layer, n);
-    }
     for (size_t i = 0; i < n; i++) {
         out[i] = layer->factor * x[i];
         squares += out[i] * out[i];
@@ -448,15 +464,10 @@ TR_OUTLINE float elementwise_forward(float *out, const float *x, const tr_layer 
 
 /* ---- Networks -------------------------------------------------------------------------------- */
 
-/* Whether it is a kind of tinyreptile_layers.h that is not elementwise. */
+/* Whether it is a kind of tinyreptile_layers.h. */
 TR_INLINE int is_linked(const tr_layer *layer)
 {
-    return layer->kind > TR_KIND_SILU;
-}
-
-TR_INLINE int has_weights(const tr_layer *layer)
-{
-    return layer->kind == TR_KIND_DENSE || layer->kind == TR_KIND_CONV1D || is_linked(layer);
+    return layer->kind >= TR_KIND_SILU;
 }
 
 TR_INLINE int is_activation(const tr_layer *layer)
@@ -466,28 +477,21 @@ TR_INLINE int is_activation(const tr_layer *layer)
 
 TR_INLINE int is_elementwise(const tr_layer *layer)
 {
-    return is_activation(layer) || layer->kind == TR_KIND_SCALE || layer->kind == TR_KIND_SILU;
+    return is_activation(layer) || layer->kind == TR_KIND_SCALE;
 }
 
 /* An elementwise layer overwrites what it reads, unless that is the sample, or the output of an
- * activation, which the backward pass needs. So is the input of a SiLU, unless a normalisation made
- * it, which can make it once more. */
+ * activation, which the backward pass needs. */
 TR_INLINE int works_in_place(const tr_network *network, const tr_layer *layer)
 {
-    if (!is_elementwise(layer) || layer == network->layers) {
-        return 0;
-    }
-    return layer->kind == TR_KIND_SILU ? layer[-1].kind == TR_KIND_LAYER_NORM
-                                       : !is_activation(layer - 1);
+    return is_elementwise(layer) && layer > network->layers && !is_activation(layer - 1);
 }
 
 TR_INLINE size_t weights_of(const tr_layer *layer)
 {
-    if (is_linked(layer)) {
-        return layer->functions->weights(layer);
-    }
     const size_t fan_in = (size_t)layer->inputs * (layer->kernel ? layer->kernel : 1u);
-    return has_weights(layer) ? fan_in * layer->outputs + layer->outputs : 0;
+    const int has_weights = layer->kind == TR_KIND_DENSE || layer->kind == TR_KIND_CONV1D;
+    return has_weights ? fan_in * layer->outputs + layer->outputs : 0;
 }
 
 /* Numbers in a layer's output, from the numbers in its input. */
@@ -496,49 +500,20 @@ TR_INLINE size_t output_size(const tr_layer *layer, size_t size)
     if (is_elementwise(layer)) {
         return size;
     }
-    if (is_linked(layer)) {
-        return layer->functions->outputs(layer);
-    }
     return layer->kind == TR_KIND_CONV1D ? positions_of(layer) * layer->outputs : layer->outputs;
 }
 
 /* Numbers in a layer's input, from the numbers in its output. */
 TR_INLINE size_t input_size(const tr_layer *layer, size_t size)
 {
-    if (is_linked(layer)) {
-        return (size_t)layer->time * layer->width * layer->inputs;
-    }
     return is_elementwise(layer) ? size : (size_t)layer->time * layer->inputs;
-}
-
-/* Floats before a layer's output that it keeps for its backward pass. */
-TR_INLINE size_t kept_by(const tr_layer *layer)
-{
-    return is_linked(layer) ? layer->functions->kept(layer) : 0;
-}
-
-typedef struct {
-    size_t weights;
-    size_t activations; /* floats of all layers' outputs */
-    size_t scratch;     /* floats that the layers use in turn */
-    size_t outputs;
-    size_t first; /* index of the first layer with weights */
-} tr_sizes;
-
-/* Floats behind all activations that a layer uses; less if no gradient is sent back through it. */
-static size_t scratch_for(const tr_layer *layer, int sends_back)
-{
-    if (is_linked(layer)) {
-        return layer->functions->scratch(layer, sends_back);
-    }
-    return layer->kind == TR_KIND_CONV1D && sends_back ? layer->time : 0;
 }
 
 /* Whether one layer is well formed and takes `size` numbers. All products stay below 2^32: size is
  * at most TR_MAX_FLOATS = 2^24, and each field is checked against it before it multiplies. */
-static int layer_fits(const tr_layer *layer, size_t size)
+TR_SMALL static int layer_fits(const tr_layer *layer, size_t size)
 {
-    if (layer->kind >= TR_KIND_SILU) {
+    if (is_linked(layer)) {
         return layer->functions && layer->functions->fits(layer, size);
     }
     if (is_elementwise(layer)) {
@@ -566,8 +541,21 @@ static int layer_fits(const tr_layer *layer, size_t size)
     }
 }
 
+/* Add a layer that takes `size` numbers, and return how many it gives. */
+TR_SMALL static size_t add_layer(tr_sizes *sizes, const tr_network *network, const tr_layer *layer,
+                                 size_t size)
+{
+    if (is_linked(layer)) {
+        return layer->functions->add(sizes, network, layer, size);
+    }
+    sizes->weights += weights_of(layer);
+    size = output_size(layer, size);
+    sizes->activations += works_in_place(network, layer) ? 0 : size;
+    return size;
+}
+
 /* Check a network in full and measure it. */
-static tr_status measure(tr_sizes *sizes, const tr_network *network)
+TR_SMALL static tr_status measure(tr_sizes *sizes, const tr_network *network)
 {
     if (!network || !network->layers) {
         return TR_ERR_NULL;
@@ -582,14 +570,12 @@ static tr_status measure(tr_sizes *sizes, const tr_network *network)
         if (size == 0 || !layer_fits(layer, size)) {
             return TR_ERR_NETWORK;
         }
-        const size_t scratch = scratch_for(layer, found.weights > 0);
-        found.scratch = scratch > found.scratch ? scratch : found.scratch;
         if (found.weights == 0) {
             found.first = i;
+        } else if (layer->kind == TR_KIND_CONV1D && layer->time > found.scratch) {
+            found.scratch = layer->time;
         }
-        size = output_size(layer, size);
-        found.weights += weights_of(layer);
-        found.activations += works_in_place(network, layer) ? 0 : kept_by(layer) + size;
+        size = add_layer(&found, network, layer, size);
         if (found.weights > (size_t)TR_MAX_FLOATS || found.activations > (size_t)TR_MAX_FLOATS) {
             return TR_ERR_NETWORK;
         }
@@ -634,7 +620,7 @@ tr_status tr_output_count(size_t *outputs, const tr_network *network)
 
 /* ---- Models ---------------------------------------------------------------------------------- */
 
-tr_status tr_init(tr_model *model, const tr_network *network, float *weights, size_t weight_count,
+TR_SMALL tr_status tr_init(tr_model *model, const tr_network *network, float *weights, size_t weight_count,
                   float *workspace, size_t workspace_floats)
 {
     if (!model || !weights || !workspace) {
@@ -684,14 +670,15 @@ tr_status tr_reset(tr_model *model, const float *phi)
     return TR_OK;
 }
 
-tr_status tr_freeze(tr_model *model, size_t layers)
+TR_SMALL tr_status tr_freeze(tr_model *model, size_t layers)
 {
     if (!model) {
         return TR_ERR_NULL;
     }
     const tr_network *network = model->network;
     for (size_t i = layers; i < network->layer_count; i++) {
-        if (has_weights(&network->layers[i])) {
+        const tr_layer *layer = &network->layers[i];
+        if ((is_linked(layer) ? layer->functions->weights(layer) : weights_of(layer)) > 0) {
             model->first = (uint16_t)i;
             return TR_OK;
         }
@@ -715,36 +702,40 @@ static tr_status forward_pass(const tr_model *model, const float *x)
     if (!is_sound(x, size)) {
         return TR_ERR_SAMPLE;
     }
-    for (size_t i = 0; i < network->layer_count; i++) {
-        const tr_layer *layer = &network->layers[i];
+    const tr_layer *end = &network->layers[network->layer_count];
+    for (const tr_layer *layer = network->layers; layer < end; layer++) {
         if (works_in_place(network, layer)) {
             out -= size;
         }
         switch (layer->kind) {
         case TR_KIND_DENSE:
             dense_forward(out, in, w, layer->inputs, layer->outputs);
+            w += weights_of(layer);
+            size = layer->outputs;
             break;
         case TR_KIND_CONV1D:
             conv_forward(out, in, w, layer);
+            w += weights_of(layer);
+            size = output_size(layer, size);
             break;
         case TR_KIND_GLOBAL_AVERAGE_POOL:
             pool_forward(out, in, layer->time, layer->inputs);
+            size = layer->outputs;
             break;
-        case TR_KIND_CONV2D:
-        case TR_KIND_LAYER_NORM:
-            out += kept_by(layer);
-            layer->functions->forward(out, in, w, model->output + model->outputs, layer, size);
-            break;
-        default:
+        case TR_KIND_TANH:
+        case TR_KIND_RELU:
+        case TR_KIND_SCALE:
             squares += elementwise_forward(out, in, layer, size);
             break;
+        default:
+            out = layer->functions->turn(model, layer, in, out, w, size);
+            w += layer->functions->weights(layer);
+            size = layer->functions->outputs(layer, size);
+            break;
         }
-        w += weights_of(layer);
-        size = output_size(layer, size);
         /* What an in-place layer is about to overwrite, it checks itself; the output is checked
          * by the callers. */
-        const int last = i + 1u == network->layer_count;
-        if (!last && !is_elementwise(layer) && !works_in_place(network, layer + 1)) {
+        if (layer + 1 < end && !is_elementwise(layer) && !works_in_place(network, layer + 1)) {
             squares += dot(out, out, size);
         }
         in = out;
@@ -849,6 +840,24 @@ static tr_status squared_error(const tr_model *model, float *loss, const float *
     return TR_OK;
 }
 
+/* The gradient of the cross-entropy where the last layer is an activation, whose output is needed
+ * to the end, for its derivative. Returns the sum of the exponentials. */
+TR_SMALL TR_OUTLINE float activated_softmax(const tr_model *model, float top, int32_t label,
+                                            float share)
+{
+    float *output = model->output;
+    float sum = 0.0f;
+    for (size_t i = 0; i < model->outputs; i++) {
+        sum += tr_expf(output[i] - top);
+    }
+    for (size_t i = 0; i < model->outputs; i++) {
+        const float hit = i == (size_t)label ? share : 0.0f;
+        const float softmax = tr_expf(output[i] - top) * (share / sum);
+        output[i] = gated(last_layer(model)->kind, softmax - hit, output[i]);
+    }
+    return sum;
+}
+
 /* Turn the model's output into share * the gradient of the cross-entropy. */
 static tr_status cross_entropy(const tr_model *model, float *loss, int32_t label, float share)
 {
@@ -863,15 +872,8 @@ static tr_status cross_entropy(const tr_model *model, float *loss, int32_t label
     const float top = output[largest(output, n)];
     const float margin = top - output[label];
     float sum = 0.0f;
-    if (is_activation(last_layer(model))) { /* whose output is still needed for its derivative */
-        for (size_t i = 0; i < n; i++) {
-            sum += tr_expf(output[i] - top);
-        }
-        for (size_t i = 0; i < n; i++) {
-            const float hit = i == (size_t)label ? share : 0.0f;
-            const float softmax = tr_expf(output[i] - top) * (share / sum);
-            output[i] = gated(last_layer(model)->kind, softmax - hit, output[i]);
-        }
+    if (is_activation(last_layer(model))) {
+        sum = activated_softmax(model, top, label, share);
     } else {
         sum = exponentials(output, top, n);
         const float factor = share / sum;
@@ -904,17 +906,20 @@ static tr_status forward_and_loss(const tr_model *model, float *loss, const floa
 
 /* ---- Backward pass --------------------------------------------------------------------------- */
 
-/* The backward pass of a kind of tinyreptile_layers.h; delta is the gradient of its output, x the
- * input, dx takes its place or is NULL. Returns the sum of squares of dx. */
-TR_OUTLINE float linked_backward(const tr_model *model, const tr_change *change,
-                                 const tr_layer *layer, const float *x, float *dx, float *delta,
-                                 size_t n)
+TR_SMALL TR_OUTLINE void scale_in_place(float *values, float factor, size_t n)
 {
-    const tr_layer *end = &model->network->layers[model->network->layer_count];
-    const int silu = layer + 1 < end && layer[1].kind == TR_KIND_SILU
-                     && works_in_place(model->network, layer + 1);
-    const tr_step step = {layer, x, dx, delta, model->output + model->outputs, n, silu};
-    return layer->functions->backward(change, &step);
+    for (size_t i = 0; i < n; i++) {
+        values[i] *= factor;
+    }
+}
+
+/* An elementwise layer that did not work in place: its gradient (n) lies behind dx (n). */
+TR_SMALL TR_OUTLINE void elementwise_backward(float *dx, const tr_layer *layer, int gate, size_t n)
+{
+    const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
+    for (size_t i = 0; i < n; i++) {
+        dx[i] = gated(gate, dx[n + i] * factor, dx[i]);
+    }
 }
 
 /* From the gradient in model->output down to the first layer that learns. Every gradient takes the
@@ -929,44 +934,45 @@ TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float 
     const tr_layer *layer = &model->network->layers[model->network->layer_count];
     while (layer > &model->network->layers[model->first]) {
         layer--;
+        if (is_linked(layer)) {
+            delta = layer->functions->turn_back(model, &change, layer, x);
+            if (!delta) {
+                return TR_ERR_OVERFLOW;
+            }
+            size = layer->functions->inputs(layer, size);
+            continue;
+        }
         const size_t inputs = input_size(layer, size);
         change.weights -= weights_of(layer);
         change.target -= weights_of(layer);
         change.gate = layer > model->network->layers ? layer[-1].kind : 0;
         if (works_in_place(model->network, layer)) {
-            for (size_t j = 0; layer->kind == TR_KIND_SCALE && j < size; j++) {
-                delta[j] *= layer->factor;
+            if (layer->kind == TR_KIND_SCALE) {
+                scale_in_place(delta, layer->factor, size);
             }
             continue; /* an activation's derivative was applied by whoever wrote delta */
         }
         if (layer == &model->network->layers[model->first]) {
             const float *input =
-                layer > model->network->layers ? delta - kept_by(layer) - inputs : x;
+                layer > model->network->layers ? delta - inputs : x;
             if (layer->kind == TR_KIND_DENSE) {
                 dense_backward_first(&change, input, delta, inputs, size);
-            } else if (is_linked(layer)) {
-                (void)linked_backward(model, &change, layer, input, NULL, delta, inputs);
             } else {
                 conv_backward_first(&change, input, delta, layer);
             }
             break;
         }
-        float *dx = delta - kept_by(layer) - inputs; /* (inputs) takes the place of the layer's input */
+        float *dx = delta - inputs; /* (inputs) takes the place of the layer's input */
         float squares;
         if (layer->kind == TR_KIND_DENSE) {
             squares = dense_backward(&change, dx, delta, inputs, size);
-        } else if (layer->kind >= TR_KIND_SILU) {
-            squares = linked_backward(model, &change, layer, dx, dx, delta, inputs);
         } else {
             if (layer->kind == TR_KIND_CONV1D) {
                 conv_backward(&change, dx, model->output + model->outputs, delta, layer);
             } else if (layer->kind == TR_KIND_GLOBAL_AVERAGE_POOL) {
                 pool_backward(dx, delta, layer->time, layer->inputs, change.gate);
             } else {
-                const float factor = layer->kind == TR_KIND_SCALE ? layer->factor : 1.0f;
-                for (size_t j = 0; j < size; j++) {
-                    dx[j] = gated(change.gate, delta[j] * factor, dx[j]);
-                }
+                elementwise_backward(dx, layer, change.gate, size);
             }
             squares = dot(dx, dx, inputs);
         }

@@ -19,18 +19,109 @@ typedef struct {
     int silu; /* whether a SiLU has taken the place of its output, and leaves its derivative to it */
 } tr_step;
 
+/* What a kind of layer can do; n is the numbers in its input. */
 struct tr_functions {
     int (*fits)(const tr_layer *layer, size_t n); /* well formed, and takes n numbers? */
     size_t (*weights)(const tr_layer *layer);
-    size_t (*outputs)(const tr_layer *layer);
-    size_t (*kept)(const tr_layer *layer);
+    size_t (*inputs)(const tr_layer *layer, size_t outputs);
+    size_t (*outputs)(const tr_layer *layer, size_t n);
+    /* Floats that it keeps before its output for the backward pass; -n if it works in place. */
+    ptrdiff_t (*kept)(const tr_layer *layer, const tr_layer *before, size_t n);
     size_t (*scratch)(const tr_layer *layer, int sends_back);
-    /* Writes out; returns the sum of its squares if the layer is elementwise. */
-    float (*forward)(float *out, const float *x, const float *w, float *scratch,
-                     const tr_layer *layer, size_t n);
+    void (*forward)(float *out, const float *x, const float *w, float *scratch,
+                    const tr_layer *layer, size_t n);
     /* Writes dx and changes the weights. Returns the sum of squares of dx. */
     float (*backward)(const tr_change *change, const tr_step *step);
+    /* What the core calls: these three do for a layer what measure(), forward_pass() and
+     * backward_pass() do for a kind that they know. They are here to be linked with the kinds. */
+    size_t (*add)(tr_sizes *sizes, const tr_network *network, const tr_layer *layer, size_t n);
+    float *(*turn)(const tr_model *model, const tr_layer *layer, const float *in, float *out,
+                   const float *w, size_t n);
+    float *(*turn_back)(const tr_model *model, tr_change *change, const tr_layer *layer,
+                        const float *x);
 };
+#define TURNS add_linked, take_turn, take_turn_back
+
+static ptrdiff_t kept_by(const tr_network *network, const tr_layer *layer, size_t n)
+{
+    return layer->functions->kept(layer, layer > network->layers ? layer - 1 : NULL, n);
+}
+
+/* Add what the layer needs. Returns the numbers in its output. */
+static size_t add_linked(tr_sizes *sizes, const tr_network *network, const tr_layer *layer, size_t n)
+{
+    const tr_functions *own = layer->functions;
+    const size_t outputs = own->outputs(layer, n);
+    const size_t scratch = own->scratch(layer, sizes->weights > 0);
+    sizes->scratch = scratch > sizes->scratch ? scratch : sizes->scratch;
+    sizes->weights += own->weights(layer);
+    sizes->activations += (size_t)(kept_by(network, layer, n) + (ptrdiff_t)outputs);
+    return outputs;
+}
+
+/* Forward pass; `out` is the end of all outputs before. Returns where this one lies. */
+static float *take_turn(const tr_model *model, const tr_layer *layer, const float *in, float *out,
+                        const float *w, size_t n)
+{
+    out += kept_by(model->network, layer, n);
+    layer->functions->forward(out, in, w, model->output + model->outputs, layer, n);
+    return out;
+}
+
+/* Backward pass; x is the sample. Where the layer's input and output lie is measured once more, which
+ * spares backward_pass() the RAM to hand it over. Returns where the gradient of the input lies, or
+ * NULL if that is out of bounds. */
+static float *take_turn_back(const tr_model *model, tr_change *change, const tr_layer *layer,
+                             const float *x)
+{
+    const tr_functions *own = layer->functions;
+    const tr_network *network = model->network;
+    const tr_layer *end = &network->layers[network->layer_count];
+    tr_sizes before = {0, 0, 0, 0, 0};
+    size_t n = network->inputs;
+    for (const tr_layer *other = network->layers; other < layer; other++) {
+        n = add_layer(&before, network, other, n);
+    }
+    const ptrdiff_t kept = kept_by(network, layer, n);
+    const int is_first = layer == network->layers; /* then its input is the sample */
+    float *end_before = model->workspace + before.activations;
+    float *place = is_first ? end_before : end_before - n;
+    change->weights -= own->weights(layer);
+    change->target -= own->weights(layer);
+    change->gate = is_first ? 0 : layer[-1].kind;
+    if (kept < 0) { /* in place: the layer before does all, and this delta is its delta */
+        return place;
+    }
+    const tr_step step = {
+        layer,
+        is_first ? x : place,
+        layer > &network->layers[model->first] ? place : NULL,
+        end_before + kept,
+        model->output + model->outputs,
+        n,
+        layer + 1 < end && layer[1].kind == TR_KIND_SILU,
+    };
+    return own->backward(change, &step) <= TR_BOUND ? place : NULL; /* a NaN compares as false */
+}
+
+/* For kinds with neither weights nor scratch, and for those that keep the shape. */
+static size_t no_weights(const tr_layer *layer)
+{
+    (void)layer;
+    return 0;
+}
+
+static size_t no_scratch(const tr_layer *layer, int sends_back)
+{
+    (void)layer, (void)sends_back;
+    return 0;
+}
+
+static size_t same_size(const tr_layer *layer, size_t n)
+{
+    (void)layer;
+    return n;
+}
 
 /* ---- SiLU ------------------------------------------------------------------------------------ */
 
@@ -54,14 +145,20 @@ static int silu_fits(const tr_layer *layer, size_t n)
     return layer->kind == TR_KIND_SILU && n > 0;
 }
 
-static float silu_forward(float *out, const float *x, const float *w, float *scratch,
-                          const tr_layer *layer, size_t n)
+/* On a normalisation it works in place, as that one can make the input once more. */
+static ptrdiff_t silu_kept(const tr_layer *layer, const tr_layer *before, size_t n)
+{
+    (void)layer;
+    return before && before->kind == TR_KIND_LAYER_NORM ? -(ptrdiff_t)n : 0;
+}
+
+static void silu_forward(float *out, const float *x, const float *w, float *scratch,
+                         const tr_layer *layer, size_t n)
 {
     (void)w, (void)scratch, (void)layer;
     for (size_t i = 0; i < n; i++) {
         out[i] = x[i] * sigmoid(x[i]);
     }
-    return dot(out, out, n);
 }
 
 static float silu_backward(const tr_change *change, const tr_step *step)
@@ -73,7 +170,8 @@ static float silu_backward(const tr_change *change, const tr_step *step)
     return dot(step->dx, step->dx, step->n);
 }
 
-const tr_functions tr_silu = {silu_fits, NULL, NULL, NULL, NULL, silu_forward, silu_backward};
+const tr_functions tr_silu = {silu_fits, no_weights, same_size,    same_size,
+                              silu_kept, no_scratch, silu_forward, silu_backward, TURNS};
 
 /* ---- Layer normalisation --------------------------------------------------------------------- */
 
@@ -92,21 +190,10 @@ static size_t norm_weights(const tr_layer *layer)
     return 2 * (size_t)layer->inputs;
 }
 
-static size_t norm_outputs(const tr_layer *layer)
+static ptrdiff_t norm_kept(const tr_layer *layer, const tr_layer *before, size_t n)
 {
-    return (size_t)layer->time * layer->inputs;
-}
-
-static size_t norm_kept(const tr_layer *layer)
-{
-    (void)layer;
+    (void)layer, (void)before, (void)n;
     return NORM_KEPT;
-}
-
-static size_t norm_scratch(const tr_layer *layer, int sends_back)
-{
-    (void)layer, (void)sends_back;
-    return 0;
 }
 
 /* Sum of x (n), or of the squares of its distances from a mean, in four partial sums as in dot(). */
@@ -130,8 +217,8 @@ TR_INLINE float norm_sum(const float *x, float mean, int squares, size_t n)
 }
 
 /* out (positions, channels) = gain * (x - mean) / standard deviation + bias; keeps both. */
-static float norm_forward(float *out, const float *x, const float *w, float *scratch,
-                          const tr_layer *layer, size_t n)
+static void norm_forward(float *out, const float *x, const float *w, float *scratch,
+                         const tr_layer *layer, size_t n)
 {
     const size_t channels = layer->inputs;
     const float *bias = w + channels;
@@ -146,7 +233,6 @@ static float norm_forward(float *out, const float *x, const float *w, float *scr
             out[c] = w[c] * ((x[c] - mean) * root) + bias[c];
         }
     }
-    return 0.0f;
 }
 
 /* `width` channels from `first` on: each one's gain and bias learn; delta becomes delta * gain, and
@@ -209,8 +295,8 @@ static float norm_backward(const tr_change *change, const tr_step *step)
     return dot(step->dx, step->dx, step->n);
 }
 
-const tr_functions tr_layer_norm = {norm_fits,    norm_weights, norm_outputs, norm_kept,
-                                    norm_scratch, norm_forward, norm_backward};
+const tr_functions tr_layer_norm = {norm_fits, norm_weights, same_size,    same_size,
+                                    norm_kept, no_scratch,   norm_forward, norm_backward, TURNS};
 
 /* ---- Convolution over an image ---------------------------------------------------------------- */
 
@@ -253,16 +339,25 @@ static size_t conv2d_weights(const tr_layer *layer)
     return conv2d_window(layer) * layer->outputs + layer->outputs;
 }
 
-static size_t conv2d_outputs(const tr_layer *layer)
+static size_t conv2d_inputs(const tr_layer *layer, size_t outputs)
 {
+    (void)outputs;
+    return (size_t)layer->time * layer->width * layer->inputs;
+}
+
+static size_t conv2d_outputs(const tr_layer *layer, size_t n)
+{
+    (void)n;
     return conv2d_positions(layer, layer->time) / layer->pool
         * (conv2d_positions(layer, layer->width) / layer->pool) * layer->outputs;
 }
 
 /* With a pool, a byte for each output: which position of its square it is from. */
-static size_t conv2d_kept(const tr_layer *layer)
+static ptrdiff_t conv2d_kept(const tr_layer *layer, const tr_layer *before, size_t n)
 {
-    return layer->pool > 1 ? (conv2d_outputs(layer) + sizeof(float) - 1) / sizeof(float) : 0;
+    const size_t floats = (conv2d_outputs(layer, n) + sizeof(float) - 1) / sizeof(float);
+    (void)before;
+    return layer->pool > 1 ? (ptrdiff_t)floats : 0;
 }
 
 #define COLUMN_PARTS 4 /* partial sums for each pixel */
@@ -365,13 +460,12 @@ TR_INLINE void conv2d_pooled(float *out, uint8_t *places, const float *x, const 
     }
 }
 
-static float conv2d_forward(float *out, const float *x, const float *w, float *scratch,
-                            const tr_layer *layer, size_t n)
+static void conv2d_forward(float *out, const float *x, const float *w, float *scratch,
+                           const tr_layer *layer, size_t n)
 {
     const size_t rows = conv2d_positions(layer, layer->time) / layer->pool;
     const size_t columns = conv2d_positions(layer, layer->width) / layer->pool;
-    uint8_t *places = (uint8_t *)(out - conv2d_kept(layer));
-    (void)n;
+    uint8_t *places = (uint8_t *)(out - conv2d_kept(layer, NULL, n));
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column++) {
             conv2d_pooled(out, places, x, w, scratch, layer, row, column);
@@ -379,7 +473,6 @@ static float conv2d_forward(float *out, const float *x, const float *w, float *s
             places += layer->outputs;
         }
     }
-    return 0.0f;
 }
 
 /* Where one tap of the kernel meets the image: `rows` times `n` positions. From a position to the
@@ -473,7 +566,7 @@ TR_INLINE void pooled_tap(const tr_change *change, const tr_step *step, size_t c
     const size_t rows = conv2d_positions(layer, layer->time) / pool;
     const size_t columns = conv2d_positions(layer, layer->width) / pool;
     const size_t at = ((down * layer->kernel + across) * layer->inputs + channel) * outputs;
-    const uint8_t *places = (const uint8_t *)(step->delta - conv2d_kept(layer));
+    const uint8_t *places = (const uint8_t *)(step->delta - conv2d_kept(layer, NULL, step->n));
     for (size_t o = 0; o < outputs; o++) {
         const float weight = change->weights[at + o];
         size_t i = o;
@@ -521,13 +614,13 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
             *value = gated(change->gate, (part[0] + part[2]) + (part[1] + part[3]), *value);
         }
     }
-    for (size_t i = 0; i < conv2d_outputs(layer); i += layer->outputs) {
+    for (size_t i = 0; i < conv2d_outputs(layer, step->n); i += layer->outputs) {
         add_scaled(bias, change->scale, step->delta + i, layer->outputs);
     }
     return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
 }
 
-const tr_functions tr_conv2d = {conv2d_fits,    conv2d_weights, conv2d_outputs, conv2d_kept,
-                                conv2d_scratch, conv2d_forward, conv2d_backward};
+const tr_functions tr_conv2d = {conv2d_fits, conv2d_weights, conv2d_inputs,  conv2d_outputs,
+                                conv2d_kept, conv2d_scratch, conv2d_forward, conv2d_backward, TURNS};
 
 #endif
