@@ -207,6 +207,29 @@ TR_INLINE size_t positions_of(const tr_layer *layer)
     return ((size_t)layer->time - layer->kernel) / layer->stride + 1;
 }
 
+/* The part of a convolution's window over an image that lies within the image, and its weights. */
+typedef struct {
+    const float *x;
+    const float *w;
+    size_t rows;
+    size_t n;      /* numbers in each row */
+    size_t x_step; /* from the end of a row to the next one */
+    size_t w_step;
+} tr_window;
+
+/* Where one tap of a convolution meets the image: `rows` times `n` positions. From a position to the
+ * next, and from the end of a row to the next row, the pointers move by ... */
+typedef struct {
+    size_t rows;
+    size_t n;
+    size_t x_step; /* numbers of the input */
+    size_t x_jump;
+    size_t column_step; /* partial sums of the column */
+    size_t column_jump;
+    size_t delta_jump; /* gradients of the output, after `outputs` for each position */
+} tr_map;
+#define COLUMN_PARTS 4 /* partial sums for each pixel of the gradient that is sent back */
+
 /* The functions marked "kernel" do nearly all the work. TR_KERNELS names a file with faster forms of
  * some of them, for one processor; it defines TR_HAS_... for each that it brings, and here that one
  * is left out. The bits are the same. TR_PLAIN switches all fast forms off. */

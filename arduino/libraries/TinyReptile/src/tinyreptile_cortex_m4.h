@@ -591,4 +591,212 @@ TR_INLINE void conv_row(float *target, float scale, const float *w, float *colum
     }
 }
 
+/* ---- Convolutions over an image ---------------------------------------------------------------- */
+
+/* A register gains the number of floats that a struct names; `n` is free. */
+#define JUMP(pointer, structure, field) \
+    "ldr %[n], [%[" #structure "], %[" #field "]]\n\t" \
+    "add %[" #pointer "], %[" #pointer "], %[n], lsl #2\n\t"
+
+/* `width` outputs at one position, their sums in registers over the whole window. */
+#define DEFINE_WINDOW(width, sums) \
+    TR_INLINE void window_##width(float *out, const tr_window *window, const float *w, \
+                                  const float *bias, size_t outputs) \
+    { \
+        const float *x = window->x; \
+        size_t rows = window->rows; \
+        size_t n; \
+        __asm__ volatile( \
+            "vldmia %[bias], {" sums "}\n" \
+            "1:\n\t" \
+            "ldr %[n], [%[window], %[length]]\n\t" \
+            "subs %[n], %[n], #4\n\t" \
+            "blt 3f\n" \
+            "2:\n\t" \
+            LOAD(x, 16, 19) \
+            ADD_ROW_##width(16) NEXT_ROW ADD_ROW_##width(17) NEXT_ROW \
+            ADD_ROW_##width(18) NEXT_ROW ADD_ROW_##width(19) NEXT_ROW \
+            "subs %[n], %[n], #4\n\t" \
+            "bge 2b\n" \
+            "3:\n\t" \
+            "adds %[n], %[n], #4\n\t" \
+            "beq 5f\n" \
+            "4:\n\t" \
+            "vldmia %[x]!, {s16}\n\t" \
+            ADD_ROW_##width(16) NEXT_ROW \
+            "subs %[n], %[n], #1\n\t" \
+            "bne 4b\n" \
+            "5:\n\t" \
+            JUMP(x, window, x_step) JUMP(w, window, w_step) \
+            "subs %[rows], %[rows], #1\n\t" \
+            "bne 1b\n\t" \
+            "vstmia %[out], {" sums "}\n\t" \
+            : [x] "+r"(x), [w] "+r"(w), [rows] "+r"(rows), [n] "=&r"(n) \
+            : [out] "r"(out), [bias] "r"(bias), [skip] "r"((outputs - width) * sizeof *w), \
+              [window] "r"(window), [length] "n"(offsetof(tr_window, n)), \
+              [x_step] "n"(offsetof(tr_window, x_step)), \
+              [w_step] "n"(offsetof(tr_window, w_step)) \
+            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+    }
+DEFINE_WINDOW(16, "s0-s15")
+DEFINE_WINDOW(8, "s0-s7")
+DEFINE_WINDOW(4, "s0-s3")
+DEFINE_WINDOW(1, "s0")
+
+/* Gains GAIN_WINDOW for the 28x28 network of tests. */
+#define TR_HAS_WINDOW_FORWARD
+TR_OUTLINE void window_forward(float *out, const tr_window *window, const float *bias,
+                               size_t outputs)
+{
+    const float *w = window->w;
+    size_t left = outputs;
+    for (; left >= 16; left -= 16, out += 16, w += 16, bias += 16) {
+        window_16(out, window, w, bias, outputs);
+    }
+    if (left & 8) {
+        window_8(out, window, w, bias, outputs);
+        out += 8, w += 8, bias += 8;
+    }
+    if (left & 4) {
+        window_4(out, window, w, bias, outputs);
+        out += 4, w += 4, bias += 4;
+    }
+    for (left &= 3; left > 0; left--) {
+        window_1(out++, window, w++, bias++, outputs);
+    }
+}
+
+/* `width` outputs of a row without a column: their gradients in registers over all positions. */
+#define DEFINE_MAP_FIRST(width) \
+    TR_INLINE void map_first_##width(float *target, float scale, const float *x, const float *w, \
+                                     const tr_map *map, size_t outputs) \
+    { \
+        size_t rows = map->rows; \
+        size_t n; \
+        __asm__ volatile( \
+            CLEAR_##width "\n" \
+            "1:\n\t" \
+            "ldr %[n], [%[map], %[length]]\n" \
+            "2:\n\t" \
+            "vldr s16, [%[x]]\n\t" \
+            "add %[x], %[x], %[step]\n\t" \
+            ADD_ROW_##width(16) NEXT_ROW \
+            "subs %[n], %[n], #1\n\t" \
+            "bne 2b\n\t" \
+            JUMP(x, map, x_jump) JUMP(w, map, delta_jump) \
+            "subs %[rows], %[rows], #1\n\t" \
+            "bne 1b\n\t" \
+            "vmov s28, %[scale]\n\t" \
+            ADD_ALL_##width \
+            : [x] "+r"(x), [w] "+r"(w), [rows] "+r"(rows), [n] "=&r"(n), [target] "+r"(target) \
+            : [scale] "r"(scale), [map] "r"(map), [step] "r"(map->x_step * sizeof *x), \
+              [skip] "r"((outputs - width) * sizeof *w), [length] "n"(offsetof(tr_map, n)), \
+              [x_jump] "n"(offsetof(tr_map, x_jump)), \
+              [delta_jump] "n"(offsetof(tr_map, delta_jump)) \
+            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+    }
+DEFINE_MAP_FIRST(16)
+DEFINE_MAP_FIRST(8)
+DEFINE_MAP_FIRST(4)
+
+/* `width` outputs of a row with a column. Gradients in s0 ... s7, weights in s8 ... s15, the deltas
+ * of a position in s16 ... s23, its partial sums in s24 ... s27, its input in s28. */
+#define MAP_4 \
+    LOAD(delta, 16, 19) "vldr s28, [%[x]]\n\t" PEEK(column, 24, 27) \
+    MUL(29, 28, 16) MUL(30, 28, 17) MUL(31, 28, 18) MUL(28, 28, 19) \
+    ADD4(0, 1, 2, 3, 29, 30, 31, 28) \
+    MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) ADD4(24, 25, 26, 27, 16, 17, 18, 19)
+#define MAP_8 \
+    LOAD(delta, 16, 23) "vldr s28, [%[x]]\n\t" PEEK(column, 24, 27) \
+    MUL(29, 28, 16) MUL(30, 28, 17) MUL(31, 28, 18) ADD(0, 0, 29) ADD(1, 1, 30) ADD(2, 2, 31) \
+    MUL(29, 28, 19) MUL(30, 28, 20) MUL(31, 28, 21) ADD(3, 3, 29) ADD(4, 4, 30) ADD(5, 5, 31) \
+    MUL(29, 28, 22) MUL(30, 28, 23) MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) \
+    ADD(6, 6, 29) ADD(7, 7, 30) MUL4(20, 21, 22, 23, 20, 21, 22, 23, 12, 13, 14, 15) \
+    ADD4(24, 25, 26, 27, 16, 17, 18, 19) ADD4(24, 25, 26, 27, 20, 21, 22, 23)
+#define DEFINE_MAP_ROW(width, weights) \
+    TR_INLINE void map_row_##width(float *target, float scale, const float *w, float *column, \
+                                   const float *x, const float *delta, const tr_map *map, \
+                                   size_t outputs) \
+    { \
+        size_t rows = map->rows; /* w's register then counts the positions of a row */ \
+        __asm__ volatile( \
+            CLEAR_##width \
+            "vldmia %[n], {" weights "}\n" \
+            "1:\n\t" \
+            "ldr %[n], [%[map], %[length]]\n" \
+            "2:\n\t" \
+            MAP_##width \
+            "add %[x], %[x], %[x_step]\n\t" \
+            "add %[delta], %[delta], %[skip]\n\t" \
+            "vstmia %[column], {s24-s27}\n\t" \
+            "subs %[n], %[n], #1\n\t" \
+            "add %[column], %[column], %[column_step]\n\t" \
+            "bne 2b\n\t" \
+            JUMP(x, map, x_jump) JUMP(column, map, column_jump) JUMP(delta, map, delta_jump) \
+            "subs %[rows], %[rows], #1\n\t" \
+            "bne 1b\n\t" \
+            "vmov s28, %[scale]\n\t" \
+            ADD_ALL_##width \
+            : [x] "+r"(x), [delta] "+r"(delta), [column] "+r"(column), [n] "+r"(w), \
+              [rows] "+r"(rows), [target] "+r"(target) \
+            : [scale] "r"(scale), [map] "r"(map), [x_step] "r"(map->x_step * sizeof *x), \
+              [column_step] "r"(map->column_step * sizeof *column), \
+              [skip] "r"((outputs - width) * sizeof *delta), [length] "n"(offsetof(tr_map, n)), \
+              [x_jump] "n"(offsetof(tr_map, x_jump)), \
+              [column_jump] "n"(offsetof(tr_map, column_jump)), \
+              [delta_jump] "n"(offsetof(tr_map, delta_jump)) \
+            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+    }
+DEFINE_MAP_ROW(8, "s8-s15")
+DEFINE_MAP_ROW(4, "s8-s11")
+
+/* One output, of the last one to three. */
+TR_OUTLINE void map_row_1(float *target, float scale, float weight, float *column, const float *x,
+                          const float *delta, const tr_map *map, size_t outputs)
+{
+    float gradient = 0.0f;
+    for (size_t row = map->rows; row > 0; row--) {
+        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            gradient += *x * *delta;
+            if (column) {
+                *column += weight * *delta;
+                column += map->column_step;
+            }
+        }
+        x += map->x_jump;
+        delta += map->delta_jump;
+        column = column ? column + map->column_jump : NULL;
+    }
+    *target += scale * gradient;
+}
+
+/* Gains GAIN_MAP for the 28x28 network of tests. */
+#define TR_HAS_MAP_ROW
+TR_OUTLINE void map_row(float *target, float scale, const float *w, float *column, const float *x,
+                        const float *delta, const tr_map *map, size_t outputs)
+{
+    size_t left = outputs;
+    for (; !column && left >= 16; left -= 16, target += 16, w += 16, delta += 16) {
+        map_first_16(target, scale, x, delta, map, outputs);
+    }
+    for (; left >= 8; left -= 8, target += 8, w += 8, delta += 8) {
+        if (column) {
+            map_row_8(target, scale, w, column, x, delta, map, outputs);
+        } else {
+            map_first_8(target, scale, x, delta, map, outputs);
+        }
+    }
+    if (left >= 4) {
+        if (column) {
+            map_row_4(target, scale, w, column, x, delta, map, outputs);
+        } else {
+            map_first_4(target, scale, x, delta, map, outputs);
+        }
+        left -= 4, target += 4, w += 4, delta += 4;
+    }
+    for (size_t o = 0; o < left; o++) {
+        map_row_1(target + o, scale, w[o], column ? column + o : NULL, x, delta + o, map, outputs);
+    }
+}
+
 #endif

@@ -360,24 +360,12 @@ static ptrdiff_t conv2d_kept(const tr_layer *layer, const tr_layer *before, size
     return layer->pool > 1 ? (ptrdiff_t)floats : 0;
 }
 
-#define COLUMN_PARTS 4 /* partial sums for each pixel */
-
 static size_t conv2d_scratch(const tr_layer *layer, int sends_back)
 {
     const size_t column = sends_back ? COLUMN_PARTS * (size_t)layer->time * layer->width : 0;
     const size_t pooled = layer->pool > 1 ? layer->outputs : 0;
     return column > pooled ? column : pooled;
 }
-
-/* The part of a window that lies within the image, and its weights. */
-typedef struct {
-    const float *x;
-    const float *w;
-    size_t rows;
-    size_t n;      /* numbers in each row */
-    size_t x_step; /* from the end of a row to the next one */
-    size_t w_step;
-} tr_window;
 
 #ifndef TR_HAS_WINDOW_FORWARD
 /* Kernel: out (outputs) = bias (outputs) + the window's numbers, from first to last, times their
@@ -474,18 +462,6 @@ static void conv2d_forward(float *out, const float *x, const float *w, float *sc
         }
     }
 }
-
-/* Where one tap of the kernel meets the image: `rows` times `n` positions. From a position to the
- * next, and from the end of a row to the next row, the pointers move by ... */
-typedef struct {
-    size_t rows;
-    size_t n;
-    size_t x_step; /* numbers of the input */
-    size_t x_jump;
-    size_t column_step; /* partial sums of the column */
-    size_t column_jump;
-    size_t delta_jump; /* gradients of the output, after `outputs` for each position */
-} tr_map;
 
 #ifndef TR_HAS_MAP_ROW
 /* Kernel: one row w (outputs) of the weight. Each weight's gradient is summed over all positions,
