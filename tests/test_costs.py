@@ -17,6 +17,7 @@ from tinyreptile_lite.costs import (
     visit_macs,
     workspace_floats,
 )
+from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
@@ -61,6 +62,34 @@ def test_convolutions_by_hand():
     assert workspace_floats(net) == 5 * 4 + 4 * 5 + 5 + 3 + 5
     assert sample_bytes(net) == 4 * (12 * 2 + 1)
     assert step_macs(net) == (2 * 5 * 6 * 4 + 20) + (3 * 4 * 8 * 5 + 20) + (3 * 5 * 3 + 3)
+
+
+def test_image_layers_by_hand():
+    layers = [
+        Conv2D(1, 6, 3, 1, 1, 2), LayerNorm(6), SiLU(), Conv2D(6, 5, 3, 2, 1), SiLU(), Flatten(),
+        Dense(20, 2),
+    ]  # fmt: skip
+    net = Network(layers, "cross_entropy", (8, 8, 1))
+    assert net.shapes[1:6] == [(4, 4, 6), (4, 4, 6), (4, 4, 6), (2, 2, 5), (2, 2, 5)]
+    # A byte for each pooled output; mean and deviation; the second SiLU cannot work in place. The
+    # second convolution sends a gradient back: four floats for each of its 16 pixels.
+    assert workspace_floats(net) == (96 + 24) + (96 + 2) + 20 + 20 + 2 + 4 * 16
+    macs = (2 * 64 * 9 * 6 + 96) + (3 * 96 + 96) + (3 * 4 * 54 * 5 + 20) + (3 * 20 * 2 + 2)
+    assert step_macs(net) == macs
+
+
+def test_the_networks_of_the_references_fit_a_board():
+    """The body of the few-shot scouting, and AIfES's network in a quarter of its 211,840 bytes."""
+    body = []
+    for before, after in zip((1, 16, 32, 32), (16, 32, 32, 32), strict=True):
+        body += [Conv2D(before, after, 3, 2, 1), LayerNorm(after), SiLU()]
+    few_shot = Network([*body, Flatten(), Dense(128, 5)], "cross_entropy", (28, 28, 1))
+    assert few_shot.size == 23_408 + 128 * 5 + 5
+    assert device_ram(few_shot, OnlineSGD(0.05), 1).total < 180 * 1024 - 32_768  # and the stack
+    layers = [Conv2D(1, 8, 3, 1, 1, 2), ReLU(), Conv2D(8, 8, 3, 1, 1), ReLU(), Flatten()]
+    digits = Network([*layers, Dense(1568, 5)], "cross_entropy", (28, 28, 1))
+    ram = device_ram(digits, OnlineSGD(0.01), 1)
+    assert ram.weights + ram.workspace < 211_840 / 4
 
 
 def test_activations_work_in_place_only_on_a_layers_output():

@@ -1,24 +1,36 @@
 """Networks: gradients, views of the flat vector, the task axis, identity and bad input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Layer, ReLU, Scale, Tanh
 from tinyreptile_lite.network import Network
 
 WIDTHS = st.integers(1, 4)
-ACTIVATIONS = st.sampled_from([None, Tanh(), ReLU(), Scale(0.7)])
+ACTIVATIONS = st.sampled_from([None, Tanh(), ReLU(), Scale(0.7), SiLU()])
 
 
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """Draw a dense or a convolutional network of any depth up to three."""
     layers: list[Layer] = [Scale(0.4)] if draw(st.booleans()) else []
-    if draw(st.booleans()):
+    kind = draw(st.integers(0, 2))
+    if kind == 2:
+        shape = (draw(st.integers(3, 5)), draw(st.integers(3, 5)), draw(WIDTHS))
+        kernel, outputs = draw(st.integers(1, 3)), draw(WIDTHS)
+        numbers = draw(st.integers(1, 2)), draw(st.integers(0, kernel - 1))
+        conv2d = Conv2D(shape[2], outputs, kernel, *numbers)
+        sides = conv2d.output_shape(shape)[:2]
+        conv2d = replace(conv2d, pool=draw(st.integers(1, min(2, *sides))))
+        layers += [conv2d, draw(ACTIVATIONS), LayerNorm(outputs), draw(ACTIVATIONS), Flatten()]
+        channels = int(np.prod(conv2d.output_shape(shape)))
+    elif kind == 1:
         channels, time = draw(WIDTHS), draw(st.integers(8, 12))
         shape = (time, channels)
         for _ in range(draw(st.integers(1, 2))):
@@ -172,6 +184,10 @@ def test_sizes_from_numpy_still_make_a_configuration():
         ([GlobalAveragePool(), Dense(2, 1)], (2,), ("GlobalAveragePool", "(2,)")),
         ([Conv1D(2, 2, 3)], (9, 2), ("(7, 2)", "Dense")),
         ([Tanh()], (2,), ("no layer has parameters", "add")),
+        ([Conv2D(3, 2, 3), Flatten()], (9, 9, 2), ("Conv2D", "(9, 9, 2)")),
+        ([Conv2D(2, 2, 3, pool=4), Flatten()], (5, 9, 2), ("Conv2D", "(5, 9, 2)")),
+        ([LayerNorm(3)], (2,), ("LayerNorm", "(2,)")),
+        ([Flatten(), Dense(2, 1)], (2,), ("Flatten", "(height, width, channels)", "(2,)")),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(layers, shape, words, refuses):

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import networks
 
-from tinyreptile_lite.core import table
+from tinyreptile_lite.core import native, table
 from tinyreptile_lite.core.build import CORE, shared_library
 from tinyreptile_lite.core.export import export
-from tinyreptile_lite.core.structs import CLayer, CNetwork, c_network
+from tinyreptile_lite.core.structs import CLayer, CNetwork, c_layer, c_network
+from tinyreptile_lite.image_layers import MOST_POOL, Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import (
     Conv1D,
     Dense,
@@ -57,7 +58,7 @@ def test_statuses():
 
 
 def test_kinds_of_layer():
-    assert set(table.KINDS) == set(Layer.__subclasses__())
+    assert {*table.KINDS, Flatten} == set(Layer.__subclasses__())
     ours = {f"TR_KIND_{kind.macro.removeprefix('TR_')}": kind.code for kind in table.KINDS.values()}
     assert ours == enumeration("tr_kind")
 
@@ -74,12 +75,15 @@ def test_limits():
     assert "#define TR_MAX_FLOATS (1L << 24)" in HEADER
     assert table.MAX_FLOATS == 1 << 24
     assert np.iinfo(np.uint16).max == table.LARGEST
-    assert np.iinfo(np.uint8).max == table.LARGEST_STRIDE
+    assert np.iinfo(np.uint8).max == table.LARGEST_BYTE
+    assert f"#define TR_MAX_POOL {MOST_POOL}\n" in HEADER
 
 
 def test_structs():
     c_types = {"uint8_t": ctypes.c_uint8, "uint16_t": ctypes.c_uint16, "float": ctypes.c_float}
-    assert [(n, c_types[t]) for n, t in struct("tr_layer")] == list(CLayer._fields_)
+    *sizes, (pointer, _) = struct("tr_layer")
+    ours = [(name, c_types[kind]) for name, kind in sizes]
+    assert [*ours, (pointer.removeprefix("*"), ctypes.c_void_p)] == list(CLayer._fields_)
     names = [(name.removeprefix("*"), c_types.get(kind)) for name, kind in struct("tr_network")]
     (pointer, _), *plain = CNetwork._fields_
     assert names == [(pointer, None), *plain]
@@ -88,17 +92,19 @@ def test_structs():
 def test_the_macros_fill_the_fields_that_ctypes_fills(tmp_path, monkeypatch):
     made = {
         Dense(2, 3): (2,), Conv1D(4, 5, 6, 7): (9, 4), GlobalAveragePool(): (8, 3),
-        Tanh(): (5,), ReLU(): (5,), Scale(0.4): (5,),
+        Tanh(): (5,), ReLU(): (5,), Scale(0.4): (5,), SiLU(): (5,),
+        Conv2D(3, 4, 5, 2, 1, 6): (40, 50, 3), LayerNorm(7): (8, 9, 7),
     }  # fmt: skip
     assert {type(layer) for layer in made} == set(table.KINDS)
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path))
     source = tmp_path / "layers.c"
     macros = ", ".join(table.layer_macro(layer, shape) for layer, shape in made.items())
     source.write_text(f'#include "tinyreptile_core.h"\nconst tr_layer layers[] = {{{macros}}};\n')
-    library = ctypes.CDLL(str(shared_library("layers", [source], CORE)))
+    sources = [source, CORE / "tinyreptile_core.c"]
+    library = ctypes.CDLL(str(shared_library("layers", sources, CORE)))
     in_c = (CLayer * len(made)).in_dll(library, "layers")
     for (layer, shape), written in zip(made.items(), in_c, strict=True):
-        ours = CLayer(**table.layer_sizes(layer, shape))
+        ours = c_layer(layer, shape, library)
         assert bytes(ours) == bytes(written), layer
 
 
@@ -150,7 +156,7 @@ def test_a_scale_of_any_kind_of_number_is_written_as_a_float(factor):
 def test_what_is_beyond_the_core_is_refused(layers, inputs, words, refuses):
     net = Network(layers, "mse", (inputs,))
     with refuses(*words):
-        c_network(net)
+        c_network(net, native.load())
     with refuses(*words):
         network_header(net, "big")
 
@@ -159,6 +165,30 @@ def test_a_stride_beyond_the_core_is_refused(refuses):
     net = Network([Conv1D(1, 1, 1, 256), GlobalAveragePool(), Dense(1, 1)], "mse", (999, 1))
     with refuses("stride is 256", "255"):
         table.check_fits_core(net)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "words"),
+    [
+        (Conv2D(1, 1, 1, 256), (300, 300, 1), ["stride is 256", "255"]),
+        (Conv2D(1, 1, 300, 1, 256), (9, 9, 1), ["padding is 256", "255"]),
+        (Conv2D(1, 1, 4097, 1, 10), (4097, 4097, 1), ["kernel is 4097", "4096"]),
+        (Conv2D(1, 1, 1), (1, 70_000, 1), ["width is 70000", "65535"]),
+        (LayerNorm(1), (300, 300, 1), ["time is 90000", "65535"]),
+    ],
+)
+def test_image_layers_beyond_the_core_are_refused(layer, shape, words, refuses):
+    layers = [layer, Flatten(), Dense(int(np.prod(layer.output_shape(shape))), 1)]
+    with refuses(*words):
+        table.check_fits_core(Network(layers, "mse", shape))
+
+
+def test_a_flatten_is_no_layer_of_the_core():
+    layers = [Scale(0.5), Conv2D(2, 3, 2), LayerNorm(3), Flatten(), Dense(18, 1)]
+    header = network_header(Network(layers, "mse", (3, 4, 2)), "any")
+    table_rows = re.findall(r"^    (TR_\w+)", header, flags=re.MULTILINE)
+    assert table_rows == ["TR_SCALE", "TR_CONV2D", "TR_LAYER_NORM", "TR_DENSE"]
+    assert "{network_layers, 4, " in header
 
 
 def test_a_layer_that_the_core_has_not_is_refused(refuses):

@@ -74,10 +74,15 @@ static void random_layers(bytes *from, tr_layer *layers, size_t count, uint16_t 
     const int honest = byte(from) % 4 != 0;
     *inputs = honest ? (uint16_t)(time * channels) : size16(from);
     for (size_t i = 0; i < count; i++) {
-        tr_layer layer = {byte(from) % 8, byte(from), size16(from), size16(from),
-                          size16(from),   size16(from), number(from)};
+        static const tr_functions *const functions[] = {&tr_silu, &tr_conv2d, &tr_layer_norm, NULL};
+        tr_layer layer = {byte(from) % 11, byte(from),   byte(from),   byte(from) % 17,
+                          size16(from),    size16(from), size16(from), size16(from),
+                          size16(from),    number(from), functions[byte(from) % 4]};
         if (honest) {
-            layer.kind = (uint8_t)(1 + layer.kind % 6);
+            layer.kind = (uint8_t)(1 + layer.kind % 9);
+            layer.functions = layer.kind == TR_KIND_SILU     ? &tr_silu
+                              : layer.kind == TR_KIND_CONV2D ? &tr_conv2d
+                                                             : &tr_layer_norm;
             layer.inputs = channels;
             layer.time = time;
             layer.outputs = (uint16_t)(1 + layer.outputs % 9);
@@ -92,6 +97,22 @@ static void random_layers(bytes *from, tr_layer *layers, size_t count, uint16_t 
                 layer.stride = (uint8_t)(1 + layer.stride % 3);
                 time = (uint16_t)TR_CONV1D_TIME(time, layer.kernel, layer.stride);
                 channels = layer.outputs;
+            } else if (layer.kind == TR_KIND_CONV2D) { /* time as an image of one or more columns */
+                layer.width = time % 3 == 0 ? 3 : time % 2 == 0 ? 2 : 1;
+                layer.time = time / layer.width;
+                layer.padding = (uint8_t)(layer.padding % 3);
+                layer.kernel = (uint16_t)(1 + layer.padding + layer.kernel % 2);
+                layer.stride = (uint8_t)(1 + layer.stride % 3);
+                layer.pool = (uint8_t)(1 + layer.pool % 2);
+                time = (uint16_t)(TR_CONV2D_SIDE(layer.time, layer.kernel, layer.stride,
+                                                 layer.padding, layer.pool)
+                                  * TR_CONV2D_SIDE(layer.width, layer.kernel, layer.stride,
+                                                   layer.padding, layer.pool));
+                time = time > 0 ? time : 1; /* then it does not fit */
+                channels = layer.outputs;
+            } else if (layer.kind == TR_KIND_LAYER_NORM) {
+                layer.width = 1;
+                layer.outputs = channels;
             } else if (layer.kind == TR_KIND_GLOBAL_AVERAGE_POOL) {
                 layer.outputs = channels;
                 time = 1;

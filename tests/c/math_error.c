@@ -33,6 +33,11 @@ static double worst(float (*ours)(float), double (*exact)(double), float low, fl
     return most;
 }
 
+static double root(double x)
+{
+    return 1.0 / sqrt(x);
+}
+
 int main(void)
 {
     int beyond = 0;
@@ -44,6 +49,7 @@ int main(void)
     printf("exp %.3f\n", worst(tr_expf, exp, 1e-30f, 88.7f, 1));
     printf("exp- %.3f\n", worst(tr_expf, exp, 1e-30f, 86.5f, -1));
     printf("log %.3f\n", worst(tr_logf, log, 1.1754944e-38f, 3.4028235e38f, 1));
+    printf("rsqrt %.3f\n", worst(tr_rsqrtf, root, 1e-30f, 1e30f, 1));
     printf("beyond %d\n", beyond);
     return 0;
 }

@@ -2,7 +2,7 @@
 
 #define MOST_LAYERS 12
 #define MOST_FLOATS 6000
-#define MOST_INPUTS 240
+#define MOST_INPUTS 360
 #define MOST_OUTPUTS 64
 #define BATCH 5
 #define STEPS 120
@@ -88,6 +88,51 @@ static tr_network draw_network(void)
     return network;
 }
 
+/* Layers that keep the shape (positions, channels). */
+static size_t add_between(size_t count, uint16_t positions, uint16_t channels)
+{
+    while (count < MOST_LAYERS && draw(5) < 3) {
+        const tr_layer kinds[] = {TR_TANH, TR_RELU, TR_SCALE(0.75f), TR_SILU,
+                                  TR_LAYER_NORM(positions, channels)};
+        layers[count++] = kinds[draw(5)];
+    }
+    return count;
+}
+
+static tr_network draw_image_network(void)
+{
+    uint16_t height = (uint16_t)(1u + draw(9));
+    uint16_t columns = (uint16_t)(1u + draw(9));
+    uint16_t channels = (uint16_t)(1u + draw(4));
+    const uint16_t inputs = (uint16_t)(height * columns * channels);
+    size_t count = draw(3) == 0 ? add_between(0, (uint16_t)(height * columns), channels) : 0;
+    for (uint32_t left = 1 + draw(3); left > 0 && count < MOST_LAYERS; left--) {
+        const uint16_t outputs = width();
+        const uint8_t padding = (uint8_t)draw(3);
+        const uint16_t kernel = (uint16_t)(padding + 1u + draw(3));
+        const uint8_t stride = (uint8_t)(1u + draw(3));
+        const uint8_t pool = (uint8_t)(draw(2) ? 1u : 1u + draw(3));
+        const tr_layer layer =
+            TR_CONV2D(height, columns, channels, outputs, kernel, stride, padding, pool);
+        layers[count++] = layer; /* if it does not fit, another network is drawn */
+        if (kernel > height + 2u * padding || kernel > columns + 2u * padding) {
+            break;
+        }
+        height = (uint16_t)TR_CONV2D_SIDE(height, kernel, stride, padding, pool);
+        columns = (uint16_t)TR_CONV2D_SIDE(columns, kernel, stride, padding, pool);
+        channels = outputs;
+        count = add_between(count, (uint16_t)(height * columns), channels);
+    }
+    if (draw(4) && count < MOST_LAYERS) {
+        const uint16_t outputs = width();
+        const tr_layer layer = TR_DENSE((uint16_t)(height * columns * channels), outputs);
+        layers[count++] = layer;
+        count = add_between(count, 1, outputs);
+    }
+    const tr_network network = {layers, (uint16_t)count, inputs, draw(2) ? TR_MSE : TR_CROSS_ENTROPY};
+    return network;
+}
+
 static void draw_samples(const tr_model *model, float scale)
 {
     fill(x, (size_t)BATCH * model->network->inputs, scale);
@@ -142,7 +187,7 @@ static void use(tr_model *model)
     note(counts, 3);
 }
 
-uint32_t random_network(uint32_t seed)
+uint32_t random_network(uint32_t seed, int images)
 {
     tr_model model;
     size_t size = 0;
@@ -151,7 +196,7 @@ uint32_t random_network(uint32_t seed)
     state = seed * 2654435761u + 1u;
     sum = 2166136261u;
     for (;;) { /* until one fits into the arrays */
-        const tr_network network = draw_network();
+        const tr_network network = images ? draw_image_network() : draw_network();
         if (tr_weight_count(&size, &network) != TR_OK || size > MOST_FLOATS
             || tr_workspace_size(&floats, &network) != TR_OK || floats > MOST_FLOATS
             || tr_output_count(&outputs, &network) != TR_OK || outputs > MOST_OUTPUTS) {

@@ -8,9 +8,9 @@
 extern "C" {
 #endif
 
-/* Draw a network of any layers and either loss, let it learn in every way the core has, and hash
- * all weights, losses, gradients and statuses that came. */
-uint32_t random_network(uint32_t seed);
+/* Draw a network of any layers, either of those for images or of the others, and either loss; let it
+ * learn in every way the core has, and hash all weights, losses, gradients and statuses that came. */
+uint32_t random_network(uint32_t seed, int images);
 
 #ifdef __cplusplus
 }
