@@ -32,7 +32,7 @@ def convolutions(draw: st.DrawFn, shape: tuple[int, ...]) -> list[Layer]:
         else:
             conv = Conv2D(*sizes, draw(st.integers(0, kernel - 1)))
             pool = draw(st.integers(1, min(3, *conv.output_shape(shape)[:2])))
-            conv = replace(conv, pool=pool)
+            conv = replace(conv, pool=pool, bias=draw(st.booleans()))
         shape = conv.output_shape(shape)
         layers += [conv, *draw(between(shape[-1]))]
     return [*layers, GlobalAveragePool() if len(shape) == 2 else Flatten()]

@@ -82,7 +82,7 @@ def test_the_networks_of_the_references_fit_a_board():
     """The body of the few-shot scouting, and AIfES's network in a quarter of its 211,840 bytes."""
     body = []
     for before, after in zip((1, 16, 32, 32), (16, 32, 32, 32), strict=True):
-        body += [Conv2D(before, after, 3, 2, 1), LayerNorm(after), SiLU()]
+        body += [Conv2D(before, after, 3, 2, 1, bias=False), LayerNorm(after), SiLU()]
     few_shot = Network([*body, Flatten(), Dense(128, 5)], "cross_entropy", (28, 28, 1))
     assert few_shot.size == 23_408 + 128 * 5 + 5
     assert device_ram(few_shot, OnlineSGD(0.05), 1).total < 180 * 1024 - 32_768  # and the stack

@@ -116,7 +116,8 @@ def step_macs(net: Network) -> int:
     for i, layer in enumerate(net.layers):
         if layer.parameter_shapes:
             passes = 2 if i == net.first else 3
-            macs += passes * layer.macs(net.shapes[i]) + prod(net.shapes[i + 1])
+            biases = prod(net.shapes[i + 1]) if len(layer.parameter_shapes) > 1 else 0
+            macs += passes * layer.macs(net.shapes[i]) + biases
     return macs
 
 

@@ -23,7 +23,7 @@ class Conv2D(Layer):
     """Convolution over an image, with zeros around it, and a maximum over squares of positions.
 
     Parameters are the weight (kernel, kernel, in_channels, out_channels), row-major, then the bias
-    (out_channels). Like that of `Conv1D`, one position is a `Dense` layer on the numbers of its
+    (out_channels) unless ``bias`` is false, as before a `LayerNorm`, which has its own. Like that of `Conv1D`, one position is a `Dense` layer on the numbers of its
     window.
 
     ``pool`` is max pooling within the layer: of every ``pool * pool`` positions only the largest
@@ -37,6 +37,7 @@ class Conv2D(Layer):
     stride: int = 1
     padding: int = 0
     pool: int = 1
+    bias: bool = True
 
     def __post_init__(self) -> None:
         at_least_one(
@@ -59,7 +60,7 @@ class Conv2D(Layer):
 
     @property
     def parameter_shapes(self) -> tuple[Shape, ...]:  # type: ignore[override]
-        return self._dense.parameter_shapes
+        return self._dense.parameter_shapes[: 1 + self.bias]
 
     @property
     def fan_in(self) -> int:  # type: ignore[override]
@@ -82,14 +83,13 @@ class Conv2D(Layer):
     def weight_gradient(
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array
     ) -> None:
-        dy = self._before_pool(params, x, dy)
-        self._dense.weight_gradient(params, grads, self._windows(x), self._flat(dy))
+        self._weight_gradient(params, grads, x, self._before_pool(params, x, dy))
 
     def backward(
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, y: Array, dy: Array
     ) -> Array:
         dy = self._before_pool(params, x, dy)
-        self._dense.weight_gradient(params, grads, self._windows(x), self._flat(dy))
+        self._weight_gradient(params, grads, x, dy)
         windows = self._flat(dy) @ params[0].mT
         windows = windows.reshape(*dy.shape[:-1], self.kernel, self.kernel, self.in_channels)
         dx = np.zeros_like(self._padded(x))
@@ -100,6 +100,18 @@ class Conv2D(Layer):
             dx[..., rows, columns, :] += windows[..., row, column, :]
         inside = (slice(self.padding, self.padding + side) for side in x.shape[-3:-1])
         return dx[(..., *inside, slice(None))]
+
+    def _weight_gradient(
+        self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array
+    ) -> None:
+        dense = self._with_bias(grads)
+        self._dense.weight_gradient(params, dense, self._windows(x), self._flat(dy))
+
+    def _with_bias(self, arrays: Sequence[Array]) -> list[Array]:
+        """Return the weight and the bias; zeros if there is none."""
+        weight = arrays[0]
+        zeros = np.zeros((*weight.shape[:-2], 1, self.out_channels), weight.dtype)
+        return [weight, arrays[1] if self.bias else zeros]
 
     def _positions(self, shape: Shape) -> tuple[int, int]:
         """Count the positions down and across, before the pooling."""
@@ -123,7 +135,7 @@ class Conv2D(Layer):
         return as_strided(x, shape, strides).reshape(*before[:-1], -1, self.fan_in)
 
     def _convolve(self, params: Sequence[Array], x: Array) -> Array:
-        y = self._dense.forward(params, self._windows(x))
+        y = self._dense.forward(self._with_bias(params), self._windows(x))
         return y.reshape(*x.shape[:-3], *self._positions(x.shape), self.out_channels)
 
     def _flat(self, dy: Array) -> Array:

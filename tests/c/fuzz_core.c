@@ -77,7 +77,8 @@ static void random_layers(bytes *from, tr_layer *layers, size_t count, uint16_t 
         static const tr_functions *const functions[] = {&tr_silu, &tr_conv2d, &tr_layer_norm, NULL};
         tr_layer layer = {byte(from) % 11, byte(from),   byte(from),   byte(from) % 17,
                           size16(from),    size16(from), size16(from), size16(from),
-                          size16(from),    number(from), functions[byte(from) % 4]};
+                          size16(from),    byte(from) % 3, number(from),
+                          functions[byte(from) % 4]};
         if (honest) {
             layer.kind = (uint8_t)(1 + layer.kind % 9);
             layer.functions = layer.kind == TR_KIND_SILU     ? &tr_silu
@@ -104,6 +105,7 @@ static void random_layers(bytes *from, tr_layer *layers, size_t count, uint16_t 
                 layer.kernel = (uint16_t)(1 + layer.padding + layer.kernel % 2);
                 layer.stride = (uint8_t)(1 + layer.stride % 3);
                 layer.pool = (uint8_t)(1 + layer.pool % 2);
+                layer.bias = layer.bias % 2;
                 time = (uint16_t)(TR_CONV2D_SIDE(layer.time, layer.kernel, layer.stride,
                                                  layer.padding, layer.pool)
                                   * TR_CONV2D_SIDE(layer.width, layer.kernel, layer.stride,

@@ -113,7 +113,8 @@ static tr_network draw_image_network(void)
         const uint8_t stride = (uint8_t)(1u + draw(3));
         const uint8_t pool = (uint8_t)(draw(2) ? 1u : 1u + draw(3));
         const tr_layer layer =
-            TR_CONV2D(height, columns, channels, outputs, kernel, stride, padding, pool);
+            TR_CONV2D(height, columns, channels, outputs, kernel, stride, padding, pool,
+                      (uint8_t)draw(2));
         layers[count++] = layer; /* if it does not fit, another network is drawn */
         if (kernel > height + 2u * padding || kernel > columns + 2u * padding) {
             break;

@@ -21,6 +21,7 @@ class CLayer(ctypes.Structure):
         ("width", ctypes.c_uint16),
         ("inputs", ctypes.c_uint16),
         ("outputs", ctypes.c_uint16),
+        ("bias", ctypes.c_uint8),
         ("factor", ctypes.c_float),
         ("functions", ctypes.c_void_p),
     )

@@ -60,7 +60,7 @@ KINDS: dict[type[layers.Layer], Kind] = {
     image_layers.Conv2D: Kind(
         8,
         "TR_CONV2D",
-        ("time", "width", "inputs", "outputs", "kernel", "stride", "padding", "pool"),
+        ("time", "width", "inputs", "outputs", "kernel", "stride", "padding", "pool", "bias"),
         "tr_conv2d",
     ),
     image_layers.LayerNorm: Kind(9, "TR_LAYER_NORM", ("time", "inputs"), "tr_layer_norm"),
@@ -97,7 +97,7 @@ def layer_sizes(layer: layers.Layer, shape: layers.Shape) -> dict[str, int | flo
         sizes |= {"time": shape[0], "width": shape[1]}
         sizes |= {"inputs": layer.in_channels, "outputs": layer.out_channels}
         sizes |= {"kernel": layer.kernel, "stride": layer.stride}
-        sizes |= {"padding": layer.padding, "pool": layer.pool}
+        sizes |= {"padding": layer.padding, "pool": layer.pool, "bias": int(layer.bias)}
     elif isinstance(layer, image_layers.LayerNorm):
         sizes |= {"time": prod(shape[:-1]), "width": 1}
         sizes |= {"inputs": layer.channels, "outputs": layer.channels}

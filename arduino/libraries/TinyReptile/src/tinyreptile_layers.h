@@ -322,7 +322,7 @@ static int conv2d_fits(const tr_layer *layer, size_t n)
     }
     const size_t rows = conv2d_positions(layer, layer->time);
     const size_t columns = conv2d_positions(layer, layer->width);
-    return layer->pool > 0 && layer->pool <= TR_MAX_POOL && layer->pool <= rows
+    return layer->bias <= 1 && layer->pool > 0 && layer->pool <= TR_MAX_POOL && layer->pool <= rows
         && layer->pool <= columns && layer->inputs < most / square
         && layer->outputs < most / (square * layer->inputs)
         && layer->outputs < most / (rows * columns);
@@ -336,7 +336,7 @@ TR_INLINE size_t conv2d_window(const tr_layer *layer)
 
 static size_t conv2d_weights(const tr_layer *layer)
 {
-    return conv2d_window(layer) * layer->outputs + layer->outputs;
+    return (conv2d_window(layer) + (layer->bias ? 1u : 0u)) * layer->outputs;
 }
 
 static size_t conv2d_inputs(const tr_layer *layer, size_t outputs)
@@ -369,12 +369,14 @@ static size_t conv2d_scratch(const tr_layer *layer, int sends_back)
 
 #ifndef TR_HAS_WINDOW_FORWARD
 /* Kernel: out (outputs) = bias (outputs) + the window's numbers, from first to last, times their
- * weights (outputs). */
+ * weights (outputs). The bias may be out. */
 static void window_forward(float *out, const tr_window *window, const float *bias, size_t outputs)
 {
     const float *x = window->x;
     const float *w = window->w;
-    memcpy(out, bias, outputs * sizeof *out);
+    for (size_t o = 0; o < outputs; o++) {
+        out[o] = bias[o];
+    }
     for (size_t row = 0; row < window->rows; row++, x += window->x_step, w += window->w_step) {
         for (size_t i = 0; i < window->n; i++, w += outputs) {
             add_scaled(out, *x++, w, outputs);
@@ -414,7 +416,11 @@ TR_INLINE void conv2d_at(float *out, const float *x, const float *w, const tr_la
         (layer->width - across.count) * inputs,
         (layer->kernel - across.count) * inputs * layer->outputs,
     };
-    window_forward(out, &window, w + conv2d_window(layer) * layer->outputs, layer->outputs);
+    const float *bias = w + conv2d_window(layer) * layer->outputs;
+    if (!layer->bias) {
+        memset(out, 0, layer->outputs * sizeof *out);
+    }
+    window_forward(out, &window, layer->bias ? bias : out, layer->outputs);
 }
 
 /* out (outputs) = the larger of out and z, and place (outputs) where z is the larger. */
@@ -590,7 +596,7 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
             *value = gated(change->gate, (part[0] + part[2]) + (part[1] + part[3]), *value);
         }
     }
-    for (size_t i = 0; i < conv2d_outputs(layer, step->n); i += layer->outputs) {
+    for (size_t i = 0; layer->bias && i < conv2d_outputs(layer, step->n); i += layer->outputs) {
         add_scaled(bias, change->scale, step->delta + i, layer->outputs);
     }
     return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
