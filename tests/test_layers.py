@@ -38,7 +38,9 @@ def test_convolution_equals_plain_loops(channels, outputs, kernel, stride, extra
     assert layer.macs(x.shape[1:]) == y[0].size * kernel * channels
 
 
-def convolve_image(weight: np.ndarray, bias: np.ndarray, x: np.ndarray, layer: Conv2D) -> np.ndarray:
+def convolve_image(
+    weight: np.ndarray, bias: np.ndarray, x: np.ndarray, layer: Conv2D
+) -> np.ndarray:
     """Convolve (N, height, width, channels) with (kernel, kernel, in, out), product by product."""
     sides = [(n + 2 * layer.padding - layer.kernel) // layer.stride + 1 for n in x.shape[1:3]]
     y = np.zeros((len(x), *sides, layer.out_channels))

@@ -27,7 +27,9 @@ def networks(draw: st.DrawFn) -> Network:
         numbers = draw(st.integers(1, 2)), draw(st.integers(0, kernel - 1))
         conv2d = Conv2D(shape[2], outputs, kernel, *numbers)
         sides = conv2d.output_shape(shape)[:2]
-        conv2d = replace(conv2d, pool=draw(st.integers(1, min(2, *sides))), bias=draw(st.booleans()))
+        conv2d = replace(
+            conv2d, pool=draw(st.integers(1, min(2, *sides))), bias=draw(st.booleans())
+        )
         layers += [conv2d, draw(ACTIVATIONS), LayerNorm(outputs), draw(ACTIVATIONS), Flatten()]
         channels = int(np.prod(conv2d.output_shape(shape)))
     elif kind == 1:

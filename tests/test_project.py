@@ -67,7 +67,7 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
 # The rooms of the house, lowest first. A room imports from those above it in this table; the rooms
 # of one line know nothing of each other.
 ROOMS = (
-    ("errors", "lifetime", "layers", "losses", "network", "tasks", "datafiles"),
+    ("errors", "lifetime", "layers", "image_layers", "losses", "network", "tasks", "datafiles"),
     ("learners", "strategies", "clients", "federation", "checkpoint"),
     ("evaluation", "costs", "recipes", "options"),
     ("core", "radio"),

@@ -93,7 +93,8 @@ def test_the_macros_fill_the_fields_that_ctypes_fills(tmp_path, monkeypatch):
     made = {
         Dense(2, 3): (2,), Conv1D(4, 5, 6, 7): (9, 4), GlobalAveragePool(): (8, 3),
         Tanh(): (5,), ReLU(): (5,), Scale(0.4): (5,), SiLU(): (5,),
-        Conv2D(3, 4, 5, 2, 1, 6): (40, 50, 3), Conv2D(1, 2, 3, bias=False): (4, 5, 1), LayerNorm(7): (8, 9, 7),
+        Conv2D(3, 4, 5, 2, 1, 6): (40, 50, 3), Conv2D(1, 2, 3, bias=False): (4, 5, 1),
+        LayerNorm(7): (8, 9, 7),
     }  # fmt: skip
     assert {type(layer) for layer in made} == set(table.KINDS)
     monkeypatch.setenv("TINYREPTILE_CACHE", str(tmp_path))

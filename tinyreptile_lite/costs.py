@@ -54,7 +54,7 @@ def workspace_floats(net: Network) -> int:
 
 
 def _passes(net: Network) -> Iterator[tuple[Layer, Shape, Shape, bool]]:
-    """Yield each layer, the shapes before and after, and whether a gradient goes back through it."""
+    """Yield each layer, the shapes around it, and whether a gradient goes back through it."""
     for i, layer in enumerate(net.layers):
         if not isinstance(layer, Flatten):  # moves nothing
             yield layer, net.shapes[i], net.shapes[i + 1], i > net.first

@@ -23,8 +23,8 @@ class Conv2D(Layer):
     """Convolution over an image, with zeros around it, and a maximum over squares of positions.
 
     Parameters are the weight (kernel, kernel, in_channels, out_channels), row-major, then the bias
-    (out_channels) unless ``bias`` is false, as before a `LayerNorm`, which has its own. Like that of `Conv1D`, one position is a `Dense` layer on the numbers of its
-    window.
+    (out_channels) unless ``bias`` is false, as before a `LayerNorm`, which has its own. Like that
+    of `Conv1D`, one position is a `Dense` layer on the numbers of its window.
 
     ``pool`` is max pooling within the layer: of every ``pool * pool`` positions only the largest
     output of each channel is kept, so that a board need not hold the others. An activation that
@@ -98,8 +98,8 @@ class Conv2D(Layer):
             rows = slice(row, row + spans[0], self.stride)
             columns = slice(column, column + spans[1], self.stride)
             dx[..., rows, columns, :] += windows[..., row, column, :]
-        inside = (slice(self.padding, self.padding + side) for side in x.shape[-3:-1])
-        return dx[(..., *inside, slice(None))]
+        rows, columns = (slice(self.padding, self.padding + side) for side in x.shape[-3:-1])
+        return dx[..., rows, columns, :]
 
     def _weight_gradient(
         self, params: Sequence[Array], grads: Sequence[Array], x: Array, dy: Array

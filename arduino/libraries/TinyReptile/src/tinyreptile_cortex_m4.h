@@ -643,7 +643,7 @@ DEFINE_WINDOW(8, "s0-s7")
 DEFINE_WINDOW(4, "s0-s3")
 DEFINE_WINDOW(1, "s0")
 
-/* Gains GAIN_WINDOW for the 28x28 network of tests. */
+/* Gains 462,317 instructions and 1,320,435 cycles for an image of 28x28 with four convolutions. */
 #define TR_HAS_WINDOW_FORWARD
 TR_OUTLINE void window_forward(float *out, const tr_window *window, const float *bias,
                                size_t outputs)
@@ -770,7 +770,7 @@ TR_OUTLINE void map_row_1(float *target, float scale, float weight, float *colum
     *target += scale * gradient;
 }
 
-/* Gains GAIN_MAP for the 28x28 network of tests. */
+/* Gains 5,511,469 instructions and 8,108,915 cycles for the same. */
 #define TR_HAS_MAP_ROW
 TR_OUTLINE void map_row(float *target, float scale, const float *w, float *column, const float *x,
                         const float *delta, const tr_map *map, size_t outputs)
