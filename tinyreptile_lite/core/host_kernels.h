@@ -481,6 +481,202 @@ static float relu_forward(float *out, const float *x, size_t n)
     return squares;
 }
 
+/* 4 * fours outputs of a convolution at one position of an image, their sums in registers. */
+TR_INLINE void window_block(float *out, const tr_window *window, const float *w, const float *bias,
+                            size_t outputs, const int fours)
+{
+    const float *x = window->x;
+    four sum[4];
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        sum[k] = load(bias + k * FOUR);
+    }
+    for (size_t row = window->rows; row > 0; row--, x += window->x_step, w += window->w_step) {
+        for (size_t i = window->n; i > 0; i--, x++, w += outputs) {
+            add_row(sum, *x, w, fours);
+        }
+    }
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        store(out + k * FOUR, sum[k]);
+    }
+}
+
+/* The same for one output. */
+TR_INLINE void window_one(float *out, const tr_window *window, const float *w, const float *bias,
+                          size_t outputs)
+{
+    const float *x = window->x;
+    float sum = *bias;
+    for (size_t row = window->rows; row > 0; row--, x += window->x_step, w += window->w_step) {
+        for (size_t i = window->n; i > 0; i--, x++, w += outputs) {
+            sum += *x * *w;
+        }
+    }
+    *out = sum;
+}
+
+#ifdef TR_EIGHT
+/* The same for 32 outputs. */
+TR_INLINE void window_eights(float *out, const tr_window *window, const float *w,
+                             const float *bias, size_t outputs)
+{
+    const float *x = window->x;
+    eight sum[4];
+    for (int k = 0; k < 4; k++) {
+        sum[k] = load_eight(bias + k * TR_EIGHT);
+    }
+    for (size_t row = window->rows; row > 0; row--, x += window->x_step, w += window->w_step) {
+        for (size_t i = window->n; i > 0; i--, x++, w += outputs) {
+            for (int k = 0; k < 4; k++) {
+                sum[k] += EIGHT_ALL(*x) * load_eight(w + k * TR_EIGHT);
+            }
+        }
+    }
+    for (int k = 0; k < 4; k++) {
+        store_eight(out + k * TR_EIGHT, sum[k]);
+    }
+}
+#endif
+
+#define TR_HAS_WINDOW_FORWARD
+static void window_forward(float *out, const tr_window *window, const float *bias, size_t outputs)
+{
+    const float *w = window->w;
+    size_t o = 0;
+#ifdef TR_EIGHT
+    for (; o + 32 <= outputs; o += 32) {
+        window_eights(out + o, window, w + o, bias + o, outputs);
+    }
+#endif
+    for (; o + 16 <= outputs; o += 16) {
+        window_block(out + o, window, w + o, bias + o, outputs, 4);
+    }
+    for (; o + 8 <= outputs; o += 8) {
+        window_block(out + o, window, w + o, bias + o, outputs, 2);
+    }
+    for (; o + FOUR <= outputs; o += FOUR) {
+        window_block(out + o, window, w + o, bias + o, outputs, 1);
+    }
+    for (; o < outputs; o++) {
+        window_one(out + o, window, w + o, bias + o, outputs);
+    }
+}
+
+/* 4 * fours outputs of a row: their gradients in registers over all positions. */
+TR_INLINE void map_block(float *target, float scale, const float *w, float *column, const float *x,
+                         const float *delta, const tr_map *map, size_t outputs, const int fours)
+{
+    four gradient[4];
+    four weight[4];
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        gradient[k] = FOUR_ALL(0.0f);
+        weight[k] = load(w + k * FOUR);
+    }
+    for (size_t row = map->rows; row > 0; row--) {
+        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            four sum = column ? load(column) : FOUR_ALL(0.0f);
+            TR_UNROLL
+            for (int k = 0; k < fours; k++) {
+                const four d = load(delta + k * FOUR);
+                gradient[k] += FOUR_ALL(*x) * d;
+                sum += weight[k] * d;
+            }
+            if (column) {
+                store(column, sum);
+                column += map->column_step;
+            }
+        }
+        x += map->x_jump;
+        delta += map->delta_jump;
+        column = column ? column + map->column_jump : NULL;
+    }
+    TR_UNROLL
+    for (int k = 0; k < fours; k++) {
+        store(target + k * FOUR, load(target + k * FOUR) + FOUR_ALL(scale) * gradient[k]);
+    }
+}
+
+/* The same for one output; column is its own partial sum. */
+TR_INLINE void map_one(float *target, float scale, float weight, float *column, const float *x,
+                       const float *delta, const tr_map *map, size_t outputs)
+{
+    float gradient = 0.0f;
+    for (size_t row = map->rows; row > 0; row--) {
+        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            gradient += *x * *delta;
+            if (column) {
+                *column += weight * *delta;
+                column += map->column_step;
+            }
+        }
+        x += map->x_jump;
+        delta += map->delta_jump;
+        column = column ? column + map->column_jump : NULL;
+    }
+    *target += scale * gradient;
+}
+
+#ifdef TR_EIGHT
+/* The same for 32 outputs. */
+TR_INLINE void map_eights(float *target, float scale, const float *w, float *column,
+                          const float *x, const float *delta, const tr_map *map, size_t outputs)
+{
+    eight gradient[4];
+    eight weight[4];
+    for (int k = 0; k < 4; k++) {
+        gradient[k] = EIGHT_ALL(0.0f);
+        weight[k] = load_eight(w + k * TR_EIGHT);
+    }
+    for (size_t row = map->rows; row > 0; row--) {
+        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            four sum = column ? load(column) : FOUR_ALL(0.0f);
+            for (int k = 0; k < 4; k++) {
+                const eight d = load_eight(delta + k * TR_EIGHT);
+                const eight terms = weight[k] * d;
+                gradient[k] += EIGHT_ALL(*x) * d;
+                sum += low_half(terms);
+                sum += high_half(terms);
+            }
+            if (column) {
+                store(column, sum);
+                column += map->column_step;
+            }
+        }
+        x += map->x_jump;
+        delta += map->delta_jump;
+        column = column ? column + map->column_jump : NULL;
+    }
+    for (int k = 0; k < 4; k++) {
+        float *to = target + k * TR_EIGHT;
+        store_eight(to, load_eight(to) + EIGHT_ALL(scale) * gradient[k]);
+    }
+}
+#endif
+
+#define TR_HAS_MAP_ROW
+static void map_row(float *target, float scale, const float *w, float *column, const float *x,
+                    const float *delta, const tr_map *map, size_t outputs)
+{
+    size_t o = 0;
+#ifdef TR_EIGHT
+    for (; o + 32 <= outputs; o += 32) {
+        map_eights(target + o, scale, w + o, column, x, delta + o, map, outputs);
+    }
+#endif
+    for (; o + 16 <= outputs; o += 16) {
+        map_block(target + o, scale, w + o, column, x, delta + o, map, outputs, 4);
+    }
+    for (; o + FOUR <= outputs; o += FOUR) {
+        map_block(target + o, scale, w + o, column, x, delta + o, map, outputs, 1);
+    }
+    for (; o < outputs; o++) {
+        map_one(target + o, scale, w[o], column ? column + o % FOUR : NULL, x, delta + o, map,
+                outputs);
+    }
+}
+
 #endif
 
 #endif
