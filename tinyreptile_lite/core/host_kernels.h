@@ -564,7 +564,7 @@ static void window_forward(float *out, const tr_window *window, const float *bia
 }
 
 /* 4 * fours outputs of a row: their gradients in registers over all positions. */
-TR_INLINE void map_block(float *target, float scale, const float *w, float *column, const float *x,
+TR_INLINE void map_block(float *target, const float *w, float *column, const float *x,
                          const float *delta, const tr_map *map, size_t outputs, const int fours)
 {
     four gradient[4];
@@ -594,12 +594,12 @@ TR_INLINE void map_block(float *target, float scale, const float *w, float *colu
     }
     TR_UNROLL
     for (int k = 0; k < fours; k++) {
-        store(target + k * FOUR, load(target + k * FOUR) + FOUR_ALL(scale) * gradient[k]);
+        store(target + k * FOUR, load(target + k * FOUR) + FOUR_ALL(map->scale) * gradient[k]);
     }
 }
 
 /* The same for one output; column is its own partial sum. */
-TR_INLINE void map_one(float *target, float scale, float weight, float *column, const float *x,
+TR_INLINE void map_one(float *target, float weight, float *column, const float *x,
                        const float *delta, const tr_map *map, size_t outputs)
 {
     float gradient = 0.0f;
@@ -615,12 +615,12 @@ TR_INLINE void map_one(float *target, float scale, float weight, float *column, 
         delta += map->delta_jump;
         column = column ? column + map->column_jump : NULL;
     }
-    *target += scale * gradient;
+    *target += map->scale * gradient;
 }
 
 #ifdef TR_EIGHT
 /* The same for 32 outputs. */
-TR_INLINE void map_eights(float *target, float scale, const float *w, float *column,
+TR_INLINE void map_eights(float *target, const float *w, float *column,
                           const float *x, const float *delta, const tr_map *map, size_t outputs)
 {
     eight gradient[4];
@@ -650,29 +650,29 @@ TR_INLINE void map_eights(float *target, float scale, const float *w, float *col
     }
     for (int k = 0; k < 4; k++) {
         float *to = target + k * TR_EIGHT;
-        store_eight(to, load_eight(to) + EIGHT_ALL(scale) * gradient[k]);
+        store_eight(to, load_eight(to) + EIGHT_ALL(map->scale) * gradient[k]);
     }
 }
 #endif
 
 #define TR_HAS_MAP_ROW
-static void map_row(float *target, float scale, const float *w, float *column, const float *x,
+static void map_row(float *target, const float *w, float *column, const float *x,
                     const float *delta, const tr_map *map, size_t outputs)
 {
     size_t o = 0;
 #ifdef TR_EIGHT
     for (; o + 32 <= outputs; o += 32) {
-        map_eights(target + o, scale, w + o, column, x, delta + o, map, outputs);
+        map_eights(target + o, w + o, column, x, delta + o, map, outputs);
     }
 #endif
     for (; o + 16 <= outputs; o += 16) {
-        map_block(target + o, scale, w + o, column, x, delta + o, map, outputs, 4);
+        map_block(target + o, w + o, column, x, delta + o, map, outputs, 4);
     }
     for (; o + FOUR <= outputs; o += FOUR) {
-        map_block(target + o, scale, w + o, column, x, delta + o, map, outputs, 1);
+        map_block(target + o, w + o, column, x, delta + o, map, outputs, 1);
     }
     for (; o < outputs; o++) {
-        map_one(target + o, scale, w[o], column ? column + o % FOUR : NULL, x, delta + o, map,
+        map_one(target + o, w[o], column ? column + o % FOUR : NULL, x, delta + o, map,
                 outputs);
     }
 }

@@ -37,6 +37,13 @@
 #define TR_OUTLINE static
 #endif
 
+/* Inlined, but at the command line's -Os GCC 12 has not enough registers for its assembly then. */
+#ifdef TR_PLAIN_OPTIONS
+#define TR_ROOMY TR_OUTLINE
+#else
+#define TR_ROOMY TR_INLINE
+#endif
+
 /* What runs once, or prepares, had rather be small than fast; no result depends on it. */
 #if defined(__GNUC__) && !defined(__clang__) && !defined(TR_PLAIN_OPTIONS)
 #define TR_SMALL __attribute__((optimize("Os", "fp-contract=off")))
@@ -227,6 +234,7 @@ typedef struct {
     size_t column_step; /* partial sums of the column */
     size_t column_jump;
     size_t delta_jump; /* gradients of the output, after `outputs` for each position */
+    float scale;       /* of the change of each weight */
 } tr_map;
 #define COLUMN_PARTS 4 /* partial sums for each pixel of the gradient that is sent back */
 
@@ -379,7 +387,7 @@ static void conv_bias_backward(const tr_change *change, const float *delta, cons
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
  * done, its gradients, collected in column (time), take the place of its inputs in x (time,
  * channels). delta (positions, outputs) is the gradient of the output. */
-TR_INLINE void conv_backward(const tr_change *change, float *x, float *column, const float *delta,
+TR_ROOMY void conv_backward(const tr_change *change, float *x, float *column, const float *delta,
                              const tr_layer *layer)
 {
     const size_t channels = layer->inputs;

@@ -668,7 +668,7 @@ TR_OUTLINE void window_forward(float *out, const tr_window *window, const float 
 
 /* `width` outputs of a row without a column: their gradients in registers over all positions. */
 #define DEFINE_MAP_FIRST(width) \
-    TR_INLINE void map_first_##width(float *target, float scale, const float *x, const float *w, \
+    TR_INLINE void map_first_##width(float *target, const float *x, const float *w, \
                                      const tr_map *map, size_t outputs) \
     { \
         size_t rows = map->rows; \
@@ -686,10 +686,11 @@ TR_OUTLINE void window_forward(float *out, const tr_window *window, const float 
             JUMP(x, map, x_jump) JUMP(w, map, delta_jump) \
             "subs %[rows], %[rows], #1\n\t" \
             "bne 1b\n\t" \
-            "vmov s28, %[scale]\n\t" \
+            "vldr s28, [%[map], %[scale]]\n\t" \
             ADD_ALL_##width \
             : [x] "+r"(x), [w] "+r"(w), [rows] "+r"(rows), [n] "=&r"(n), [target] "+r"(target) \
-            : [scale] "r"(scale), [map] "r"(map), [step] "r"(map->x_step * sizeof *x), \
+            : [scale] "n"(offsetof(tr_map, scale)), [map] "r"(map), \
+              [step] "r"(map->x_step * sizeof *x), \
               [skip] "r"((outputs - width) * sizeof *w), [length] "n"(offsetof(tr_map, n)), \
               [x_jump] "n"(offsetof(tr_map, x_jump)), \
               [delta_jump] "n"(offsetof(tr_map, delta_jump)) \
@@ -700,25 +701,31 @@ DEFINE_MAP_FIRST(8)
 DEFINE_MAP_FIRST(4)
 
 /* `width` outputs of a row with a column. Gradients in s0 ... s7, weights in s8 ... s15, the deltas
- * of a position in s16 ... s23, its partial sums in s24 ... s27, its input in s28. */
+ * of a position in s16 ... s23, its partial sums in s24 ... s27, its input in s28. The rows
+ * to come are counted in s30 and the target's address waits in s31: with more core registers GCC 12
+ * runs out of them at -Os. The register of w counts the positions of a row. */
 #define MAP_4 \
     LOAD(delta, 16, 19) "vldr s28, [%[x]]\n\t" PEEK(column, 24, 27) \
-    MUL(29, 28, 16) MUL(30, 28, 17) MUL(31, 28, 18) MUL(28, 28, 19) \
-    ADD4(0, 1, 2, 3, 29, 30, 31, 28) \
+    MUL4(20, 21, 22, 23, 28, 28, 28, 28, 16, 17, 18, 19) ADD4(0, 1, 2, 3, 20, 21, 22, 23) \
     MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) ADD4(24, 25, 26, 27, 16, 17, 18, 19)
 #define MAP_8 \
     LOAD(delta, 16, 23) "vldr s28, [%[x]]\n\t" PEEK(column, 24, 27) \
-    MUL(29, 28, 16) MUL(30, 28, 17) MUL(31, 28, 18) ADD(0, 0, 29) ADD(1, 1, 30) ADD(2, 2, 31) \
-    MUL(29, 28, 19) MUL(30, 28, 20) MUL(31, 28, 21) ADD(3, 3, 29) ADD(4, 4, 30) ADD(5, 5, 31) \
-    MUL(29, 28, 22) MUL(30, 28, 23) MUL4(16, 17, 18, 19, 16, 17, 18, 19, 8, 9, 10, 11) \
-    ADD(6, 6, 29) ADD(7, 7, 30) MUL4(20, 21, 22, 23, 20, 21, 22, 23, 12, 13, 14, 15) \
+    MUL(29, 28, 16) MUL(16, 16, 8) ADD(0, 0, 29) MUL(29, 28, 17) MUL(17, 17, 9) ADD(1, 1, 29) \
+    MUL(29, 28, 18) MUL(18, 18, 10) ADD(2, 2, 29) MUL(29, 28, 19) MUL(19, 19, 11) ADD(3, 3, 29) \
+    MUL(29, 28, 20) MUL(20, 20, 12) ADD(4, 4, 29) MUL(29, 28, 21) MUL(21, 21, 13) ADD(5, 5, 29) \
+    MUL(29, 28, 22) MUL(22, 22, 14) ADD(6, 6, 29) MUL(29, 28, 23) MUL(23, 23, 15) ADD(7, 7, 29) \
     ADD4(24, 25, 26, 27, 16, 17, 18, 19) ADD4(24, 25, 26, 27, 20, 21, 22, 23)
+#define MAP_END_4 \
+    PEEK(n, 20, 23) SCALE4(0, 1, 2, 3, 28) ADD4(20, 21, 22, 23, 0, 1, 2, 3) PUT(n, 20, 23)
+#define MAP_END_8 \
+    PEEK(n, 20, 27) SCALE4(0, 1, 2, 3, 28) SCALE4(4, 5, 6, 7, 28) \
+    ADD4(20, 21, 22, 23, 0, 1, 2, 3) ADD4(24, 25, 26, 27, 4, 5, 6, 7) PUT(n, 20, 27)
 #define DEFINE_MAP_ROW(width, weights) \
-    TR_INLINE void map_row_##width(float *target, float scale, const float *w, float *column, \
-                                   const float *x, const float *delta, const tr_map *map, \
-                                   size_t outputs) \
+    TR_INLINE void map_row_##width(float *target, const float *w, float *column, const float *x, \
+                                   const float *delta, const tr_map *map, size_t outputs) \
     { \
-        size_t rows = map->rows; /* w's register then counts the positions of a row */ \
+        register float rows __asm__("s30") = float_from_bits((uint32_t)map->rows); \
+        register float to __asm__("s31") = float_from_bits((uint32_t)(uintptr_t)target); \
         __asm__ volatile( \
             CLEAR_##width \
             "vldmia %[n], {" weights "}\n" \
@@ -733,25 +740,30 @@ DEFINE_MAP_FIRST(4)
             "add %[column], %[column], %[column_step]\n\t" \
             "bne 2b\n\t" \
             JUMP(x, map, x_jump) JUMP(column, map, column_jump) JUMP(delta, map, delta_jump) \
-            "subs %[rows], %[rows], #1\n\t" \
+            "vmov %[n], s30\n\t" \
+            "subs %[n], %[n], #1\n\t" \
+            "vmov s30, %[n]\n\t" \
             "bne 1b\n\t" \
-            "vmov s28, %[scale]\n\t" \
-            ADD_ALL_##width \
+            "vmov %[n], s31\n\t" \
+            "vldr s28, [%[map], %[scale]]\n\t" \
+            MAP_END_##width \
             : [x] "+r"(x), [delta] "+r"(delta), [column] "+r"(column), [n] "+r"(w), \
-              [rows] "+r"(rows), [target] "+r"(target) \
-            : [scale] "r"(scale), [map] "r"(map), [x_step] "r"(map->x_step * sizeof *x), \
+              "+t"(rows) \
+            : "t"(to), [scale] "n"(offsetof(tr_map, scale)), [map] "r"(map), \
+              [x_step] "r"(map->x_step * sizeof *x), \
               [column_step] "r"(map->column_step * sizeof *column), \
               [skip] "r"((outputs - width) * sizeof *delta), [length] "n"(offsetof(tr_map, n)), \
               [x_jump] "n"(offsetof(tr_map, x_jump)), \
               [column_jump] "n"(offsetof(tr_map, column_jump)), \
               [delta_jump] "n"(offsetof(tr_map, delta_jump)) \
-            : "cc", "memory", LOW_REGISTERS, HIGH_REGISTERS); \
+            : "cc", "memory", LOW_REGISTERS, "s16", "s17", "s18", "s19", "s20", "s21", "s22", \
+              "s23", "s24", "s25", "s26", "s27", "s28", "s29"); \
     }
 DEFINE_MAP_ROW(8, "s8-s15")
 DEFINE_MAP_ROW(4, "s8-s11")
 
 /* One output, of the last one to three. */
-TR_OUTLINE void map_row_1(float *target, float scale, float weight, float *column, const float *x,
+TR_OUTLINE void map_row_1(float *target, float weight, float *column, const float *x,
                           const float *delta, const tr_map *map, size_t outputs)
 {
     float gradient = 0.0f;
@@ -767,35 +779,35 @@ TR_OUTLINE void map_row_1(float *target, float scale, float weight, float *colum
         delta += map->delta_jump;
         column = column ? column + map->column_jump : NULL;
     }
-    *target += scale * gradient;
+    *target += map->scale * gradient;
 }
 
 /* Gains 5,511,469 instructions and 8,108,915 cycles for the same. */
 #define TR_HAS_MAP_ROW
-TR_OUTLINE void map_row(float *target, float scale, const float *w, float *column, const float *x,
+TR_OUTLINE void map_row(float *target, const float *w, float *column, const float *x,
                         const float *delta, const tr_map *map, size_t outputs)
 {
     size_t left = outputs;
     for (; !column && left >= 16; left -= 16, target += 16, w += 16, delta += 16) {
-        map_first_16(target, scale, x, delta, map, outputs);
+        map_first_16(target, x, delta, map, outputs);
     }
     for (; left >= 8; left -= 8, target += 8, w += 8, delta += 8) {
         if (column) {
-            map_row_8(target, scale, w, column, x, delta, map, outputs);
+            map_row_8(target, w, column, x, delta, map, outputs);
         } else {
-            map_first_8(target, scale, x, delta, map, outputs);
+            map_first_8(target, x, delta, map, outputs);
         }
     }
     if (left >= 4) {
         if (column) {
-            map_row_4(target, scale, w, column, x, delta, map, outputs);
+            map_row_4(target, w, column, x, delta, map, outputs);
         } else {
-            map_first_4(target, scale, x, delta, map, outputs);
+            map_first_4(target, x, delta, map, outputs);
         }
         left -= 4, target += 4, w += 4, delta += 4;
     }
     for (size_t o = 0; o < left; o++) {
-        map_row_1(target + o, scale, w[o], column ? column + o : NULL, x, delta + o, map, outputs);
+        map_row_1(target + o, w[o], column ? column + o : NULL, x, delta + o, map, outputs);
     }
 }
 

@@ -473,7 +473,7 @@ static void conv2d_forward(float *out, const float *x, const float *w, float *sc
 /* Kernel: one row w (outputs) of the weight. Each weight's gradient is summed over all positions,
  * then target (outputs) gains scale times it; each output's share of dx is added to partial sum
  * o % 4 of its pixel in column, if there is one. */
-static void map_row(float *target, float scale, const float *w, float *column, const float *x,
+static void map_row(float *target, const float *w, float *column, const float *x,
                     const float *delta, const tr_map *map, size_t outputs)
 {
     for (size_t o = 0; o < outputs; o++) {
@@ -493,7 +493,7 @@ static void map_row(float *target, float scale, const float *w, float *column, c
             d += map->delta_jump;
             sum = sum ? sum + map->column_jump : NULL;
         }
-        target[o] += scale * gradient;
+        target[o] += map->scale * gradient;
     }
 }
 #endif
@@ -528,9 +528,10 @@ TR_INLINE void conv2d_tap(const tr_change *change, const tr_step *step, size_t c
                         jump * layer->inputs,
                         COLUMN_PARTS * (size_t)layer->stride,
                         COLUMN_PARTS * jump,
-                        (columns - row.count) * layer->outputs};
+                        (columns - row.count) * layer->outputs,
+                        change->scale};
     if (rows.count > 0 && row.count > 0) {
-        map_row(change->target + at, change->scale, change->weights + at,
+        map_row(change->target + at, change->weights + at,
                 step->dx ? step->scratch + COLUMN_PARTS * pixel : NULL,
                 step->x + pixel * layer->inputs + channel,
                 step->delta + (rows.first * columns + row.first) * layer->outputs, &map,
