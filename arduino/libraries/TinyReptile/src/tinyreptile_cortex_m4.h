@@ -686,7 +686,7 @@ TR_OUTLINE void window_forward(float *out, const tr_window *window, const float 
             JUMP(x, map, x_jump) JUMP(w, map, delta_jump) \
             "subs %[rows], %[rows], #1\n\t" \
             "bne 1b\n\t" \
-            "vldr s28, [%[map], %[scale]]\n\t" \
+            "vldr s30, [%[map], %[scale]]\n\t" \
             ADD_ALL_##width \
             : [x] "+r"(x), [w] "+r"(w), [rows] "+r"(rows), [n] "=&r"(n), [target] "+r"(target) \
             : [scale] "n"(offsetof(tr_map, scale)), [map] "r"(map), \
