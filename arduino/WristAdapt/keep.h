@@ -71,11 +71,12 @@ static void sendNetwork(const tr_network *network) {
   Serial.println("#include \"phi.h\"\n\nstatic const tr_layer layers[] = {");
   for (int i = 0; i < network->layer_count; i++) {
     const tr_layer &layer = network->layers[i];
+    const char *const names[] = {"kind", "stride", "kernel", "time", "inputs", "outputs"};
     const int numbers[] = {layer.kind, layer.stride, layer.kernel, layer.time, layer.inputs,
                            layer.outputs};
     String line = "    {";
-    for (int number : numbers) line += String(number) + ", ";
-    Serial.println(line + tr_float_text(factor, layer.factor) + "},");
+    for (int k = 0; k < 6; k++) line += String(".") + names[k] + " = " + String(numbers[k]) + ", ";
+    Serial.println(line + ".factor = " + tr_float_text(factor, layer.factor) + "},");
   }
   Serial.println(String("};\n\nconst tr_network phi_network = {layers, ") +
                  String(network->layer_count) + ", " + String(network->inputs) + ", " +
