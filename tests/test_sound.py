@@ -3,12 +3,13 @@
 import ctypes
 import importlib.util
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from compilers import BOARD
+from compilers import BOARD, HOST, SANITIZERS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,19 @@ def test_the_board_gives_the_same_bits_in_time_and_in_little_ram(compiler, tmp_p
     assert model(board.blocks(), board.read_memory).cycles / rows <= MOST_CYCLES
     find = board.firmware.elf.find
     assert find("sound").size + find("rows").size + board.stack_used <= MOST_RAM
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_other_compilers_have_nothing_to_say_and_give_the_same_bits(name, tmp_path):
+    sources = [DRIVERS / "sound.c", DRIVERS / "sound_main.c", CORE / "tr_sound.c"]
+    strict = ["-pedantic", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wdouble-promotion"]
+    command = [*HOST[name], "-std=c99", "-g1", "-O1", "-DTR_PLAIN_OPTIONS", *SANITIZERS[name]]
+    command += [*strict, "-Werror", f"-I{CORE}", *sources, CORE / "tinyreptile_core.c"]
+    subprocess.run([*command, "-o", tmp_path / "sound"], check=True)
+    done = subprocess.run([tmp_path / "sound"], capture_output=True, text=True, check=True)
+    block = np.zeros(99, np.int16)
+    rows = library().sound_rows(block.ctypes.data, 99, 16_000)
+    assert int(done.stdout, 16) == library().sound_hash(rows)
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([10, 3_000]))

@@ -10,9 +10,8 @@ void sound_samples(int16_t *samples, size_t count, uint32_t *state)
 {
     for (size_t i = 0; i < count; i++) {
         *state = *state * 1664525u + 1013904223u;
-        const uint32_t loud = 1u + (*state >> 8) % 7u; /* one step in seven is heard in full */
-        samples[i] = (int16_t)((int32_t)(*state >> 16) - 32768);
-        samples[i] = (int16_t)(samples[i] / (int32_t)(loud * loud));
+        const int32_t noise = (int32_t)(*state >> 16) - 32768;
+        samples[i] = (int16_t)(noise >> (*state >> 8 & 7)); /* seldom loud */
     }
 }
 

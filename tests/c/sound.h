@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-/* Fill samples (count) with noise that grows loud now and then; state goes on. */
+/* Fill samples (count) with noise that is loud now and then; state goes on. */
 void sound_samples(int16_t *samples, size_t count, uint32_t *state);
 
 /* Rows of the first samples (count, up to a second), through blocks of 1 to `most` samples. */
