@@ -8,9 +8,9 @@ import sys
 import pytest
 from compilers import BOARD
 
+from tinyreptile_lite import cache
+from tinyreptile_lite.cache import CannotBuild, cached
 from tinyreptile_lite.core import build as core_build
-from tinyreptile_lite.core import cache
-from tinyreptile_lite.core.cache import CannotBuild, cached
 from tinyreptile_lite.nano import VirtualNano
 from tinyreptile_lite.nano import build as build_sketch
 

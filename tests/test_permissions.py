@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tinyreptile_lite.cache import cache_folder
 from tinyreptile_lite.cli import main
-from tinyreptile_lite.core.cache import cache_folder
 from tinyreptile_lite.nano.ports import check_port
 
 # Root may do everything, so it gives that up first; the files it owns stay its own.

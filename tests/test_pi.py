@@ -16,7 +16,7 @@ import pytest
 from strangers import NOBODY, as_stranger
 
 from tinyreptile_lite import checkpoint
-from tinyreptile_lite.core.cache import cache_folder
+from tinyreptile_lite.cache import cache_folder
 from tinyreptile_lite.flower.keys import make_keys
 from tinyreptile_lite.flower.local import APP, QUIET, free_port
 from tinyreptile_lite.serve.journal import read_journal

@@ -1,4 +1,4 @@
-"""The front end for sound: a spectrum, the same bits in NumPy, C and on the virtual board, cheap."""
+"""The front end for sound: a spectrum, cheap, and the same bits in NumPy, C and on the board."""
 
 import ctypes
 import importlib.util

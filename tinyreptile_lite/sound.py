@@ -22,11 +22,10 @@ BANDS = 16
 LOW, HIGH = 1, 128  # FFT bins at the ends of the lowest and of the highest band
 FLOOR = np.float32(2.0**19)  # added to a band's energy: about a noise of 18 steps of the samples
 LN2_HIGH, LN2_LOW = np.float32(0.693145752), np.float32(1.42860682e-6)
-LOG = np.array(  # of tr_logf, from the highest power down
-    [-7.63449743e-2, 0.127615824, -0.13160184, 0.142017573]
-    + [-0.166233569, 0.200012267, -0.250008196, 0.333333313],
-    np.float32,
-)
+LOG = (  # of tr_logf, from the highest power down
+    -7.63449743e-2, 0.127615824, -0.13160184, 0.142017573,
+    -0.166233569, 0.200012267, -0.250008196, 0.333333313,
+)  # fmt: skip
 
 
 def _cosine() -> Array:
@@ -165,9 +164,9 @@ def _log(energy: Array) -> Array:
     offset = bits - np.uint32(0x3F3504F3)
     k = (offset.view(np.int32) >> 23).astype(np.float32)
     f = ((offset & 0x007FFFFF) + np.uint32(0x3F3504F3)).view(np.float32) - np.float32(1)
-    h = np.full_like(f, LOG[0])
-    for coefficient in LOG[1:]:
-        h = h * f + coefficient
+    h = np.zeros_like(f)
+    for coefficient in LOG:
+        h = h * f + np.float32(coefficient)
     square = f * f
     tail = square * f * h + k * LN2_LOW - np.float32(0.5) * square
     return (f + tail) + k * LN2_HIGH

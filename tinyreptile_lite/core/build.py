@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from tinyreptile_lite.core.cache import CannotBuild, cached, hash_of
+from tinyreptile_lite.cache import CannotBuild, cached, hash_of
 
 CORE = Path(__file__).resolve().parents[2] / "arduino" / "libraries" / "TinyReptile" / "src"
 HERE = Path(__file__).parent

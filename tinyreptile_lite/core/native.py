@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinyreptile_lite.cache import CannotBuild
 from tinyreptile_lite.core import build
 from tinyreptile_lite.core.build import CORE
-from tinyreptile_lite.core.cache import CannotBuild
 from tinyreptile_lite.core.structs import CNetwork, c_network
 from tinyreptile_lite.core.table import Status
 from tinyreptile_lite.costs import workspace_floats

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyreptile_lite.cache import CannotBuild
 from tinyreptile_lite.core import build
-from tinyreptile_lite.core.cache import CannotBuild
 from tinyreptile_lite.errors import needed
 from tinyreptile_lite.nano.cycles import REFILL, Block, straight
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tinyreptile_lite.cache import cached, hash_of
 from tinyreptile_lite.core.build import run
-from tinyreptile_lite.core.cache import cached, hash_of
 from tinyreptile_lite.nano import registers
 from tinyreptile_lite.nano.compilers import SMALL_LIBC, BuildError, Compiler, find_compiler
 from tinyreptile_lite.nano.image import Image, Memory

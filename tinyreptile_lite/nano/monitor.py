@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from tinyreptile_lite.core import cache
+from tinyreptile_lite import cache
 from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.nano.arduino_cli import save_image, upload, upload_image
 from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_virtual

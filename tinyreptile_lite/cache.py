@@ -1,4 +1,4 @@
-"""What was compiled once stays in the user's cache: whole, and checked before each use.
+"""What was made once stays in the user's cache: whole, and checked before each use.
 
 An entry is a folder with its files and their hashes. It is made under another name and renamed, so
 that nobody sees half of it; one that was damaged later, by a full disk or a power cut, does not
@@ -25,7 +25,7 @@ class CannotBuild(KitError):
 
 
 def cache_folder() -> Path:
-    """Return the folder for built programs; `TINYREPTILE_CACHE` moves it.
+    """Return the folder for what was made; `TINYREPTILE_CACHE` moves it.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
         else:
             base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
-        raise CannotBuild(f"there is no home folder for what is compiled; {_REMEDY}") from None
+        raise CannotBuild(f"there is no home folder for the cache; {_REMEDY}") from None
     return base / "tinyreptile_lite"
 
 
