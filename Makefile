@@ -20,7 +20,7 @@ help:
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,boards,ble,flower,simulation,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,data,boards,ble,flower,simulation,test]'
 	touch $@
 
 # In a container people often are root; Jupyter wants to be told that this is meant.

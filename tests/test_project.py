@@ -26,7 +26,7 @@ def tracked() -> list[Path]:
 def test_environment_file_equals_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    expected = {*project["dependencies"], *extras["lab"], *extras["test"]}
+    expected = {*project["dependencies"], *extras["lab"], *extras["data"], *extras["test"]}
     text = (ROOT / "environment.yml").read_text().split("dependencies:")[-1]
     entries = re.findall(r"^  - ([^:\n]+)$", text, flags=re.MULTILINE)
     assert len(entries) == len(set(entries))
@@ -67,7 +67,20 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
 # The rooms of the house, lowest first. A room imports from those above it in this table; the rooms
 # of one line know nothing of each other.
 ROOMS = (
-    ("errors", "lifetime", "layers", "image_layers", "losses", "network", "tasks", "datafiles"),
+    (
+        "errors",
+        "lifetime",
+        "layers",
+        "image_layers",
+        "losses",
+        "network",
+        "tasks",
+        "datafiles",
+        "cache",
+        "archives",
+        "datasets",
+        "sound",
+    ),
     ("learners", "strategies", "clients", "federation", "checkpoint"),
     ("evaluation", "costs", "recipes", "options"),
     ("core", "radio"),

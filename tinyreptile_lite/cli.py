@@ -26,6 +26,7 @@ from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.serve.command import add_serve_parser
 from tinyreptile_lite.tables import in_columns, table
 from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.command import add_data_parser
 
 CHECKPOINT_EVERY = 100  # rounds
 _MOST_DRAWS = 10_000  # tasks of a device: more take hours and all memory
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     what = {"what": (str, "host, device, wire, faults, fleet or axes")}
     add_command(commands, "bench", _bench, "--json", what)
     add_figures_parser(commands)
+    add_data_parser(commands)
     return parser
 
 

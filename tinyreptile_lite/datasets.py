@@ -75,6 +75,8 @@ class DataSet:
     """Archives, and how to make arrays of them."""
 
     name: str  # as `tinyreptile data` knows it
+    families: tuple[str, ...]  # that need it
+    unit: str  # what its arrays count
     folder: str  # in a data folder
     archives: tuple[Archive, ...]
     read: Callable[[Archive, Path, str], Arrays]  # of one archive: where it is, and the remedy
@@ -118,7 +120,7 @@ class DataSet:
         code = Path(inspect.getfile(self.read)).read_bytes()
 
         def make(folder: Path) -> None:
-            np.savez(folder / "arrays.npz", **self.read(archive, path, remedy))
+            np.savez(folder / "arrays.npz", **self.read(archive, path, remedy))  # type: ignore[arg-type]
 
         key = f"{archive.name}-{hash_of([code, hash_of_source(path, remedy)])}"
         content = (cached("data", key, ["arrays.npz"], make) / "arrays.npz").read_bytes()
@@ -134,7 +136,7 @@ class DataSet:
             If there is no network, another file comes, or it cannot be written.
         """
         missing = [archive for archive in self.archives if self.find(archive) is None]
-        pooch, requests = (needed(name, name) for name in ("pooch", "requests"))
+        pooch = needed("pooch", "pooch")
         pooch.get_logger().setLevel("ERROR")
         remedy = f"try again, or give a copy: tinyreptile data {self.name} --from FILE"
         for archive in missing:
@@ -142,7 +144,9 @@ class DataSet:
             with file_errors(_WRITABLE):
                 try:
                     pooch.retrieve(archive.url, known, archive.name, folder, progressbar=progress)
-                except requests.RequestException as error:  # an OSError too
+                except OSError as error:
+                    if error.strerror:  # of the file system, not of the network
+                        raise
                     reason = type(error).__name__
                     raise KitError(f"cannot download {archive.url} ({reason}); {remedy}") from None
                 except ValueError:

@@ -20,6 +20,7 @@ WINDOW = 512  # samples of a frame
 HOP = 320  # samples from one frame to the next
 BANDS = 16
 LOW, HIGH = 1, 128  # FFT bins at the ends of the lowest and of the highest band
+CHUNK = 50  # frames side by side; more no longer fit the processor's cache
 FLOOR = np.float32(2.0**19)  # added to a band's energy: about a noise of 18 steps of the samples
 LN2_HIGH, LN2_LOW = np.float32(0.693145752), np.float32(1.42860682e-6)
 LOG = (  # of tr_logf, from the highest power down
@@ -43,8 +44,8 @@ def _bands() -> tuple[Array, Array]:
     lower one, as in triangular filters.
     """
     hertz = RATE / WINDOW
-    ends = [math.log1p(hertz * k / 700) for k in (LOW, HIGH)]  # the mel scale, but for a factor
-    peaks = np.linspace(*ends, BANDS + 2)
+    low, high = (math.log1p(hertz * k / 700) for k in (LOW, HIGH))  # mel, but for a factor
+    peaks = np.linspace(low, high, BANDS + 2)
     mel = np.log1p(hertz * np.arange(LOW, HIGH) / 700)
     section = np.minimum(np.searchsorted(peaks, mel + 1e-9, "right") - 1, BANDS)
     rise = (mel - peaks[section]) / (peaks[1] - peaks[0])
@@ -52,8 +53,21 @@ def _bands() -> tuple[Array, Array]:
     return firsts.astype(np.uint8), rise.round(6).astype(np.float32)
 
 
+def _shares() -> Array:
+    """Which share each band adds in each step: (steps, 16) places in what `_mel` puts together."""
+    bins = HIGH - LOW - 1
+    starts = np.maximum(SECTIONS.astype(int) - LOW - 1, 0)
+    places = [
+        [*range(a, b), *range(bins + b, bins + c)]
+        for a, b, c in zip(starts, starts[1:], starts[2:], strict=False)
+    ]
+    steps = max(map(len, places))
+    return np.array([place + [2 * bins] * (steps - len(place)) for place in places]).T
+
+
 COSINE = _cosine()
 SECTIONS, RISE = _bands()  # first bin of each section between two peaks; RISE from bin LOW on
+SHARES = _shares()
 
 
 def frame_count(samples: int) -> int:
@@ -84,11 +98,12 @@ def log_mel(samples: Array) -> Array:
     if samples.shape[-1] < WINDOW:
         raise KitError(f"there are {samples.shape[-1]} samples; a frame needs at least {WINDOW}")
     views = np.lib.stride_tricks.sliding_window_view(samples, WINDOW, axis=-1)[..., ::HOP, :]
-    frames = views.reshape(-1, WINDOW).T.astype(np.float32)  # (512, frames): frames side by side
-    half = np.float32(0.5)
-    frames *= (half - half * COSINE)[:, None]
-    bands = _log(_mel(_power(*_fft(frames))))
-    return np.ascontiguousarray(bands.T).reshape(*views.shape[:-1], BANDS)
+    bands = np.empty((*views.shape[:-1], BANDS), np.float32)
+    frames, rows = views.reshape(-1, WINDOW), bands.reshape(-1, BANDS)
+    for start in range(0, len(frames), CHUNK):
+        some = slice(start, start + CHUNK)
+        rows[some] = _rows(frames[some].T.astype(np.float32))
+    return bands
 
 
 def level(bands: Array) -> Array:
@@ -99,6 +114,13 @@ def level(bands: Array) -> Array:
     flat = bands.reshape(*bands.shape[:-2], -1)
     total = np.add.accumulate(flat, axis=-1, dtype=np.float32)[..., -1]
     return bands - (total / np.float32(flat.shape[-1]))[..., None, None]
+
+
+def _rows(frames: Array) -> Array:
+    """Rows (n, 16) of frames (512, n)."""
+    half = np.float32(0.5)
+    frames *= (half - half * COSINE)[:, None]
+    return _log(_mel(_power(*_fft(frames)))).T
 
 
 def _fft(frames: Array) -> tuple[Array, Array]:
@@ -148,14 +170,16 @@ def _power(re: Array, im: Array) -> Array:
 
 
 def _mel(power: Array) -> Array:
-    """Energy of each band (16, n), from the bins between LOW and HIGH in their order."""
-    energy = np.zeros((BANDS + 2, power.shape[1]), np.float32)  # [0] and [-1] lie outside
-    for section in range(BANDS + 1):
-        for k in range(max(SECTIONS[section], LOW + 1), SECTIONS[section + 1]):
-            upper = RISE[k - LOW] * power[k - LOW - 1]
-            energy[section] += power[k - LOW - 1] - upper
-            energy[section + 1] += upper
-    return energy[1:-1]
+    """Energy of each band (16, n), from the bins between LOW and HIGH in their order.
+
+    All bands add up their next bin at once; those that have none left add zero.
+    """
+    upper = RISE[1:, None] * power
+    shares = np.concatenate([upper, power - upper, np.zeros_like(power[:1])])
+    energy = np.zeros((BANDS, power.shape[1]), np.float32)
+    for step in SHARES:
+        energy += shares[step]
+    return energy
 
 
 def _log(energy: Array) -> Array:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from tinyreptile_lite.datasets import DataSet
 from tinyreptile_lite.errors import unknown_name
+from tinyreptile_lite.tasks import keywords, omniglot
 from tinyreptile_lite.tasks.base import Family
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.tasks.wrist import Wrist
@@ -13,6 +15,9 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "wrist-commands": lambda: Wrist(permute_labels=True),
     "wrist-any": lambda: Wrist(rotation=0, own_frame=True),
     "wrist-commands-any": lambda: Wrist(permute_labels=True, rotation=0, anyhow=True),
+}
+DATA_SETS: dict[str, DataSet] = {
+    data.name: data for data in (omniglot.SMALL, omniglot.FULL, keywords.DATA)
 }
 
 

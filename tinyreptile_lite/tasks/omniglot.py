@@ -85,6 +85,8 @@ def _archive(name: str, sha256: str, size: int) -> Archive:
 
 FULL = DataSet(
     "omniglot",
+    ("omniglot", "omniglot-drawers"),
+    "characters",
     "omniglot",
     (
         _archive(
@@ -102,6 +104,8 @@ FULL = DataSet(
 )
 SMALL = DataSet(
     "omniglot-small",
+    ("omniglot-small", "omniglot-small-drawers"),
+    "characters",
     "omniglot",
     (
         _archive(
