@@ -87,3 +87,26 @@ def cli(tmp_path, monkeypatch):
     answer()
     answer.calls = calls
     return answer
+
+
+@pytest.fixture(scope="session")
+def small_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with small archives of the same trees as the real ones, and a cache."""
+    from small_sets import write_all
+
+    return write_all(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def data(small_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The small archives in place of the real data, which is forgotten before and after."""
+    from tinyreptile_lite.tasks import keywords, omniglot
+
+    monkeypatch.setenv("TINYREPTILE_DATA", str(small_sets))
+    monkeypatch.setenv("TINYREPTILE_CACHE", str(small_sets / "cache"))
+    readers = keywords._speakers, omniglot._characters
+    for reader in readers:
+        reader.cache_clear()
+    yield small_sets
+    for reader in readers:
+        reader.cache_clear()

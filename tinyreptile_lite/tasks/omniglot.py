@@ -66,7 +66,7 @@ def read_characters(archive: Archive, source: Path, remedy: str) -> Arrays:
 
 
 def _shrunk(content: bytes) -> Array | None:
-    """Picture as (28, 28), each point the mean of the ink on its area; None if it is unfit."""
+    """Picture as (28, 28), each point the mean of the 9 to 16 that lie on it; None if unfit."""
     pillow = needed("PIL.Image", "pillow")
     try:
         with pillow.open(io.BytesIO(content), formats=["PNG"]) as picture:
