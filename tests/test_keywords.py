@@ -113,7 +113,7 @@ def test_made_words_are_backwards_or_spliced(rng):
     spliced = device._say(Word(left, on), 2, orders)
     assert np.array_equal(spliced[:8_000], device.clips[left][2][:8_000])
     assert np.array_equal(spliced[8_000:], device.clips[on][2][8_000:])
-    assert len(made(["up", "left"])) == 4 and plain(["up"]) == [Word(up, up)]
+    assert len(made(["up", "left"])) == 4 and plain(["up"]) == [Word(8, 8)]
 
 
 def test_a_stream_has_four_words_each_clip_once_before_it_comes_again(rng):

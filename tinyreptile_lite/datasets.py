@@ -45,10 +45,15 @@ class Archive:
         """Of the files in it that hold data."""
         return "." + self.tree.rpartition(".")[2]
 
+    @property
+    def root(self) -> str:
+        """Name without its endings, which is the folder that a zip archive makes."""
+        return re.sub(r"(\.tar)?\.\w+$", "", self.name)
+
     def name_of_copy(self, source: Path) -> str:
         """Name under which a copy of the user's own archive, or folder, is found again."""
         if source.is_dir():
-            return re.sub(r"(\.tar)?\.\w+$", ".zip", self.name)
+            return f"{self.root}.zip"
         return source.name if fnmatch.fnmatch(source.name, self.copies) else self.name
 
     def files(self, source: Path, remedy: str) -> Iterator[tuple[re.Match[str], bytes]]:
