@@ -16,6 +16,7 @@ from hypothesis import settings
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Scale, Tanh
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.tasks import DATA_SETS
 
 # The same examples in every run: a class must not meet a failure that nobody can repeat.
 settings.register_profile("kit", deadline=None, max_examples=30, derandomize=True, database=None)
@@ -23,7 +24,9 @@ settings.load_profile("kit")
 
 
 def pytest_report_header() -> list[str]:
-    return report()
+    sets = DATA_SETS.values()
+    missing = [data.command for data in sets if None in map(data.find, data.archives)]
+    return [*report(), *(f"also tested if its data is here: {one}" for one in missing)]
 
 
 Refuses = Callable[..., AbstractContextManager[None]]
