@@ -97,6 +97,17 @@ def test_a_data_folder_that_may_not_be_seen_is_one_sentence(place, folder):
     assert folder in slip("train", "wrist", "--out", "w.npz", TINYREPTILE_DATA=folder)
 
 
+@pytest.mark.parametrize("folder", ["shut", "hidden", "hidden/Blink"])
+def test_a_data_folder_that_cannot_be_written_is_one_sentence(place, folder):
+    line = slip("data", "omniglot-small", TINYREPTILE_DATA=folder)
+    assert folder in line and "TINYREPTILE_DATA" in line
+
+
+def test_an_archive_that_may_not_be_read_is_one_sentence(place):
+    line = slip("data", "omniglot-small", "--from", "hidden/Blink", TINYREPTILE_DATA=".")
+    assert "hidden/Blink" in line and "give images_background_small1.zip" in line
+
+
 @pytest.mark.parametrize("home", ["shut", "hidden", LONG])
 def test_a_home_that_cannot_be_written_is_one_sentence(place, home):
     line = slip(

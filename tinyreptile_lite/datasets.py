@@ -94,11 +94,12 @@ class DataSet:
 
     def find(self, archive: Archive) -> Path | None:
         """Return where an archive is, or the user's copy of it; None if it is nowhere."""
-        for folder in data_folders():
-            copies = sorted((folder / self.folder).glob(archive.copies))
-            for path in (folder / self.folder / archive.name, *copies):
-                if os.path.exists(path):  # noqa: PTH110 - false too if it may not be seen
-                    return path
+        with file_errors(f"correct {VARIABLE}"):
+            for folder in data_folders():
+                copies = sorted((folder / self.folder).glob(archive.copies))
+                for path in (folder / self.folder / archive.name, *copies):
+                    if path.exists():
+                        return path
         return None
 
     def load(self) -> list[Arrays]:
