@@ -142,6 +142,8 @@ class DataSet:
             If there is no network, another file comes, or it cannot be written.
         """
         missing = [archive for archive in self.archives if self.find(archive) is None]
+        if not missing:
+            return
         pooch = needed("pooch", "pooch")
         pooch.get_logger().setLevel("ERROR")
         remedy = f"try again, or give a copy: tinyreptile data {self.name} --from FILE"
