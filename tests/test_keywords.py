@@ -151,7 +151,7 @@ def test_a_federation_learns_fixed_words():
 
 
 def test_the_network_is_small_enough():
-    assert Keywords().network().size == 17_796
+    assert Keywords().network().size == 17_540
     assert Keywords().counts == (0, 4, 8, 12)
 
 

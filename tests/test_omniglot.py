@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.tasks import omniglot
-from tinyreptile_lite.tasks.base import stack
+from tinyreptile_lite.tasks.base import Samples, stack
 from tinyreptile_lite.tasks.omniglot import FULL, SMALL, Omniglot, samples_of, shifted, turned
 
 SIZES = {"train_devices": 30, "test_devices": 8}
@@ -147,6 +148,14 @@ def test_counts_are_those_of_whole_passes():
     assert Omniglot(shots=1).counts == (0, 5)
     assert [Omniglot(small=s, drawers=d).name for s in (0, 1) for d in (0, 1)] == [
         "omniglot", "omniglot-drawers", "omniglot-small", "omniglot-small-drawers"]  # fmt: skip
+
+
+def test_the_network_is_small_enough_and_takes_the_samples(make, rng):
+    assert Omniglot().network().size == 22_965
+    net = make().network()
+    x, y = make().split(0, rng)[0][0].stream(8, rng)
+    assert net.predict(net.init(rng), x).shape == (8, 4)
+    assert np.isfinite(OnlineSGD(0.05).learn(net, net.init(rng), Samples(x, y), rng).params).all()
 
 
 def test_too_much_to_ask_for_is_refused(make, refuses, rng):
