@@ -18,7 +18,7 @@ SKETCHES = sorted(path.parent.name for path in BOOK.glob("*/*.ino"))
 PRAGMAS = {"once", "GCC optimize", "GCC diagnostic", "GCC poison", "STDC FP_CONTRACT"}
 ATTRIBUTES = {
     "always_inline", "noinline", "noreturn", "unused", "used", "aligned", "packed", "section",
-    "weak", "may_alias", "format", "pure", "const",
+    "weak", "may_alias", "format", "pure", "const", "optimize",
 }  # fmt: skip
 BUILTINS = {"__has_include", "__has_attribute"} | {
     f"__builtin_{name}"
