@@ -52,6 +52,8 @@ def test_any_mounting_learns_the_same_bits_after_the_wizard(name, wearers):
     said = find_axes(wear(poses(np.random.default_rng(0))), **options)
     command = re.search(r"for WristAdapt, as a line: (a\S+)", said)[1]
     assert f'#define AXES "{command[1:]}"' in said
+    words = {"right arm, Rev2": "as drawn for the right arm"}.get(name, "not as drawn")
+    assert f"axes {command[1:]}: the board is worn {words}" in said
     recording = wearers["right" in name].recordings[2] * TO_SENSOR
     sketch = ARDUINO / "WristAdapt"
     board = VirtualNano(sketch, imu=wear(recording), imu_rate=RATE, imu_loop=False, **options)
@@ -89,15 +91,19 @@ def test_worn_as_documented_a_new_wearer_is_known_as_well_as_in_training():
         np.testing.assert_allclose(worn, as_trained, atol=0.01)
 
 
-def teach(readings, **board):
-    """Teach the seven exercises once, one window of each; returns the board."""
+def teach(readings, labels=range(len(EXERCISES)), **board):
+    """Teach exercises, one window of each; returns the board."""
     board = VirtualNano(ARDUINO / "WristAdapt", imu=readings[0], imu_rate=RATE, **board)
-    for label, recording in enumerate(readings):
-        board.imu.recording = recording
+    for label in labels:
+        board.imu.recording = readings[label]
         board.serial.write_line(str(label))
         board.run_until(f"learnt {EXERCISES[label]}", limit_ms=10_000)
+        board.serial.read()
     board.run(500)
     return board
+
+
+SAID = r"(\d) of the 7 exercises were known when you taught them first: is it worn"
 
 
 def test_a_wrong_mounting_is_said_once_and_what_was_learnt_stays(wearers):
@@ -107,9 +113,42 @@ def test_a_wrong_mounting_is_said_once_and_what_was_learnt_stays(wearers):
             for recording in wearers[0].recordings
         ]
         board = teach(readings)
-        said = re.findall(r"(\d) of your first 7 were known: is it worn", board.serial.text)
+        said = re.findall(SAID, board.serial.text)
         assert len(said) == notices and all(int(known) < 4 for known in said)
         assert not np.array_equal(board.read_variable("weights"), board.read_variable("phi"))
+
+
+def test_an_exercise_that_is_repeated_counts_once(wearers):
+    """Else seven lessons of one exercise would hide, or make up, that the board is worn wrongly."""
+    upside_down = [as_worn(r * TO_SENSOR, components=(0, 0, -1)) for r in wearers[0].recordings]
+    board = teach(upside_down, 8 * [0])
+    assert board.serial.text.count("learnt pendulum") == 8
+    assert not re.search(SAID, board.serial.text)
+    assert board.read_variable("met", np.uint8)[0] == 1
+    assert board.read_variable("known", np.int32)[0] <= 1
+
+
+def test_another_map_is_said_at_the_start_after_r_and_with_the_help():
+    board = VirtualNano(ARDUINO / "WristAdapt")
+    board.run_until("ready")
+    assert "axes" not in board.serial.text
+    other = "axes +x+y+z+, not as drawn; as drawn for the left arm it is a+x-y-z-"
+    for line, answer in (
+        ("a", "axes +x-y-z-, as drawn for the left arm\n"),
+        ("m", "the other arm: axes +x+y-z+, as drawn for the right arm"),
+        ("a+x+y+z+", other),
+        ("r", other),
+        ("help", other),
+        ("a", other),
+    ):
+        board.serial.read()
+        board.serial.write_line(line)
+        board.run(200)
+        assert answer in board.serial.text.replace("\r", ""), line
+    board.run_until("kept", limit_ms=20_000)
+    board.reset()
+    board.run_until("ready")
+    assert other in board.serial.text
 
 
 # ---- A broken sensor -----------------------------------------------------------------------------
@@ -140,6 +179,20 @@ def test_a_broken_sensor_teaches_nothing_and_is_named_once(fault, wearers):
     board.run(6000)
     assert "learnt abduction" in board.serial.text
     assert board.serial.text.count("the sensor") == 1
+
+
+def test_another_fault_is_said_too():
+    board = VirtualNano(ARDUINO / "WristAdapt")
+    board.run(2000)
+    for fault in ("freeze", "nan", "silent"):
+        board.imu.fault = fault
+        board.run(4000)
+    said = [line.split(":")[0] for line in board.serial.text.splitlines() if "the sensor" in line]
+    assert [one.split(" any")[0] for one in said] == [
+        "the sensor is frozen",
+        "the sensor gave no number",
+        "the sensor gives no readings",
+    ]
 
 
 def test_a_still_board_is_not_broken():

@@ -76,14 +76,10 @@ void fail(const char *why) {
 }
 
 void report() {
-  const char *const names[3] = {"x, to the hand", "y, to the little finger", "z, out of the wrist"};
   char text[TR_AXES_TEXT];
   tr_axes_print(&find.axes, text);
-  Serial.println(String("axes ") + text);
-  for (int i = 0; i < 3; i++) {
-    Serial.println(String("  ") + names[i] + ": the board's " + text[2 * i] + text[2 * i + 1]);
-  }
-  Serial.println(text[6] == '+' ? "  rotations: the same" : "  rotations: the same, and turned round");
+  const char *const words = tr_axes_words(&find.axes, REV2 ? TR_AXES_REV2 : TR_AXES_REV1);
+  Serial.println(String("axes ") + text + ": the board is worn " + words);
   Serial.println(String("for WristAdapt, as a line: a") + text);
   Serial.println(String("for FederatedClient, in source.h: #define AXES \"") + text + '"');
   begin();

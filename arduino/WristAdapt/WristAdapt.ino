@@ -7,15 +7,14 @@
   forgets the sample. Phi, see phi.h, is made for three rounds of all seven exercises.
 
   Circuit: Nano 33 BLE Sense on the back of the wrist, components outwards, USB plug towards the
-  elbow (see "Wear the board" in arduino/README.md). For any other way the sketch FindAxes finds the
-  map of its axes. A button from pin 2 to ground teaches 0, 1, 2 ...
+  elbow (see docs/wear.md). For any other way the sketch FindAxes finds the map of its axes. A button from pin 2 to ground teaches 0, 1, 2 ...
   Libraries: Arduino_LSM9DS1; for a board marked Rev2 Arduino_BMI270_BMM150, and set REV2 to 1.
 
   Use: open the Serial Monitor with "New Line" and send
     0 ... 6   learn this exercise from the next four seconds; the LED is on meanwhile
     r         forget what was learnt, in flash too: back to phi; the axes stay
     m         change arms: it starts on the left one; on the right one it mirrors what it reads
-    a+x-y-z-  take this map of axes, see FindAxes
+    a+x-y-z-  take this map of axes, see FindAxes; a alone says which one it has
     w or c    send the weights as CSV, or as a file that can take the place of phi.c
   What it has learnt outlives a reset, once it has had ten seconds without a lesson: see keep.h.
 */
@@ -24,10 +23,8 @@
 #include "keep.h"
 #include "phi.h"
 #include "seen.h"
+#include "wear.h"
 
-#ifndef REV2
-#define REV2 0
-#endif
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
 #else
@@ -39,16 +36,12 @@ const char *const names[labels] = {"pendulum", "abduction", "forward elevation",
     "internal rotation", "external rotation", "trapezius row", "bent-over row"};
 const unsigned long patienceMillis = 3000;  // for a monitor
 const float rate = 0.03f;
-const char *const documented = REV2 ? TR_AXES_REV2 : TR_AXES_REV1;  // worn as drawn, left arm
-// With fewer of the first windows right the board is worn otherwise: `tinyreptile bench axes`.
-const int firstWindows = 7, fewestKnown = 4;
 
 static_assert(PHI_INPUTS == window * axes && PHI_OUTPUTS == labels, "phi.h has another network");
 static float weights[PHI_WEIGHTS], workspace[PHI_WORKSPACE];
 static float rows[window * axes];  // acceleration in g, rotation in rad/s; the oldest row first
 static int filled = 0;    // rows since the last gap
 static int wanted = -1;   // label to learn, or none
-static int taught = 0, known = 0;  // windows since phi, and those that were right before the step
 static tr_rows maker;     // of rows from readings
 static tr_model model;
 
@@ -61,6 +54,7 @@ void setup() {
   if (status == TR_OK) status = keepBegin(&model);
   for (; status != TR_OK; delay(patienceMillis)) Serial.println(tr_status_text(status));
   if (!wear((const char *)worn)) wear(documented);
+  sayOtherAxes();
   for (; !IMU.begin(); delay(patienceMillis)) Serial.println("no IMU: does REV2 suit your board?");
   Serial.println("ready: lay the arm still for a second; then do an exercise; 0 to 6 teaches it");
 }
@@ -74,9 +68,8 @@ void loop() {
   else if (wanted < 0 && filled >= window && filled % (window / 2) == 0) recognise();
 }
 
-// Add a row to the window, if there is a new one. If the sensor fails, say so once, and start again.
+// Add a row to the window, if there is a new one. If the sensor fails, say why, and start again.
 bool readRow() {
-  static bool failed = false;
   float x[axes], row[axes];
   int made;
   if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) {
@@ -86,14 +79,13 @@ bool readRow() {
     made = tr_rows_none(&maker, micros());
   }
   if (made == TR_ROW_FAILED) {
-    if (!failed) Serial.println(String(tr_sensor_text(maker.fault)) + ": the four seconds start again");
-    failed = true;
+    sayFault(maker.fault);
     restart(wanted);
   }
   if (made != TR_ROW_DONE) return false;
   memmove(rows, rows + axes, sizeof rows - sizeof row);
   memcpy(rows + (window - 1) * axes, row, sizeof row);
-  if (++filled == window) failed = false;
+  if (++filled == window) faultSaid = TR_SENSOR_OK;
   return true;
 }
 
@@ -115,7 +107,7 @@ bool wear(const char *text) {
   if (!tr_axes_parse(&map, text)) return false;
   maker.axes = map;  // what is known of the sensor stays
   memmove(worn, text, TR_AXES_TEXT);
-  taught = known = 0;
+  meetNobody();
   restart(wanted);
   return true;
 }
@@ -126,28 +118,21 @@ void changeArm() {
   tr_axes_other_arm(&map);
   tr_axes_print(&map, text);
   wear(text);
-  sayAxes("the other arm: axes ");
-}
-
-void sayAxes(const char *what) {
   keepLater();
-  Serial.println(String(what) + (const char *)worn);
+  sayAxes("the other arm: ");
 }
 
 void learn() {
   float loss, probability;
   int32_t label;
   const float *x = seen(rows, window);
-  known += tr_classify(&model, &label, &probability, x) == TR_OK && label == wanted;
+  const bool right = tr_classify(&model, &label, &probability, x) == TR_OK && label == wanted;
   const tr_status status = tr_learn_label(&model, &loss, x, wanted, rate);
   if (status == TR_ERR_OVERFLOW) tr_reset(&model, phi);  // any other status kept the weights
   Serial.println(status == TR_OK ? String("learnt ") + names[wanted] + ", loss " + String(loss, 3)
                                  : String("not learnt: ") + tr_status_text(status));
   if (status == TR_OK) keepLater();
-  if (++taught == firstWindows && known < fewestKnown) {
-    Serial.println(String(known) + " of your first " + taught + " were known: is it worn as in "
-                   "training? Send m for the other arm, or find the axes with FindAxes");
-  }
+  meet(wanted, right);
   restart(-1);
 }
 
@@ -177,15 +162,28 @@ void obey(const char *line) {
   else if (command == 'r') forget();
   else if (command == 'm') changeArm();
   else if (command == 'w' || command == 'c') sendWeights(&model, command == 'c');
-  else if (line[0] == 'a' && wear(line + 1)) sayAxes("axes ");
-  else Serial.println("unknown command: 0 to 6 teach an exercise, r forgets, m changes arms, "
-                      "a+x-y-z- takes a map of axes, w sends the weights as CSV, c as C");
+  else if (command == 'a') sayAxes("");
+  else if (line[0] == 'a' && wear(line + 1)) takeAxes();
+  else if (likeMap(line)) Serial.println("no map of axes: send one like a+x-y-z-, from FindAxes");
+  else help();
+}
+
+void help() {
+  Serial.println("unknown command: 0 to 6 teach an exercise, r forgets, m changes arms, a+x-y-z- takes "
+                 "a map of axes, a alone says it, w sends the weights as CSV, c as C");
+  sayOtherAxes();
+}
+
+void takeAxes() {
+  keepLater();
+  sayAxes("");
 }
 
 void forget() {
-  taught = known = 0;
+  meetNobody();
   keepForget(&model);
-  if (strcmp((const char *)worn, documented)) keepLater();  // how it is worn is not forgotten
+  if (!asDocumented()) keepLater();  // how it is worn is not forgotten
+  sayOtherAxes();
 }
 
 void readButton() {

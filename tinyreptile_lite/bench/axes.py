@@ -14,8 +14,9 @@ accuracy     The shipped phi of WristAdapt on the person whom it does not know, 
   offset       as drawn, and the gyroscope reads up to 30 degrees/s at rest, about each axis:
                without a still second the mean of ten draws and the worst of them, and after one
                the worst
-noticed      WristAdapt counts how many of the first windows the network knew just before it
-             learnt them. All 20 arms, each with phi of the ten trainings that left the person out.
+noticed      WristAdapt counts how many exercises the network knew just before their first lesson, each
+             once; here that is a pass of all seven, one window of each.
+             All 20 arms, each with phi of the ten trainings that left the person out.
 """
 
 import re
@@ -54,7 +55,7 @@ DRAWS = 10
 WRONG_DRAWS, RIGHT_DRAWS = 3, 30  # orders of the windows; a false alarm is rare
 LAID = 30  # readings on the table: a bit more than a second
 OFFSETS, OFFSET = 10, 30.0  # draws; degrees per second, typical of the LSM9DS1
-WINDOWS, KNOWN = 7, 4  # the rule of WristAdapt: fewer of the first windows known
+WINDOWS, KNOWN = 7, 4  # the rule of WristAdapt: fewer of the seven exercises known
 _TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 _FAMILY, _NET = Wrist(), Wrist().network()
 _RECIPE = find_recipe("wrist", "tinyreptile")
@@ -212,7 +213,7 @@ def _same(frame: Frame) -> bool:
 
 
 def _known(people: int, frame: Frame, draws: int = WRONG_DRAWS) -> Array:
-    """How many of the first windows each arm's network knew: (arms, draws)."""
+    """How many of the seven exercises each arm's network knew: (arms, draws)."""
     learner = native(_RECIPE.adaptation, strict=False)
     known = np.zeros((people * len(ARMS), draws), int)
     for at, device in enumerate(_FAMILY.devices()[: len(known)]):

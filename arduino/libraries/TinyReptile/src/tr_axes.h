@@ -22,6 +22,7 @@
 #define TR_AXES_H
 
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -95,6 +96,20 @@ static inline void tr_axes_other_arm(tr_axes *axes)
 {
     axes->axis[1] = (int8_t)-axes->axis[1];
     axes->rotation = (int8_t)-axes->rotation;
+}
+
+/* How a board with this map is worn, in words; `drawn` is TR_AXES_REV1 or TR_AXES_REV2. */
+static inline const char *tr_axes_words(const tr_axes *axes, const char *drawn)
+{
+    char text[TR_AXES_TEXT];
+    tr_axes other = *axes;
+    tr_axes_other_arm(&other);
+    tr_axes_print(axes, text);
+    if (!strcmp(text, drawn)) {
+        return "as drawn for the left arm";
+    }
+    tr_axes_print(&other, text);
+    return strcmp(text, drawn) ? "not as drawn" : "as drawn for the right arm, not the left one";
 }
 
 /* One axis, 0 to 5, of a reading (acceleration x, y, z, rotation rate x, y, z) in the frame of the
