@@ -23,7 +23,7 @@ Read = Callable[[str], dict[str, Any]]  # gives a stored figure by name
 Cells = list[str]
 
 ROOT = Path(__file__).parents[1]
-README, BOARDS = "README.md", "arduino/README.md"
+README, BOARDS, WEAR = "README.md", "arduino/README.md", "docs/wear.md"
 LIBRARY = "arduino/libraries/TinyReptile/README.md"
 WIRE = "docs/wire-format.md"
 NUMBER = r"\d(?:[\d,.]*\d)?(?:\s±\s\d(?:[\d.]*\d)?)?"
@@ -299,9 +299,9 @@ DOCUMENTS: dict[
         },
     ),
     WIRE: ({"ble": _bluetooth}, {}),
-    BOARDS: (
+    BOARDS: ({"device": _costs}, {}),
+    WEAR: (
         {
-            "device": _costs,
             "axes": _axes,
             "mountings-wrist": _mountings("wrist", _WORN),
             "mountings-wrist-commands": _mountings("wrist-commands", _WORN),

@@ -8,7 +8,7 @@
   Circuit: Nano 33 BLE Sense, strapped to the forearm near the wrist, anyhow, but firmly.
   Libraries: Arduino_LSM9DS1; for a board marked Rev2 Arduino_BMI270_BMM150, and set REV2 to 1.
 
-  Use: open the Serial Monitor with "New Line". Take each pose, then send an empty line, with the
+  Use: open the Serial Monitor with "New Line". Take each pose, drawn in docs/wear.md, then send an empty line, with the
   other hand, and hold still for a second. Go from pose to pose within some seconds.
 */
 #include <tr_find_axes.h>

@@ -20,11 +20,14 @@
 */
 #include <TinyReptile.h>
 #include <tr_rows.h>
+
+#ifndef REV2
+#define REV2 0
+#endif
 #include "keep.h"
 #include "phi.h"
 #include "seen.h"
 #include "wear.h"
-
 #if REV2
 #include <Arduino_BMI270_BMM150.h>
 #else

@@ -1,6 +1,6 @@
 /*
   The window as the network knows it: as the rows are or, with OWN_FRAME 1, in a frame of its own, for
-  phi of the family wrist-any. See "Worn anyhow" in arduino/README.md.
+  phi of the family wrist-any. See "Worn anyhow" in docs/wear.md.
 */
 #include <string.h>
 #include <tr_own_frame.h>

@@ -6,10 +6,6 @@
 
 #include "keep.h"
 
-#ifndef REV2
-#define REV2 0
-#endif
-
 static const char *const documented = REV2 ? TR_AXES_REV2 : TR_AXES_REV1;  // as drawn, left arm
 static uint8_t met = 0;  // exercises that were taught since phi or the last map: a bit for each
 static int known = 0;    // those that the network knew when they were taught first

@@ -17,7 +17,7 @@ from tinyreptile_lite.core.build import CORE, load
 from tinyreptile_lite.errors import KitError
 
 RECORDED = "+x+y+z+"  # readings in the frame of the recordings already
-DOCUMENTED = "+x-y-z-"  # worn as arduino/README.md shows, on the left arm; both revisions
+DOCUMENTED = "+x-y-z-"  # worn as docs/wear.md shows, on the left arm; both revisions
 SLOT_US = 40_000  # a row's time
 
 
