@@ -91,7 +91,7 @@ def test_worn_as_documented_a_new_wearer_is_known_as_well_as_in_training():
         np.testing.assert_allclose(worn, as_trained, atol=0.01)
 
 
-def teach(readings, labels=range(len(EXERCISES)), **board):
+def teach(readings, labels=range(7), **board):
     """Teach exercises, one window of each; returns the board."""
     board = VirtualNano(ARDUINO / "WristAdapt", imu=readings[0], imu_rate=RATE, **board)
     for label in labels:

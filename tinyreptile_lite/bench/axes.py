@@ -14,9 +14,9 @@ accuracy     The shipped phi of WristAdapt on the person whom it does not know, 
   offset       as drawn, and the gyroscope reads up to 30 degrees/s at rest, about each axis:
                without a still second the mean of ten draws and the worst of them, and after one
                the worst
-noticed      WristAdapt counts how many exercises the network knew just before their first lesson, each
-             once; here that is a pass of all seven, one window of each.
-             All 20 arms, each with phi of the ten trainings that left the person out.
+noticed      WristAdapt counts how many of the seven exercises the network knew just before the
+             first lesson in each; here one pass of all seven. All 20 arms, each with phi of the ten
+             trainings that left the person out.
 """
 
 import re
