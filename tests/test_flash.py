@@ -15,7 +15,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import arduino_cli
 from tinyreptile_lite.nano.monitor import flash
 from tinyreptile_lite.nano.ports import find_nano
-from tinyreptile_lite.nano.recording import read_recording
+from tinyreptile_lite.nano.recording import doubts, read_recording, recorded_rate
 
 ARDUINO = Path(__file__).parents[1] / "arduino"
 SKETCHES = sorted(path.parent for path in ARDUINO.glob("*/*.ino"))
@@ -95,6 +95,8 @@ def test_the_imu_plays_a_file(tmp_path, sketch, typed, capsys):
         (["--imu-rate", "0"], "rate is 0.0 Hz"),
         (["--imu-rate", "1e9"], "choose a number up to 10,000"),
         (["--seconds", "nan"], "cannot run for nan seconds"),
+        (["--seconds", "inf"], "cannot run for inf seconds"),
+        (["--seconds", "1e20"], "cannot run for 1e+20 seconds"),
         (["--imu", "x" * 300], "File name too long"),
         (["--imu-frame", "up"], "frame of a recording 'up'"),
     ],
@@ -130,8 +132,47 @@ def test_a_sketch_that_does_not_compile_shows_the_compilers_words(sketch, typed,
 )
 def test_what_is_no_recording_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(KitError, match=f"{name} is no recording: give six columns of numbers"):
+    with pytest.raises(KitError, match=f"{name} is no recording: "):
         read_recording(tmp_path / name)
+
+
+SIX = "0,0,1,0,0,0\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("0;0;1;0;0;0\n", "line 1: put commas between the numbers, and points"),
+        ("0\t0\t1\t0\t0\t0\n", "line 1: put commas"),
+        ("0,1,0,1,1,0,0,1,0,1,0,1\n", "line 1: has 12 columns, not 6; put points"),
+        (SIX * 50 + "0,0,word,0,0,0\n", "line 51: 'word' is no number"),
+        (SIX + "0,0,1\n", "line 2: has 3 columns, not 6"),
+        ("0,0,1,0,0,0,\n", "line 1: take away the comma at its end"),
+        ("t,ax,ay,az,gx,gy,gz\n1," + SIX, "line 2: has 7 columns, not 6; take the time column"),
+        ("gx,gy,gz,ax,ay,az\n" + SIX, "put them in the order ax,ay,az,gx,gy,gz"),
+        ("0,0,inf,0,0,0\n", "a number without end"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, content, words):
+    (tmp_path / "r.csv").write_text(content)
+    with pytest.raises(KitError, match=words):
+        read_recording(tmp_path / "r.csv")
+
+
+def test_other_encodings_units_and_complex_numbers(tmp_path):
+    (tmp_path / "r.csv").write_text(SIX, encoding="utf-16")
+    with pytest.raises(KitError, match="save it again as CSV, UTF-8"):
+        read_recording(tmp_path / "r.csv")
+    (tmp_path / "r.csv").write_text("# rate: 0 Hz\n" + SIX, encoding="utf-8-sig")
+    assert "one sample" in doubts(read_recording(tmp_path / "r.csv"))
+    assert recorded_rate(tmp_path / "r.csv") == 0
+    np.save(tmp_path / "c.npy", np.ones((3, 6), complex))
+    with pytest.raises(KitError, match="complex"):
+        read_recording(tmp_path / "c.npy")
+    still = np.tile(np.array([0, 0, 1, 0, 0, 0], np.float32), (9, 1))
+    assert not doubts(still)
+    assert "is it in m/s2? give g" in doubts(still * np.float32(9.81))
+    assert "is it in mg? give g" in doubts(still * 1000)
 
 
 def test_a_recording_may_begin_with_any_number(tmp_path):

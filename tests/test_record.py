@@ -126,10 +126,14 @@ def test_imu_plays_a_recording_at_its_own_rate(tmp_path, firmware, capsys):
         (["virtual", "there.csv"], "there.csv is already there and stays as it is"),
         (["virtual", "new.csv"], "needs --seconds, or a recording to play"),
         (["virtual", "new.csv", "--seconds", "0"], "cannot record for 0.0 seconds"),
+        (["virtual", "new.npy", "--seconds", "1"], "choose a name that ends in .csv"),
+        (["virtual", "new.csv", "--seconds", "inf"], "cannot record for inf seconds"),
+        (["virtual", "new.csv", "--seconds", "1e20"], "cannot record for 1e+20 seconds"),
+        (["/dev/ttyX", "new.csv", "--seconds", "inf"], "cannot record for inf seconds"),
         (["virtual", "no/folder.csv", "--seconds", "1"], "choose a file you can write to"),
         (["virtual", "new.csv", "--imu", "nowhere.csv"], "cannot read nowhere.csv"),
         (["usb", "new.csv"], "unknown board 'usb'"),
-        (["/dev/ttyNONE", "new.csv"], "cannot open /dev/ttyNONE"),
+        (["/dev/ttyNONE", "new.csv"], "no board at /dev/ttyNONE; plug it in"),
     ],
 )
 def test_a_slip_is_one_line_and_no_file(tmp_path, monkeypatch, capsys, arguments, words):

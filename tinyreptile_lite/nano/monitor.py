@@ -1,18 +1,12 @@
-"""`tinyreptile flash`: load a sketch onto a board, then a serial monitor in the terminal."""
+"""`tinyreptile flash`: build a sketch, and load it onto a board; `terminal` then takes over."""
 
 import argparse
-import queue
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
-
-import numpy as np
+from typing import Any
 
 from tinyreptile_lite import cache
 from tinyreptile_lite.errors import KitError, unknown_name
@@ -21,21 +15,17 @@ from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_vir
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.mounting import ARMS, as_worn
-from tinyreptile_lite.nano.peripherals import FAULTS, Imu
-from tinyreptile_lite.nano.ports import find_nano, is_port, open_port
-from tinyreptile_lite.nano.recording import USUAL_RATE, Saver, read_recording, recorded_rate
+from tinyreptile_lite.nano.peripherals import Imu
+from tinyreptile_lite.nano.ports import find_nano, is_port
+from tinyreptile_lite.nano.recording import USUAL_RATE, doubts, read_recording, recorded_rate
 from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
 from tinyreptile_lite.nano.sketch import read_sketch
+from tinyreptile_lite.nano.terminal import HELP, run_real, run_virtual, say, show
 from tinyreptile_lite.nano.virtual import VirtualNano
 
-_FRAMES = "board", *ARMS
-_TICK_S, _STEP_MS = 0.02, 100.0
+FRAMES = "board", *ARMS
+_MOST_SECONDS = 1_000_000  # eleven days
 _FIRST_TIME = "arduino-cli compiles; the first time it fetches core and libraries, for minutes"
-_HELP = (
-    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; :save "
-    "FILE stores what the sketch sends next between its marks; anything else goes to the sketch; "
-    "Ctrl-C ends"
-)
 
 
 def flash(
@@ -92,8 +82,7 @@ def flash(
     """
     if sketch is None and (image is not None or not check):
         raise KitError("no sketch to load; name its folder, or add --check to look at the board")
-    if seconds is not None and not seconds > 0:
-        raise KitError(f"cannot run for {seconds} seconds; choose more than 0")
+    check_seconds(seconds, "run")
     with _compilers_words():
         if board == "virtual":
             if image is not None:
@@ -105,16 +94,25 @@ def flash(
                 if fast is None:
                     fast = seconds is not None and not sys.stdin.isatty()
                 with _kept(nano, keep):
-                    _run_virtual(nano, seconds, fast)
+                    run_virtual(nano, seconds, fast)
             return
         if keep is not None:
             raise KitError("--keep is for the virtual board; a real one keeps its flash by itself")
-        port = _port(board)
+        port = find_port(board)
         if check:
             revision = _agreed(port, revision, check_real(port))
         if sketch is not None:
             _upload(sketch, image, port, revision)
-            _run_real(port, seconds)
+            run_real(port, seconds)
+
+
+def check_seconds(seconds: float | None, verb: str) -> None:
+    """Raise `KitError` for a time that nobody waits for."""
+    if seconds is not None and not 0 < seconds <= _MOST_SECONDS:
+        raise KitError(
+            f"cannot {verb} for {seconds} seconds; choose more than 0, and at most "
+            f"{_MOST_SECONDS:,}, or leave it out"
+        )
 
 
 @contextmanager
@@ -122,7 +120,7 @@ def _compilers_words() -> Iterator[None]:
     try:
         yield
     except BuildError as error:
-        _say(error.output.strip())
+        say(error.output.strip())
         raise
 
 
@@ -138,10 +136,11 @@ def _kept(nano: VirtualNano, file: str | Path | None) -> Iterator[None]:
             nano.flash.save(file)
 
 
-def _port(board: str) -> str:
+def find_port(board: str) -> str:
+    """Return the port that the name is, or that is found for "auto", which is said."""
     if board == "auto":
         board = find_nano()
-        _say(f"found a Nano 33 BLE at {board}")
+        say(f"found a Nano 33 BLE at {board}")
     elif not is_port(board):
         raise KitError(
             f"unknown board {board!r}; choose virtual, auto, or a port like /dev/ttyACM0 or COM3"
@@ -150,8 +149,8 @@ def _port(board: str) -> str:
 
 
 def _tell(report: BoardReport) -> None:
-    _print(report.text.encode())
-    _say(report.summary())
+    show(report.text.encode())
+    say(report.summary())
 
 
 def _agreed(port: str, asked: int | None, report: BoardReport) -> int | None:
@@ -173,10 +172,10 @@ def _upload(sketch: str | Path, image: str | Path | None, port: str, revision: i
         said = upload_image(sketch, image, port, revision or 1)
     else:
         if revision is None and any(b"REV2" in text for text in read_sketch(sketch).files.values()):
-            _say("built for revision 1; if the board is marked Rev2, add --rev2 or --check")
-        _say(_FIRST_TIME)
+            say("built for revision 1; if the board is marked Rev2, add --rev2 or --check")
+        say(_FIRST_TIME)
         said = upload(sketch, port, revision or 1)
-    _say(said.strip())
+    say(said.strip())
 
 
 def load(
@@ -191,164 +190,29 @@ def load(
     """Build a sketch for a virtual board, and say so; the parameters are those of `flash`."""
     recording = None if imu is None else read_recording(imu)
     if rate is None:
-        rate = (None if imu is None else recorded_rate(imu)) or USUAL_RATE
-    if frame not in _FRAMES:
-        raise unknown_name("frame of a recording", frame, _FRAMES)
+        rate = None if imu is None else recorded_rate(imu)
+    if rate is None:
+        rate = USUAL_RATE
+    if frame not in FRAMES:
+        raise unknown_name("frame of a recording", frame, FRAMES)
     find_compiler(compiler)
     Imu(recording, rate)  # a slip is told before the work
+    say("" if recording is None else doubts(recording))
     if recording is not None and frame in ARMS:
         recording = as_worn(recording, frame, chip_of(revision))
     if not cache.holds("firmware"):
-        _say("building for the first time; this takes a minute, later builds a few seconds")
+        say("building for the first time; this takes a minute, later builds a few seconds")
     firmware = build(sketch, compiler=compiler, flags=compiler_flags(revision))
-    _say(firmware.warnings.strip())
-    _say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
+    say(firmware.warnings.strip())
+    say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
     chip = chip_of(revision)
     return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=chip, imu_loop=loop)
-
-
-def _run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
-    """Run the virtual board, in step with the wall clock unless `fast`."""
-    keyboard, screen = _listen(sys.stdin), _Screen()
-    nano.serial.listener = screen.show
-    if sys.stdin.isatty():
-        _say(_HELP)
-    left_ms = np.inf if seconds is None else 1000 * seconds
-    last = time.monotonic()
-    try:
-        while left_ms > 0 and not nano.stopped:
-            while not keyboard.empty():
-                _typed(nano, screen, keyboard.get())
-            if not fast:
-                time.sleep(_TICK_S)
-            now = time.monotonic()
-            step_ms = min(left_ms, _STEP_MS if fast else min(_STEP_MS, 1000 * (now - last)))
-            last = now
-            nano.run(step_ms)
-            left_ms -= step_ms
-    finally:
-        screen.close()
-        _say(
-            f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
-            f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
-        )
-
-
-def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
-    """Send a typed line to the sketch, or do what a line with a colon asks of the board."""
-    word, _, rest = line.partition(" ")
-    if word == ":save":
-        screen.save(rest)
-    elif word == ":reset":
-        nano.reset()
-    elif word in (":press", ":release") and rest.strip().isdigit():
-        _do(nano.pins.press if word == ":press" else nano.pins.release, int(rest))
-    elif word == ":imu":
-        fault, *numbers = rest.split() or [""]
-        if fault == "offset":
-            _do(partial(setattr, nano.imu, "offset"), numbers)
-        else:
-            _do(partial(setattr, nano.imu, "fault"), rest.strip())
-    elif word == ":leds":
-        lit = [name for name, on in nano.leds.items() if on]
-        _say(f"LEDs on: {', '.join(lit) or 'none'}")
-    elif word.startswith(":"):
-        _say(_HELP)
-    else:
-        nano.serial.write_line(line)
-
-
-def _do(action: Callable[[Any], None], value: Any) -> None:
-    """Act; a slip at the keyboard does not end the session."""
-    try:
-        action(value)
-    except KitError as error:
-        _say(str(error))
-
-
-def _run_real(port: str, seconds: float | None) -> None:
-    keyboard, screen = _listen(sys.stdin), _Screen()
-    end = None if seconds is None else time.monotonic() + seconds
-    with open_port(port) as serial:
-        try:
-            while end is None or time.monotonic() < end:
-                while not keyboard.empty():
-                    line = keyboard.get()
-                    if line.partition(" ")[0] == ":save":
-                        screen.save(line.partition(" ")[2])
-                    else:
-                        serial.write(f"{line}\n".encode())
-                screen.show(serial.read(4096))
-        except OSError:  # what pyserial raises too
-            raise KitError(f"the board at {port} is gone; plug it in again") from None
-        finally:
-            screen.close()
-
-
-class _Screen:
-    """Prints what the sketch sends, but for what is saved in a file."""
-
-    def __init__(self) -> None:
-        self._saver: Saver | None = None
-
-    def save(self, file: str) -> None:
-        """Store the next block in a file; a slip at the keyboard does not end the session."""
-        self.close()
-        try:
-            self._saver = Saver(file.strip())
-        except KitError as error:
-            _say(str(error))
-
-    def show(self, data: bytes) -> None:
-        """Print what does not belong into the file."""
-        if self._saver:
-            try:
-                data = self._saver.take(data)
-            except KitError as error:
-                _say(str(error))
-                self._saver.close()
-            if self._saver.done:
-                self.close()
-        _print(data)
-
-    def close(self) -> None:
-        """End the file, and say what is in it."""
-        if self._saver:
-            self._saver.close()
-            if self._saver.lines:
-                _say(f"{self._saver.lines:,} lines are in {self._saver.path}")
-            self._saver = None
-
-
-def _listen(source: TextIO) -> queue.SimpleQueue[str]:
-    """Put the lines of standard input into a queue, where nobody has to wait for them."""
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read() -> None:
-        for line in source:
-            lines.put(line.rstrip("\r\n"))
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    if not source.isatty():  # what a pipe or a file has is there from the start, in every run
-        thread.join(timeout=0.5)
-    return lines
-
-
-def _print(data: bytes) -> None:
-    sys.stdout.write(data.decode("utf-8", "replace").replace("\r\n", "\n"))
-    sys.stdout.flush()
-
-
-def _say(text: str) -> None:
-    if text:
-        print(text, file=sys.stderr)
 
 
 def add_flash_parser(commands: Any) -> None:
     """Add the command `flash` to the command line."""
     about = "Load a sketch onto a board, virtual or real, and open a serial monitor."
-    parser = commands.add_parser("flash", help=about, description=f"{about} {_HELP}.")
+    parser = commands.add_parser("flash", help=about, description=f"{about} {HELP}.")
     parser.add_argument("sketch", type=Path, nargs="?", help="the sketch folder")
     parser.add_argument(
         "--board",
@@ -388,7 +252,7 @@ def _flash(options: argparse.Namespace) -> None:
     if options.build_only is not None:
         if options.sketch is None:
             raise KitError("no sketch to build; name its folder")
-        _say(_FIRST_TIME)
+        say(_FIRST_TIME)
         with _compilers_words():
             made = save_image(options.sketch, options.build_only, options.revision or 1)
         print(f"wrote {made}; load it with --image")

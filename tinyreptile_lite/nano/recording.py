@@ -26,18 +26,97 @@ def read_recording(path: str | Path) -> NDArray[np.float32]:
     """Read an IMU recording from a CSV or .npy file: six columns, one row per sample.
 
     A CSV may begin with a title, and may have comments: lines that begin with #.
+
+    Raises
+    ------
+    KitError
+        If it cannot be read; names the line and what is wrong there.
     """
     try:
         if Path(path).suffix == ".npy":
             with Path(path).open("rb") as file:
-                return np.lib.format.read_array(file, allow_pickle=False).astype(np.float32)
-        rows = [line for line in _lines(path) if line.strip() and not line.startswith("#")]
-        rows = rows[not _is_number(rows[0].split(",")[0]) :]  # without the title
-        return np.loadtxt([rows[0], *rows[1:]], np.float32, delimiter=",", ndmin=2)
+                found = np.lib.format.read_array(file, allow_pickle=False)
+            if np.iscomplexobj(found):
+                raise KitError(f"{path} is no recording: its numbers are complex; {_REMEDY}")
+            with np.errstate(over="ignore"):  # it is refused below
+                rows = found.astype(np.float32)
+            where = "it"
+        else:
+            rows, where = _read_csv(path), "a line of it"
     except OSError as error:
         raise KitError(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise KitError(
+            f"{path} is no recording: not UTF-8 text; save it again as CSV, UTF-8"
+        ) from None
+    except KitError:
+        raise
     except (ValueError, IndexError, MemoryError):  # no number, no row, or a size made up
         raise KitError(f"{path} is no recording: {_REMEDY}") from None
+    if np.isinf(rows).any():
+        raise KitError(f"{path} is no recording: {where} has a number without end; take it out")
+    return rows
+
+
+def _read_csv(path: str | Path) -> NDArray[np.float32]:
+    lines = [(n, line) for n, line in enumerate(_lines(path), 1) if line.strip()]
+    lines = [(n, line) for n, line in lines if not line.startswith("#")]
+    for n, line in lines[:1]:
+        _check_separators(path, n, line)
+        if not _is_number(line.split(",")[0]):  # the title
+            _check_title(path, line)
+            del lines[0]
+    if not lines:
+        raise KitError(f"{path} is no recording: it has no sample; {_REMEDY}")
+    with np.errstate(over="ignore"):  # what is too large is refused as what has no end
+        return np.array([_sample(path, n, line) for n, line in lines]).astype(np.float32)
+
+
+def _check_separators(path: str | Path, n: int, line: str) -> None:
+    if ";" in line or "\t" in line:
+        raise _wrong(path, n, "put commas between the numbers, and points in them")
+
+
+def _check_title(path: str | Path, line: str) -> None:
+    names = [name.strip().lower() for name in line.split(",")]
+    if sorted(names) == sorted(TITLE.split(",")) and names != TITLE.split(","):
+        raise KitError(
+            f"{path} is no recording: its columns are {','.join(names)}; put them in the order "
+            f"{TITLE}"
+        )
+
+
+def _sample(path: str | Path, n: int, line: str) -> list[float]:
+    """Six numbers of a line."""
+    _check_separators(path, n, line)
+    cells = [cell.strip() for cell in line.split(",")]
+    if len(cells) == AXES + 1 and not cells[-1]:
+        raise _wrong(path, n, "take away the comma at its end")
+    for cell in cells:
+        if not _is_number(cell):
+            raise _wrong(path, n, f"{cell[:20]!r} is no number; {_REMEDY}")
+    if len(cells) == AXES + 1:
+        raise _wrong(path, n, f"has {len(cells)} columns, not {AXES}; take the time column out")
+    if len(cells) == 2 * AXES:
+        raise _wrong(path, n, "has 12 columns, not 6; put points in the numbers, not commas")
+    if len(cells) != AXES:
+        raise _wrong(path, n, f"has {len(cells)} columns, not {AXES}; {_REMEDY}")
+    return [float(cell) for cell in cells]
+
+
+def _wrong(path: str | Path, n: int, what: str) -> KitError:
+    return KitError(f"{path} is no recording: line {n}: {what}")
+
+
+def doubts(recording: NDArray[np.float32]) -> str:
+    """Say what looks odd in a recording that can be played; empty if nothing does."""
+    if len(recording) == 1:
+        return "the recording has one sample, so the virtual board never moves"
+    size = float(np.nanmedian(np.linalg.norm(recording[:, :3], axis=1)))
+    if 0.3 <= size <= 3 or not size > 0:
+        return ""
+    unit = "m/s2" if 5 < size < 20 else "mg" if 500 < size < 2000 else "another unit"
+    return f"the acceleration is about {size:.3g}: is it in {unit}? give g"
 
 
 def recorded_rate(path: str | Path) -> float | None:
@@ -59,7 +138,7 @@ def belongs_to_recording(line: str) -> bool:
 
 
 def _lines(path: str | Path) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines()
+    return Path(path).read_text(encoding="utf-8-sig").splitlines()
 
 
 def _is_number(text: str) -> bool:
