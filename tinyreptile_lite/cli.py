@@ -20,6 +20,7 @@ from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.flower.command import add_flower_parser
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.nano.record import add_record_parser
+from tinyreptile_lite.nano.wrists import add_recording_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.recipes import find_recipe, recipes
@@ -81,11 +82,12 @@ def _parser() -> argparse.ArgumentParser:
     add_command(commands, "export", _export, "family --phi --json", files)
     add_flash_parser(commands)
     add_record_parser(commands)
+    add_recording_parser(commands)
     add_serve_parser(commands)
     add_flower_parser(commands)
     folder = {"--out": (Path("build/demo"), "folder of results")}
     add_command(commands, "demo", _demo, "--seed --json", folder)
-    what = {"what": (str, "host, device, wire, faults, fleet or axes")}
+    what = {"what": (str, "host, device, wire, faults, fleet or axes; axes takes a minute or two")}
     add_command(commands, "bench", _bench, "--json", what)
     add_figures_parser(commands)
     add_data_parser(commands)

@@ -20,6 +20,7 @@ noticed      WristAdapt counts how many of the seven exercises the network knew 
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
@@ -63,6 +64,7 @@ _RECIPE = find_recipe("wrist", "tinyreptile")
 
 def rows(draws: int = DRAWS, people: int = PEOPLE) -> Rows:
     """All of it; `people` are those whose arms are in the second part."""
+    print("accuracy as worn in every way; a minute or two", file=sys.stderr)
     groups = {
         "as_trained": accuracy(as_trained, draws),
         "rev1": accuracy(documented("LSM9DS1"), draws),
@@ -83,6 +85,7 @@ def rows(draws: int = DRAWS, people: int = PEOPLE) -> Rows:
         for group, scores in groups.items()
         for row in counted(group, {str(n): (one, "accuracy") for n, one in _by_count(scores)})
     ]
+    print("how well that is noticed", file=sys.stderr)
     return found + noticed(people)
 
 

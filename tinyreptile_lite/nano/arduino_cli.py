@@ -130,6 +130,11 @@ def _library_options(source: Sketch) -> list[str]:
     return [f"--libraries={library.folder.parent}" for library in source.libraries[:1]]
 
 
+def check_arduino_cli() -> None:
+    """Raise `KitError` unless arduino-cli is installed."""
+    _find_command()
+
+
 def _find_command() -> str:
     command = shutil.which("arduino-cli")
     if command is None:

@@ -44,6 +44,8 @@ class Flash:
     ----------
     erasures : Counter
         How often each page was erased, by the page's address.
+    changes : int
+        How many operations have changed something.
     powered : bool
         False once the power was lost; nothing is written then.
     """
@@ -60,6 +62,7 @@ class Flash:
         self._page, self._spend = page_bytes, spend
         self._random = random.Random(0)  # noqa: S311 - what a torn page holds, not a key
         self.erasures: Counter[int] = Counter()
+        self.changes = 0
         self.reset()
 
     def reset(self) -> None:
@@ -76,6 +79,7 @@ class Flash:
         if not self._may_write(address, self._page, self._page):
             return False
         page = self._bytes[address : address + self._page]
+        self.changes += 1
         done, torn = self._begin(1)
         if torn:
             page |= self._noise(self._page)
@@ -94,6 +98,7 @@ class Flash:
         if not self._may_write(address, len(filled), WORD_BYTES):
             return False
         target = self._bytes[address : address + len(filled)]
+        self.changes += 1
         done, torn = self._begin(len(filled) // WORD_BYTES)
         end = done * WORD_BYTES
         target[:end] &= filled[:end]
@@ -121,7 +126,6 @@ class Flash:
 
     # ---- Between two runs ------------------------------------------------------------------------
 
-    @file_errors("choose a file you can write to")
     def save(self, path: str | Path) -> None:
         """Write all pages that hold something or were erased, each with its erasures, to a file."""
         body = b""
@@ -130,10 +134,14 @@ class Flash:
             if self.erasures[address] or (page != _BLANK).any():
                 body += _PAGE_HEADER.pack(address, self.erasures[address]) + page.tobytes()
         new = Path(path).with_name(f".{Path(path).name}.new")
-        new.write_bytes(_MAGIC + _CRC.pack(zlib.crc32(body)) + body)
-        new.replace(path)
+        try:
+            new.write_bytes(_MAGIC + _CRC.pack(zlib.crc32(body)) + body)
+            new.replace(path)
+        except OSError as error:  # of the file that was named, not of the one beside it
+            raise KitError(
+                f"cannot use {path}: {error.strerror}; choose a file you can write to"
+            ) from error
 
-    @file_errors("choose a file you can read")
     def load(self, path: str | Path) -> None:
         """Take what `save` has written; pages where the program lies now are dropped.
 
@@ -142,14 +150,24 @@ class Flash:
         KitError
             If the file is damaged or was not written by `save`.
         """
-        content = Path(path).read_bytes()
-        start = len(_MAGIC) + _CRC.size
-        body, size = content[start:], _PAGE_HEADER.size + self._page
-        if content[:start] != _MAGIC + _CRC.pack(zlib.crc32(body)) or len(body) % size:
-            raise KitError(f"{path} holds no flash memory, or is damaged; delete it")
+        body, size = read_kept(path), _PAGE_HEADER.size + self._page
         for at in range(0, len(body), size):
             address, erasures = _PAGE_HEADER.unpack_from(body, at)
             if self._first <= address <= len(self._bytes) - self._page:
                 page = body[at + _PAGE_HEADER.size : at + size]
                 self._bytes[address : address + self._page] = np.frombuffer(page, np.uint8)
                 self.erasures[address] = erasures
+
+
+@file_errors("choose a file you can read")
+def read_kept(path: str | Path) -> bytes:
+    """Return the pages that `Flash.save` has written; `KitError` if it has not, or by damage."""
+    content, start = Path(path).read_bytes(), len(_MAGIC) + _CRC.size
+    body = content[start:]
+    sound = content[:start] == _MAGIC + _CRC.pack(zlib.crc32(body))
+    if not sound or len(body) % (_PAGE_HEADER.size + PAGE_BYTES):
+        raise KitError(
+            f"{path} holds no flash memory, or is damaged; choose another name; if --keep made "
+            "it, delete it"
+        )
+    return body

@@ -1,19 +1,23 @@
 """`tinyreptile flash`: build a sketch, and load it onto a board; `terminal` then takes over."""
 
 import argparse
+import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tinyreptile_lite import cache
-from tinyreptile_lite.errors import KitError, unknown_name
-from tinyreptile_lite.nano.arduino_cli import save_image, upload, upload_image
+from tinyreptile_lite.errors import KitError, file_errors, unknown_name
+from tinyreptile_lite.nano.arduino_cli import check_arduino_cli, save_image, upload, upload_image
 from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_virtual
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
+from tinyreptile_lite.nano.flash import read_kept
 from tinyreptile_lite.nano.mounting import ARMS, as_worn
 from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port
@@ -70,7 +74,7 @@ def flash(
         wrists, played by a board that is worn as documented on this arm.
     keep : path, optional
         File from which the virtual board's flash memory is read, if it is there, and to which it
-        is written at the end.
+        is written whenever the sketch has written to its flash, and at the end.
     fast : bool, optional
         Let virtual time run as fast as it can; by default if nobody is at the keyboard and
         `seconds` is given.
@@ -83,6 +87,9 @@ def flash(
     if sketch is None and (image is not None or not check):
         raise KitError("no sketch to load; name its folder, or add --check to look at the board")
     check_seconds(seconds, "run")
+    _check_ignored(sketch, imu, imu_rate, imu_frame, keep)
+    if keep is not None and board == "virtual":
+        _check_keep(Path(keep))
     with _compilers_words():
         if board == "virtual":
             if image is not None:
@@ -93,8 +100,8 @@ def flash(
                 nano = load(sketch, compiler, imu, imu_rate, revision or 1, frame=imu_frame)
                 if fast is None:
                     fast = seconds is not None and not sys.stdin.isatty()
-                with _kept(nano, keep):
-                    run_virtual(nano, seconds, fast)
+                with _kept(nano, keep) as after_step:
+                    run_virtual(nano, seconds, fast, after_step)
             return
         if keep is not None:
             raise KitError("--keep is for the virtual board; a real one keeps its flash by itself")
@@ -104,6 +111,26 @@ def flash(
         if sketch is not None:
             _upload(sketch, image, port, revision)
             run_real(port, seconds)
+
+
+def _check_ignored(
+    sketch: str | Path | None,
+    imu: str | Path | None,
+    rate: float | None,
+    frame: str,
+    keep: str | Path | None,
+) -> None:
+    """Refuse options that would do nothing."""
+    if sketch is None and (imu is not None or keep is not None):
+        name = "--keep" if imu is None else "--imu"
+        raise KitError(f"{name} is for a sketch, and --check alone has none; name its folder")
+    if frame not in FRAMES:
+        raise unknown_name("frame of a recording", frame, FRAMES)
+    if imu is None and (frame != "board" or rate is not None):
+        if rate is not None:
+            Imu(None, rate)
+        name = "--imu-frame" if rate is None else "--imu-rate"
+        raise KitError(f"{name} is about a recording; name it with --imu")
 
 
 def check_seconds(seconds: float | None, verb: str) -> None:
@@ -124,16 +151,60 @@ def _compilers_words() -> Iterator[None]:
         raise
 
 
+def _check_keep(file: Path) -> None:
+    """Refuse before the build what could not be read or written after it."""
+    with file_errors("choose a file you can read"):
+        there = file.exists()
+    if there:
+        read_kept(file)
+    if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
+        raise KitError(f"cannot write {file}; choose a folder that is there and you can write to")
+
+
 @contextmanager
-def _kept(nano: VirtualNano, file: str | Path | None) -> Iterator[None]:
-    """Let the board's flash begin as the file says, if there is one, and end in it."""
-    if file is not None and Path(file).exists():
+def _kept(nano: VirtualNano, file: str | Path | None) -> Iterator[Callable[[], None]]:
+    """Let the board's flash begin as the file says, if there is one, and end in it.
+
+    Gives what is to be called after each step: it saves when the sketch has done writing.
+    """
+    if file is None:
+        yield lambda: None
+        return
+    if Path(file).exists():
         nano.flash.load(file)
+    saved = before = nano.flash.changes
+
+    def after_step() -> None:
+        nonlocal saved, before
+        if saved != before == nano.flash.changes:  # and no writing is under way
+            nano.flash.save(file)
+            saved = before
+        before = nano.flash.changes
+
+    with _signals_as_control_c():
+        try:
+            yield after_step
+        finally:
+            nano.flash.save(file)
+
+
+@contextmanager
+def _signals_as_control_c() -> Iterator[None]:
+    """Let a closed terminal or a polite kill end the session as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name)]
+    old = {name: signal.signal(getattr(signal, name), _interrupt) for name in names}
     try:
         yield
     finally:
-        if file is not None:
-            nano.flash.save(file)
+        for name, handler in old.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def find_port(board: str) -> str:
@@ -173,6 +244,7 @@ def _upload(sketch: str | Path, image: str | Path | None, port: str, revision: i
     else:
         if revision is None and any(b"REV2" in text for text in read_sketch(sketch).files.values()):
             say("built for revision 1; if the board is marked Rev2, add --rev2 or --check")
+        check_arduino_cli()
         say(_FIRST_TIME)
         said = upload(sketch, port, revision or 1)
     say(said.strip())
@@ -198,6 +270,8 @@ def load(
     find_compiler(compiler)
     Imu(recording, rate)  # a slip is told before the work
     say("" if recording is None else doubts(recording))
+    if read_sketch(sketch).name == "FederatedClient":
+        say("FederatedClient speaks the wire format, not text; run: tinyreptile serve virtual:2")
     if recording is not None and frame in ARMS:
         recording = as_worn(recording, frame, chip_of(revision))
     if not cache.holds("firmware"):
@@ -251,12 +325,28 @@ def add_flash_parser(commands: Any) -> None:
 def _flash(options: argparse.Namespace) -> None:
     if options.build_only is not None:
         if options.sketch is None:
-            raise KitError("no sketch to build; name its folder")
+            raise _eaten("--build-only", options.build_only, "FOLDER") or KitError(
+                "no sketch to build; name its folder"
+            )
+        check_arduino_cli()
         say(_FIRST_TIME)
         with _compilers_words():
             made = save_image(options.sketch, options.build_only, options.revision or 1)
         print(f"wrote {made}; load it with --image")
         return
+    if options.sketch is None and (eaten := _eaten("--board", options.board, "BOARD")):
+        raise eaten
     names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "keep")
     given = {name: getattr(options, name) for name in (*names, "fast", "compiler")}
     flash(options.sketch, options.board, **given)
+
+
+def _eaten(option: str, value: Path | str, name: str) -> KitError | None:
+    """Return the error for an option that took the sketch's folder for its own value."""
+    folder = Path(value)
+    if not (folder / f"{folder.name}.ino").is_file():
+        return None
+    return KitError(
+        f"{option} took {value} for its own {name}; name the sketch first: "
+        f"tinyreptile flash {value} {option}{' FOLDER' if name == 'FOLDER' else ''}"
+    )

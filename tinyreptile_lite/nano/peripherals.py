@@ -222,6 +222,13 @@ class Imu:
         self.reset()
         self._start = now_us
 
+    def play(self, recording: ArrayLike, now_us: int) -> None:
+        """Go over to another recording (time, 6), from its first sample on, with the same rate."""
+        self.recording = np.ascontiguousarray(recording, dtype=np.float32)
+        if self._start is not None:
+            self._start = now_us
+            self._seen = dict.fromkeys(self._seen, -1)
+
     def index(self, now_us: int) -> int:
         """Return the number of the newest sample, counted from 0; -1 before `begin`."""
         if self._start is None:

@@ -4,6 +4,7 @@ The `.ino` files are joined, the main one first; every function gets a prototype
 first function; `#line` directives keep the compiler's messages on the sketch's own lines.
 """
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from tinyreptile_lite.errors import KitError, file_errors
 
 SOURCES = {".c", ".cpp"}
+_KIT = Path(__file__).resolve().parents[2] / "arduino"
 HEADERS = {".h", ".hpp", ".inc"}
 _KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "catch", "do", "else"}
 _NOT_A_FUNCTION = re.compile(r"^(class|struct|union|enum|namespace|typedef|using)\b(?!.*\()")
@@ -56,6 +58,10 @@ def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sket
     if folder.suffix == ".ino":
         folder = folder.parent
     main = folder / f"{folder.name}.ino"
+    if not folder.is_dir():
+        raise KitError(f"there is no folder {folder}{_others(folder)}")
+    if not main.is_file() and (below := _sketches_in(folder)):
+        raise KitError(f"{folder} is a folder of sketches; name one of: {', '.join(below)}")
     if not main.is_file():
         raise KitError(f"{folder} is not a sketch: there is no {main.name} in it")
     inos = [main, *sorted(p for p in folder.glob("*.ino") if p != main)]
@@ -68,6 +74,20 @@ def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sket
     files[joined] = join([(p.name, _text(p)) for p in inos]).encode()
     places = [Path(libraries)] if libraries else _library_folders(folder)
     return Sketch(folder.name, files, [joined, *units], _find_libraries(files.values(), places))
+
+
+def _sketches_in(folder: Path) -> dict[str, Path]:
+    return {p.name: p for p in sorted(folder.glob("*/")) if (p / f"{p.name}.ino").is_file()}
+
+
+def _others(folder: Path) -> str:
+    """Say which sketches there are, the one that was probably meant or all of them."""
+    there = _sketches_in(folder.parent) or _sketches_in(_KIT)
+    lower = {name.lower(): path for name, path in there.items()}
+    close = difflib.get_close_matches(folder.name.lower(), lower, 1)
+    if close:
+        return f"; did you mean {lower[close[0]]}?"
+    return f"; the sketches are: {', '.join(there)}" if there else "; check its name"
 
 
 def join(inos: list[tuple[str, str]]) -> str:
@@ -140,9 +160,8 @@ def _blank(text: str) -> str:
 
 def _library_folders(folder: Path) -> list[Path]:
     """Folders of libraries: the nearest above the sketch, then the kit's own."""
-    kit = Path(__file__).resolve().parents[2] / "arduino" / "libraries"
     above = [p / "libraries" for p in folder.parents if (p / "libraries").is_dir()]
-    return [*above[:1], kit]
+    return [*above[:1], _KIT / "libraries"]
 
 
 def _find_libraries(sources: Iterable[bytes], places: list[Path]) -> list[Library]:

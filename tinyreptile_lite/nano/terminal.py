@@ -6,25 +6,35 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.nano.peripherals import FAULTS
 from tinyreptile_lite.nano.ports import open_port
+from tinyreptile_lite.nano.poses import into_pose
 from tinyreptile_lite.nano.recording import Saver
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
 HELP = (
-    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; :save "
+    f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; "
+    ":pose 1, :pose 2, :pose 3 let a left arm that wears the board take the poses of FindAxes: "
+    "palm down, thumb up, hanging; :save "
     "FILE stores what the sketch sends next between its marks; anything else goes to the sketch; "
     "Ctrl-C ends"
 )
 
 
-def run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
+def run_virtual(
+    nano: VirtualNano,
+    seconds: float | None,
+    fast: bool,
+    after_step: Callable[[], None] = lambda: None,
+) -> None:
     """Run the virtual board, in step with the wall clock unless `fast`."""
     keyboard, screen = _listen(sys.stdin), _Screen()
     nano.serial.listener = screen.show
@@ -43,6 +53,7 @@ def run_virtual(nano: VirtualNano, seconds: float | None, fast: bool) -> None:
             last = now
             nano.run(step_ms)
             left_ms -= step_ms
+            after_step()
     finally:
         screen.close()
         say(
@@ -66,6 +77,8 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
             _do(partial(setattr, nano.imu, "offset"), numbers)
         else:
             _do(partial(setattr, nano.imu, "fault"), rest.strip())
+    elif word == ":pose":
+        _do(partial(_pose, nano), rest.strip())
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         say(f"LEDs on: {', '.join(lit) or 'none'}")
@@ -73,6 +86,11 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
         say(HELP)
     else:
         nano.serial.write_line(line)
+
+
+def _pose(nano: VirtualNano, number: str) -> None:
+    rows = into_pose(int(number) if number.isdecimal() else 0, nano.imu.rate)
+    nano.imu.play(as_worn(rows, "left", nano.imu.chip or "LSM9DS1"), int(1000 * nano.time_ms))
 
 
 def _do(action: Callable[[Any], None], value: Any) -> None:
@@ -111,8 +129,15 @@ class _Screen:
 
     def save(self, file: str) -> None:
         """Store the next block in a file; a slip at the keyboard does not end the session."""
+        if self._saver and not self._saver.begun:
+            say(f"nothing has come for {self._saver.path}; that is given up")
         self.close()
         try:
+            if not file.strip():
+                raise KitError(":save needs the name of a new file, such as :save weights.csv")
+            folder = Path(file.strip()).parent
+            if not folder.is_dir():
+                raise KitError(f"there is no folder {folder}; make it, or choose another place")
             self._saver = Saver(file.strip())
         except KitError as error:
             say(str(error))
@@ -125,16 +150,19 @@ class _Screen:
             except KitError as error:
                 say(str(error))
                 self._saver.close()
-            if self._saver.done:
+                self._saver = None
+            if self._saver and self._saver.done:
                 self.close()
         show(data)
 
     def close(self) -> None:
         """End the file, and say what is in it."""
         if self._saver:
+            whole = self._saver.done
             self._saver.close()
             if self._saver.lines:
-                say(f"{self._saver.lines:,} lines are in {self._saver.path}")
+                rest = "" if whole else "; it is incomplete: its end did not come"
+                say(f"{self._saver.lines:,} lines are in {self._saver.path}{rest}")
             self._saver = None
 
 

@@ -16,7 +16,7 @@ from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.journal import read_journal
-from tinyreptile_lite.serve.live import Live, describe
+from tinyreptile_lite.serve.live import Live, counted_boards, describe
 from tinyreptile_lite.serve.roster import Roster, discover, seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.tasks import find_family
@@ -29,6 +29,7 @@ in this process), numpy:4, native:4 (simulated devices), /dev/ttyACM0, COM3, ble
 (whatever is found); without any, USB and Bluetooth are searched. Killed and started again with the
 same words, the run goes on where it was.
 """
+_PATIENCE_HELP = "how often a silent board is asked before it counts as away; default 12"
 _SCORE_HELP = "measure each board before and after it learns, on so many samples; default: not"
 
 
@@ -46,7 +47,12 @@ def add_serve_parser(commands: Any) -> None:
     add("--journal", type=Path, help="default: --out with the ending .journal")
     add("--faults", help="damage the links on purpose: drop=0.1,flip=0.01")
     add("--sensor", action="store_true", help="real boards learn from their sensor")
-    add("--patience", type=int, default=12, help="unanswered questions; default 12")
+    add(
+        "--patience",
+        type=int,
+        default=12,
+        help=_PATIENCE_HELP,
+    )
     add("--wait", type=float, default=60.0, help="seconds to wait for a board")
     add("--score", type=int, default=0, metavar="SAMPLES", help=_SCORE_HELP)
     add("--json", action="store_true", help="print one JSON object")
@@ -117,7 +123,7 @@ def _report(server: Server, options: argparse.Namespace) -> None:
     }
     text = (
         f"{federation.strategy.name} on {options.family}: {federation.round} rounds with "
-        f"{len(boards.seats)} boards, mean loss {result['loss']:.3f} while learning in the last "
-        f"rounds; {describe(boards.traffic)}; phi is in {server.out}"
+        f"{counted_boards(len(boards.seats))}, mean loss {result['loss']:.3f} while learning in "
+        f"the last rounds; {describe(boards.traffic)}; phi is in {server.out}"
     )
     print(json.dumps(result, indent=2) if options.json else text)

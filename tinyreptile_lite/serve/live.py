@@ -63,7 +63,9 @@ class Live:
         here = sum(not seat.reason for seat in seats)
         self._begun = (time.monotonic(), federation.round)
         where = f"goes on after round {federation.round}" if federation.round else "begins"
-        self._say(f"the run {where}: {here} of {len(seats)} boards, {federation.rounds} rounds")
+        self._say(
+            f"the run {where}: {here} of {counted_boards(len(seats))}, {federation.rounds} rounds"
+        )
 
     def _show(self, server: Server, last: bool = False) -> None:
         now = time.monotonic()
@@ -117,11 +119,16 @@ def _scores(each: Iterable[Scores]) -> str:
     return f"loss {before:.3f} before and {after:.3f} after learning, "
 
 
+def counted_boards(count: int) -> str:
+    """Return a number of boards in words."""
+    return f"{count} board{'s' * (count != 1)}"
+
+
 def describe(traffic: Traffic) -> str:
     """Bytes and link errors in words."""
     counts = {
         "damaged": traffic.damaged,
-        "unanswered": traffic.silences,
+        "questions unanswered and asked again": traffic.silences,
         "reconnects": traffic.reconnects,
         "begun again": traffic.restarts,
     }
