@@ -67,7 +67,7 @@ def test_poses_lead_through_find_axes(firmware, capsys):
         board.run(200 if pose == 1 else 1300)
         _typed(board, screen, "")
         board.run(1500)
-    print(board.serial.text)
+    assert "for WristAdapt, as a line" in board.serial.text, board.serial.text
     _typed(board, screen, ":pose 9")
     assert "no pose 9; choose 1 palm down" in capsys.readouterr().err
 
