@@ -193,9 +193,9 @@ def test_nothing_is_overwritten(run, slip, tmp_path):
     content = out.read_bytes()
     train = ["train", "sine", "--out", out]
     slip(*train, "--rounds", 2, words=[out, "already there", "--resume"])
-    slip(*train, "--rounds", 3, "--resume", words=[out, "another rounds", "another file name"])
-    slip(*train, "--rounds", 2, "--resume", "--seed", 1, words=["another seed"])
-    slip(*train, "--rounds", 2, "--resume", "--strategy", "joint", words=["another strategy"])
+    slip(*train, "--rounds", 3, "--resume", words=[out, "another run (rounds", "another file name"])
+    slip(*train, "--rounds", 2, "--resume", "--seed", 1, words=["another run (seed"])
+    slip(*train, "--rounds", 2, "--resume", "--strategy", "joint", words=["another run (strategy"])
     assert out.read_bytes() == content
     assert list(tmp_path.iterdir()) == [out]
 
@@ -250,7 +250,7 @@ def test_phi_that_has_seen_the_test_devices_is_refused(run, slip, tmp_path):
     slip("adapt", "wrist-commands", "--phi", out, words=[out, "task family"])
     slip(
         *("train", "wrist", "--rounds", 1, "--fold", 1, "--out", out, "--resume"),
-        words=[out, "another data"],
+        words=[out, "another run (data"],
     )
 
 

@@ -403,13 +403,13 @@ def test_a_checkpoint_of_another_run_is_refused(mlp, saved, refuses):
         "seed": federation(mlp, seed=2),
     }
     for part, run in others.items():
-        _refused(run, saved, refuses, f"another {part}", "another file name")
+        _refused(run, saved, refuses, f"another run ({part}", "another file name")
 
 
 def test_clients_of_other_people_are_another_run(mlp, saved, refuses):
     waves = Sine().devices(10, np.random.default_rng(0), prefix="other")
     run = Federation(mlp, STRATEGIES[0], simulate(mlp, waves), ROUNDS, np.random.default_rng(1))
-    _refused(run, saved, refuses, "another clients")
+    _refused(run, saved, refuses, "another run (clients")
 
 
 def test_another_kind_of_generator_is_refused(mlp, saved, refuses):

@@ -223,7 +223,7 @@ def test_a_forged_state_is_refused(tmp_path, refuses, rng, phi, answer):
 def test_the_journal_of_another_run_is_refused_and_left_alone(tmp_path, refuses):
     path = written(tmp_path)
     before = path.read_bytes()
-    with refuses(path, "another seed"):
+    with refuses(path, "another run (seed"):
         Journal(path, federation(seed=1))
     assert path.read_bytes() == before
 

@@ -375,11 +375,11 @@ def test_files_of_another_run_are_refused_and_left_alone(tmp_path, refuses):
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert len(before) == 2
     clients = [seat(plug(0)), seat(plug(1))]
-    with refuses("phi.journal", "another rounds", "another file name"):
+    with refuses("phi.journal", "another run (rounds", "another file name"):
         serve(tmp_path, clients, rounds=4)
-    with refuses("phi.journal", "another seed"):
+    with refuses("phi.journal", "another run (seed"):
         serve(tmp_path, clients, rounds=3, seed=2)
-    with refuses("phi.journal", "another clients"):
+    with refuses("phi.journal", "another run (clients"):
         serve(tmp_path, clients[:1], rounds=3)
     (tmp_path / "phi.journal").rename(tmp_path / "kept")
     with refuses("phi.npz", "journal", "is not; put it back"):

@@ -52,8 +52,10 @@ def test_all_files_are_joined_with_their_own_lines(tmp_path):
 
 
 def test_a_folder_without_its_sketch_is_named(tmp_path):
-    with pytest.raises(KitError, match="is not a sketch"):
+    with pytest.raises(KitError, match="there is no folder"):
         read_sketch(tmp_path / "nowhere")
+    with pytest.raises(KitError, match="is not a sketch"):
+        read_sketch(tmp_path)
 
 
 def test_libraries_are_found_above_the_sketch(tmp_path):

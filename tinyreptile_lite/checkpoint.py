@@ -97,8 +97,8 @@ def take_up(run: Federation, phi: Array, state: dict[str, Any], origin: str) -> 
         found = state["identity"].get(part)
         if found != value:
             raise KitError(
-                f"{origin} is of another run: its {part} is {_short(found)}, not "
-                f"{_short(value)}; start again with another file name"
+                f"{origin} is of another run ({part}: {_short(found)}, not "
+                f"{_short(value)}); start again with another file name"
             )
     phi = sound(phi, run.net)
     history = _read_history(state["history"], len(run.visitor.names))
