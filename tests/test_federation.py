@@ -416,7 +416,7 @@ def test_another_kind_of_generator_is_refused(mlp, saved, refuses):
     clients = simulate(mlp, Sine().devices(10, np.random.default_rng(0)))
     generator = np.random.Generator(np.random.MT19937(1))
     run = Federation(mlp, STRATEGIES[0], clients, ROUNDS, generator)
-    with refuses("another seed"):
+    with refuses("another run (seed"):
         checkpoint.resume(run, saved)
 
 
