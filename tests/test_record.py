@@ -18,13 +18,12 @@ from tinyreptile_lite.nano import record as module
 from tinyreptile_lite.nano.monitor import flash
 from tinyreptile_lite.nano.record import SKETCH, record
 from tinyreptile_lite.nano.recording import (
+    TITLE,
     Saver,
     belongs_to_recording,
     read_recording,
     recorded_rate,
 )
-
-TITLE = "ax,ay,az,gx,gy,gz"
 
 
 def draw(count, seed=0):
@@ -305,3 +304,32 @@ def test_flash_is_kept_between_two_runs(tmp_path, monkeypatch, capsys):
     with pytest.raises(KitError, match="holds no flash memory, or is damaged"):
         flash(tmp_path / "Counter", seconds=0.1, keep=tmp_path / "flash")
     assert (tmp_path / "flash").read_bytes() == b"nonsense"
+
+
+HOSTILE = [
+    "1_0,2,3,4,5,6", "\uff11,2,3,4,5,6", "# rate: nan Hz", "# rate: 0 Hz", "# \x1b[2J", "# a\x0c1",
+    f"#{'x' * 300}", "1,2,3,4,5", "1,2,3,4,5,6,7", "0x1,2,3,4,5,6", "1" * 9000,
+]  # fmt: skip
+
+
+def test_odd_lines_of_a_board_do_not_spoil_what_is_recorded(tmp_path):
+    """A file with one of them could not be read back, and was taken away."""
+    saver = Saver(tmp_path / "r.csv", belongs_to_recording)
+    good = ["0.1,-2,3e1,4,5,nan", TITLE, "1,2,3,4,5,6"]
+    text = "\n".join(
+        ["--- begin recording", "# rate: 104 Hz", *good, *HOSTILE, good[0], "--- end\n"]
+    )
+    for at in range(0, len(data := text.encode()), 1000):
+        saver.take(data[at : at + 1000])
+    assert saver.done and saver.dropped == len(HOSTILE)
+    assert len(read_recording(saver.path)) == 3 and recorded_rate(saver.path) == 104
+
+
+def test_a_line_without_end_takes_no_memory_and_no_time(tmp_path):
+    saver = Saver(tmp_path / "r.csv", belongs_to_recording)
+    saver.take(b"--- begin recording\n")
+    for _ in range(2000):
+        saver.take(b"7" * 10_000)
+        assert len(saver._rest) <= 4096
+    saver.take(b"\n1,2,3,4,5,6\n--- end\n")
+    assert saver.lines == 1

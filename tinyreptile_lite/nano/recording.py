@@ -16,9 +16,13 @@ from tinyreptile_lite.errors import KitError, file_errors
 
 AXES = 6
 TITLE = "ax,ay,az,gx,gy,gz"
+FASTEST = 10_000  # Hz
 USUAL_RATE = 25.0  # samples per second, of a recording that does not say it
 _BEGIN, _END = "--- begin", "--- end"
 _RATE = re.compile(r"# rate: (\S+) Hz")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.ASCII | re.IGNORECASE)
+_COMMENT = re.compile(r"#[ -~]{0,200}")  # nothing that a terminal or another program acts on
+_LONGEST = 4096  # bytes of a line
 _REMEDY = "give six columns of numbers, CSV or .npy"
 
 
@@ -63,9 +67,10 @@ def _read_csv(path: str | Path) -> NDArray[np.float32]:
     lines = [(n, line) for n, line in lines if not line.startswith("#")]
     for n, line in lines[:1]:
         _check_separators(path, n, line)
-        if not _is_number(line.split(",")[0]):  # the title
+        if not _is_number(line.split(",")[0].strip()):  # the title
             _check_title(path, line)
             del lines[0]
+    lines = [(n, line) for n, line in lines if line != TITLE]  # joined files have several
     if not lines:
         raise KitError(f"{path} is no recording: it has no sample; {_REMEDY}")
     with np.errstate(over="ignore"):  # what is too large is refused as what has no end
@@ -131,22 +136,25 @@ def recorded_rate(path: str | Path) -> float | None:
 
 
 def belongs_to_recording(line: str) -> bool:
-    """Whether it is six numbers, the title or a comment."""
+    """Whether it is six numbers, the title or a comment; whoever sends it may be broken."""
+    if line.startswith("#"):
+        rate = _RATE.match(line)
+        return bool(_COMMENT.fullmatch(line)) and (not rate or _is_rate(rate[1]))
     parts = line.split(",")
-    numbers = len(parts) == AXES and all(map(_is_number, parts))
-    return numbers or line == TITLE or line.startswith("#")
+    return line == TITLE or (len(parts) == AXES and all(map(_is_number, parts)))
 
 
 def _lines(path: str | Path) -> list[str]:
-    return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    text = Path(path).read_text(encoding="utf-8-sig")
+    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def _is_rate(text: str) -> bool:
+    return _is_number(text) and 0 < float(text) <= FASTEST
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return _NUMBER.fullmatch(text) is not None
 
 
 class Saver:
@@ -178,15 +186,21 @@ class Saver:
         self.begun = self.done = False
         self._file: TextIO | None = None
         self._rest = b""
+        self._cut = False  # the begin of this line was dropped: it is too long
         self._check_new()
 
     def take(self, data: bytes) -> bytes:
         """Take what the sketch sent; returns what is not part of the block."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        others = [
-            line + b"\n" for line in lines if not self._takes(line.decode("utf-8", "replace"))
-        ]
-        if self.done:
+        others = []
+        for line in lines:
+            whole, self._cut = not self._cut, False  # the end of a line without end is no line
+            if whole and self._takes(line.decode("utf-8", "replace")):
+                continue
+            others.append(line + b"\n")
+        if self.done or len(self._rest) > _LONGEST:
+            self._cut = not self.done
+            self.dropped += self.begun and self._cut
             others.append(self._rest)
             self._rest = b""
         return b"".join(others)
