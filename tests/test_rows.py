@@ -67,3 +67,24 @@ def test_a_failed_reading_drops_the_row_in_the_making(bad, axis):
     status, row = rows.add(readings[3], 70_000)
     assert status == DONE
     np.testing.assert_allclose(row, readings[2] * UNIT, rtol=1e-6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40_000), st.integers(0, 60))
+def test_a_window_with_a_hole_is_dropped(start, pause, before):
+    """Else each reading after the hole would be a row, until as many were made as are missing."""
+    rows, readings = Rows(), draw(before + 40)
+    hole, least = 200_000, 40
+    times = [start + pause * n + (n > before) * (hole + 1 - pause) for n in range(before + 40)]
+    answers = [rows.add(*pair)[0] for pair in zip(readings, times, strict=True)]
+    assert [n for n, answer in enumerate(answers) if answer == FAILED] == [before + 1]
+    assert answers[before + 2 :].count(DONE) <= least * pause / SLOT + 1
+    exact = Rows()
+    assert [exact.add(draw(1)[0], time)[0] for time in (0, hole)] == [OPEN, DONE]
+    assert exact.add(draw(1)[0], 2 * hole + 1)[0] == FAILED and exact.fault == Fault.GAP
+    assert Fault.GAP.text == "readings of the sensor were missing"
+
+
+def test_a_pause_before_a_windows_first_reading_is_no_hole():
+    rows, second = Rows(), 1_000_000
+    assert [rows.none(time) for time in (0, second // 2)] == [OPEN] * 2
+    assert rows.add(draw(1)[0], second)[0] == OPEN

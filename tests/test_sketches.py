@@ -281,6 +281,32 @@ def test_wrist_drops_a_window_with_a_failed_reading(wearer, bad):
     assert np.isfinite(board.read_variable("weights")).all()
 
 
+def hole(board):
+    """No readings for half a second, as if something had kept the sketch busy."""
+    board.imu.fault = "silent"
+    board.run(500)
+    board.imu.fault = "ok"
+
+
+def asked_for_weights(board):
+    board.serial.write_line("w")
+    board.run_until("--- end")
+
+
+@pytest.mark.parametrize("busy", [hole, asked_for_weights])
+def test_wrist_learns_from_four_whole_seconds_only(busy):
+    board = VirtualNano(ARDUINO / "WristAdapt")
+    board.run(1000)
+    board.serial.write_line("3")
+    board.run(1000)
+    busy(board)
+    since = board.time_us
+    board.run_until("learnt", limit_ms=10_000)
+    assert board.time_us - since > (WINDOW - 1) * 40_000
+    missing = "readings of the sensor were missing: the four seconds start again"
+    assert board.serial.text.count(missing) == (busy is hole)
+
+
 def test_wrist_without_its_imu_says_so():
     board = VirtualNano(ARDUINO / "WristAdapt", imu_chip="BMI270")
     board.run_until("no IMU: does REV2 suit your board?")

@@ -164,7 +164,7 @@ void obey(const char *line) {
   if (command >= '0' && command < '0' + labels) want(command - '0');
   else if (command == 'r') forget();
   else if (command == 'm') changeArm();
-  else if (command == 'w' || command == 'c') sendWeights(&model, command == 'c');
+  else if (command == 'w' || command == 'c') send(command == 'c');
   else if (command == 'a') sayAxes("");
   else if (line[0] == 'a' && wear(line + 1)) takeAxes();
   else if (likeMap(line)) Serial.println("no map of axes: send one like a+x-y-z-, from FindAxes");
@@ -182,11 +182,17 @@ void takeAxes() {
   sayAxes("");
 }
 
+void send(bool asC) {
+  sendWeights(&model, asC);
+  restart(wanted);  // no readings came meanwhile
+}
+
 void forget() {
   meetNobody();
   keepForget(&model);
   if (!asDocumented()) keepLater();  // how it is worn is not forgotten
   sayOtherAxes();
+  restart(wanted);
 }
 
 void readButton() {

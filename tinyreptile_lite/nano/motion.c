@@ -48,7 +48,7 @@ const char *sensor_text(int fault) { return tr_sensor_text(fault); }
 /* Looks at readings (count, 6) one after the other: the first fault, or none. */
 int sensor_judge(const float *readings, size_t count)
 {
-    tr_sensor sensor = {{0.0f}, 0.0f, {0.0f}, {0}, 0};
+    tr_sensor sensor = {{0.0f}, 0.0f, {0.0f}, {0}, 0, 0};
     for (size_t i = 0; i < count; i++) {
         const int fault = tr_sensor_check(&sensor, readings + 6 * i);
         if (fault != TR_SENSOR_OK) {

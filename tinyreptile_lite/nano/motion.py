@@ -39,6 +39,7 @@ class Fault(IntEnum):
     NO_GRAVITY = 4
     TOO_STRONG = 5
     JUMPS = 6
+    GAP = 7
 
     @property
     def text(self) -> str:

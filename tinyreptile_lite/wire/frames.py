@@ -79,6 +79,7 @@ ERRORS = {
     39: "its sensor feels no gravity",
     40: "its sensor reads more than 7 g on and on",
     41: "its sensor's numbers jump as no arm can",
+    42: "readings of its sensor were missing",
 }
 
 

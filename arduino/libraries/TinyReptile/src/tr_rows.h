@@ -33,6 +33,7 @@ extern "C" {
 #define TR_ROW_AXES 6 /* acceleration x, y, z, rotation rate x, y, z */
 #define TR_ROW_MICROSECONDS 40000u
 #define TR_ROW_SILENCE 1000000u /* microseconds without a reading after which a sensor is broken */
+#define TR_ROW_GAP 200000u /* microseconds between two readings: after more a window has a hole */
 
 enum {
     TR_ROW_FAILED = -1, /* `fault` says why: what the window held so far is worth nothing */
@@ -65,7 +66,7 @@ static inline void tr_rows_restart(tr_rows *rows)
 /* Say where the reading's axes are in the recordings' frame, and begin afresh. */
 static inline void tr_rows_init(tr_rows *rows, const tr_axes *axes)
 {
-    const tr_rows empty = {{0.0f}, 0, 0, 0, *axes, 0, TR_SENSOR_OK, {{0.0f}, 0.0f, {0.0f}, {0}, 0},
+    const tr_rows empty = {{0.0f}, 0, 0, 0, *axes, 0, TR_SENSOR_OK, {{0.0f}, 0.0f, {0.0f}, {0}, 0, 0},
                            {{0.0f}, {0.0f}, {0.0f}, 0, 0, 0}, {0.0f}};
     *rows = empty;
 }
@@ -96,12 +97,17 @@ static inline int tr_rows_none(tr_rows *rows, uint32_t now)
 /* Take a reading (TR_ROW_AXES), or NULL if it failed, at a time in microseconds; the clock may
  * wrap around. A reading that comes after the end of the slot completes the row and starts the
  * next one. Returns TR_ROW_DONE if `row` (TR_ROW_AXES) was written, else TR_ROW_OPEN; and
- * TR_ROW_FAILED, after tr_rows_restart, for a reading that shows a broken sensor. */
+ * TR_ROW_FAILED, after tr_rows_restart, for a reading that shows a broken sensor, or that comes
+ * so late that the window has a hole, as after something that keeps the sketch busy. */
 static inline int tr_rows_add(tr_rows *rows, float *row, const float *reading, uint32_t now)
 {
+    const int gap = rows->readings > 0 && now - rows->heard > TR_ROW_GAP;
     rows->listening = 1;
     rows->heard = now;
     rows->fault = (int8_t)tr_sensor_check(&rows->sensor, reading);
+    if (gap && rows->fault == TR_SENSOR_OK) {
+        rows->fault = TR_SENSOR_GAP; /* else the rows that follow would have too little time each */
+    }
     if (rows->fault != TR_SENSOR_OK) {
         tr_rows_restart(rows);
         rows->still.count = 0;

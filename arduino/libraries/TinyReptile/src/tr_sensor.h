@@ -26,7 +26,8 @@ enum { /* faults; TR_SENSOR_OK is none */
     TR_SENSOR_FROZEN,      /* the same numbers again and again; a real sensor has noise */
     TR_SENSOR_NO_GRAVITY,  /* lately less than 0.05 g: not even in free fall for so long */
     TR_SENSOR_TOO_STRONG,  /* lately more than 7 g: no arm does so */
-    TR_SENSOR_JUMPS        /* lately the numbers have nothing to do with each other */
+    TR_SENSOR_JUMPS,       /* lately the numbers have nothing to do with each other */
+    TR_SENSOR_GAP          /* there were no readings for a while: no fault of the sensor's */
 };
 
 /* In a row: all six numbers the same, or those of acceleration or of rotation alone, which may
@@ -96,7 +97,8 @@ static inline const char *tr_sensor_text(int fault)
     case TR_SENSOR_FROZEN: return "the sensor is frozen: its numbers never change";
     case TR_SENSOR_NO_GRAVITY: return "the sensor feels no gravity";
     case TR_SENSOR_TOO_STRONG: return "the sensor reads more than 7 g on and on";
-    default: return "the sensor's numbers jump as no arm can";
+    case TR_SENSOR_JUMPS: return "the sensor's numbers jump as no arm can";
+    default: return "readings of the sensor were missing";
     }
 }
 
