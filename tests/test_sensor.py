@@ -11,6 +11,7 @@ from tinyreptile_lite.wire.frames import ERRORS
 
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 MILLISECOND = 1000
+RANGE = [[-4] * 3 + [-2000] * 3, [4] * 3 + [2000] * 3]  # of both libraries
 
 
 def recordings():
@@ -26,6 +27,8 @@ def test_no_recording_looks_broken():
         times = np.arange(0, len(recording) - 1, 0.25)
         between = [np.interp(times, np.arange(len(recording)), axis) for axis in recording.T]
         assert judge(np.transpose(between)) == Fault.OK
+        for readings in (recording, np.transpose(between)):
+            assert judge(np.clip(readings, *RANGE)) == Fault.OK
 
 
 def test_a_board_at_rest_is_not_frozen():
@@ -113,6 +116,27 @@ def test_gravity_must_be_there_and_no_arm_is_that_strong():
     assert judge(noise) == Fault.NO_GRAVITY
     assert judge(noise[:50]) == Fault.OK  # a fall of half a second
     assert judge(noise + np.float32([5, 5, 5, 0, 0, 0])) == Fault.TOO_STRONG
+
+
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("end", [-4, 4 - 4 / 32768])
+def test_an_axis_that_is_stuck_at_the_end_of_its_range_is_found(axis, end):
+    """Both libraries set 4 g, so a real board never reads 7 g."""
+    readings = rest(100)
+    readings[40:71, axis] = end
+    assert judge(readings) == Fault.OK
+    readings[71, axis] = end
+    assert judge(readings) == Fault.TOO_STRONG
+
+
+@pytest.mark.parametrize("huge", [1e20, -1e20, 10_001])
+@pytest.mark.parametrize("axis", range(6))
+def test_one_huge_number_does_not_spoil_the_sensor_for_ever(axis, huge):
+    rows, readings = Rows(), rest(40)
+    readings[20, axis] = huge
+    times = range(0, 400 * MILLISECOND, 10 * MILLISECOND)
+    answers = [rows.add(*pair)[0] for pair in zip(readings, times, strict=True)]
+    assert [n for n, answer in enumerate(answers) if answer == Row.FAILED] == [20]
 
 
 def test_a_sensor_that_works_again_is_believed_again():

@@ -5,6 +5,7 @@
  * gives the next sample: 1, or 0 if it is not complete yet. */
 #pragma once
 
+#include <tr_imu.h>
 #include <tr_rows.h>
 #include <tr_wire.h>
 
@@ -117,14 +118,9 @@ static int sourceBegin(void *, uint8_t source, uint32_t seed, uint16_t) {
  * after some time without a window the answer that ends the visit. */
 static int readRow(float *x) {
   float reading[axes];
-  int made;
-  if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) {
-    const bool ok = IMU.readAcceleration(reading[0], reading[1], reading[2]) &&
-                    IMU.readGyroscope(reading[3], reading[4], reading[5]);
-    made = tr_rows_add(&maker, x + rows * axes, ok ? reading : nullptr, micros());
-  } else {
-    made = tr_rows_none(&maker, micros());
-  }
+  const int made = tr_imu_read(IMU, reading)
+                       ? tr_rows_add(&maker, x + rows * axes, reading, micros())
+                       : tr_rows_none(&maker, micros());
   const long early = (long)(ready - millis());
   if (early > 0) tr_rows_restart(&maker);
   else if (made == TR_ROW_DONE) rows++;

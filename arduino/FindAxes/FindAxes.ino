@@ -12,6 +12,7 @@
   other hand, and hold still for a second. Go from pose to pose within some seconds.
 */
 #include <tr_find_axes.h>
+#include <tr_imu.h>
 #include <tr_sensor.h>
 
 #ifndef REV2
@@ -43,13 +44,12 @@ void loop() {
   }
   float x[6];
   static unsigned long heard = 0;
-  if (!IMU.accelerationAvailable() || !IMU.gyroscopeAvailable()) {
+  if (!tr_imu_read(IMU, x)) {
     if (find.holding && millis() - heard > 1000) fail(tr_sensor_text(TR_SENSOR_SILENT));
     return;
   }
   heard = millis();
-  const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
-  const int fault = tr_sensor_check(&sensor, ok ? x : nullptr);
+  const int fault = tr_sensor_check(&sensor, x);
   if (fault != TR_SENSOR_OK) {
     if (find.holding) fail(tr_sensor_text(fault));  // between poses it may mend
     return;

@@ -14,6 +14,7 @@
     r         record; the LED is on meanwhile
     s         stop
 */
+#include <tr_imu.h>
 #include <tr_text.h>
 
 #ifndef REV2
@@ -43,18 +44,16 @@ void setup() {
 void loop() {
   while (Serial.available()) readCommand((char)Serial.read());
   readButton();
-  if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) readSample();
+  float x[axes];
+  if (tr_imu_read(IMU, x) && recording) sendSample(x);
 }
 
 // A reading that failed is a line of "nan": the samples stay evenly spaced.
-void readSample() {
-  float x[axes];
-  const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
-  if (!recording) return;
+void sendSample(const float *x) {
   char line[axes * TR_FLOAT_TEXT] = "";
   for (int i = 0; i < axes; i++) {
     if (i > 0) strcat(line, ",");
-    tr_float_text(line + strlen(line), ok ? x[i] : NAN);
+    tr_float_text(line + strlen(line), x[i]);
   }
   Serial.println(line);
   lastMillis = millis();

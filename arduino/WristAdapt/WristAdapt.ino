@@ -19,6 +19,7 @@
   What it has learnt outlives a reset, once it has had ten seconds without a lesson: see keep.h.
 */
 #include <TinyReptile.h>
+#include <tr_imu.h>
 #include <tr_rows.h>
 
 #ifndef REV2
@@ -74,13 +75,8 @@ void loop() {
 // Add a row to the window, if there is a new one. If the sensor fails, say why, and start again.
 bool readRow() {
   float x[axes], row[axes];
-  int made;
-  if (IMU.accelerationAvailable() && IMU.gyroscopeAvailable()) {
-    const bool ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
-    made = tr_rows_add(&maker, row, ok ? x : nullptr, micros());
-  } else {
-    made = tr_rows_none(&maker, micros());
-  }
+  const int made = tr_imu_read(IMU, x) ? tr_rows_add(&maker, row, x, micros())
+                                       : tr_rows_none(&maker, micros());
   if (made == TR_ROW_FAILED) {
     sayFault(maker.fault);
     restart(wanted);
@@ -164,7 +160,10 @@ void obey(const char *line) {
   if (command >= '0' && command < '0' + labels) want(command - '0');
   else if (command == 'r') forget();
   else if (command == 'm') changeArm();
-  else if (command == 'w' || command == 'c') send(command == 'c');
+  else if (command == 'w' || command == 'c') {
+    sendWeights(&model, command == 'c');
+    restart(wanted);  // no readings came meanwhile
+  }
   else if (command == 'a') sayAxes("");
   else if (line[0] == 'a' && wear(line + 1)) takeAxes();
   else if (likeMap(line)) Serial.println("no map of axes: send one like a+x-y-z-, from FindAxes");
@@ -180,11 +179,6 @@ void help() {
 void takeAxes() {
   keepLater();
   sayAxes("");
-}
-
-void send(bool asC) {
-  sendWeights(&model, asC);
-  restart(wanted);  // no readings came meanwhile
 }
 
 void forget() {

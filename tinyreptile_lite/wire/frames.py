@@ -77,7 +77,7 @@ ERRORS = {
     37: "its sensor gives no readings any more",
     38: "its sensor is frozen: its numbers never change",
     39: "its sensor feels no gravity",
-    40: "its sensor reads more than 7 g on and on",
+    40: "its sensor reads more than 7 g, or the end of its range, on and on",
     41: "its sensor's numbers jump as no arm can",
     42: "readings of its sensor were missing",
 }

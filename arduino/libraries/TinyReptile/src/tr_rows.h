@@ -8,8 +8,8 @@
  *     tr_axes axes;
  *     tr_axes_parse(&axes, TR_AXES_REV1);
  *     tr_rows_init(&rows, &axes);
- *     const int ok = IMU.readAcceleration(x[0], x[1], x[2]) && IMU.readGyroscope(x[3], x[4], x[5]);
- *     switch (tr_rows_add(&rows, row, ok ? x : NULL, micros())) ...
+ *     if (tr_imu_read(IMU, x)) switch (tr_rows_add(&rows, row, x, micros())) ...
+ *     else switch (tr_rows_none(&rows, micros())) ...
  *
  * The readings are turned into the frame of the recordings, see tr_axes.h, a sensor that is broken
  * is found, see tr_sensor.h, and a gyroscope's offset is taken off, see tr_still.h.

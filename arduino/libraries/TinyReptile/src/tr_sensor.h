@@ -21,11 +21,11 @@ extern "C" {
 
 enum { /* faults; TR_SENSOR_OK is none */
     TR_SENSOR_OK = 0,
-    TR_SENSOR_NO_NUMBER,   /* the reading failed, or has NaN or an infinity */
+    TR_SENSOR_NO_NUMBER,   /* the reading failed, or has NaN or a huge number */
     TR_SENSOR_SILENT,      /* there was no reading for a second */
     TR_SENSOR_FROZEN,      /* the same numbers again and again; a real sensor has noise */
     TR_SENSOR_NO_GRAVITY,  /* lately less than 0.05 g: not even in free fall for so long */
-    TR_SENSOR_TOO_STRONG,  /* lately more than 7 g: no arm does so */
+    TR_SENSOR_TOO_STRONG,  /* lately more than 7 g, or at the end of the range: no arm does so */
     TR_SENSOR_JUMPS,       /* lately the numbers have nothing to do with each other */
     TR_SENSOR_GAP          /* there were no readings for a while: no fault of the sensor's */
 };
@@ -34,6 +34,12 @@ enum { /* faults; TR_SENSOR_OK is none */
  * move by less than their last digit for a while. */
 #define TR_SENSOR_SAME 16
 #define TR_SENSOR_SAME_ALONE 64
+#define TR_SENSOR_HUGE 1e4f /* no sensor reads so much; it would spoil what is kept for ever */
+/* Both libraries set a range of 4 g, so all three axes together reach 6.93 g at most, and an axis
+ * that is stuck at its end only some 4. An axis at its end: this often in a row. The recordings of
+ * wrists, cut off at 4 g, have it 9 times in a row at 100 readings a second, twice at 25. */
+#define TR_SENSOR_END_G 3.99f
+#define TR_SENSOR_END 32
 /* Change from one reading to the next, all three axes together, lately: g, degrees per second. */
 #define TR_SENSOR_JUMP_G 3.0f
 #define TR_SENSOR_JUMP_DPS 600.0f
@@ -45,6 +51,7 @@ typedef struct {
     float jump[2];    /* of acceleration and rotation: mean change */
     uint16_t same[2]; /* of acceleration and rotation: readings without a change */
     uint8_t started;
+    uint8_t end; /* readings with an axis of acceleration at the end of its range, in a row */
 } tr_sensor;
 
 /* Look at a reading (acceleration x, y, z in g, rotation rate x, y, z in degrees per second), or
@@ -52,17 +59,19 @@ typedef struct {
 static inline int tr_sensor_check(tr_sensor *sensor, const float *reading)
 {
     for (int i = 0; i < 6; i++) {
-        if (!reading || !(reading[i] - reading[i] == 0.0f)) { /* false for NaN and infinities */
+        if (!reading || !(reading[i] <= TR_SENSOR_HUGE && reading[i] >= -TR_SENSOR_HUGE)) { /* NaN too */
             return TR_SENSOR_NO_NUMBER;
         }
     }
     float square = 0.0f;
+    int end = 0;
     for (int part = 0; part < 2; part++) {
         float change = 0.0f;
         for (int i = 3 * part; i < 3 * part + 3; i++) {
             const float step = sensor->started ? reading[i] - sensor->last[i] : 0.0f;
             change += step < 0.0f ? -step : step;
             square += part == 0 ? reading[i] * reading[i] : 0.0f;
+            end |= part == 0 && (reading[i] >= TR_SENSOR_END_G || reading[i] <= -TR_SENSOR_END_G);
             sensor->last[i] = reading[i];
         }
         sensor->jump[part] += (change - sensor->jump[part]) / 16.0f;
@@ -73,6 +82,11 @@ static inline int tr_sensor_check(tr_sensor *sensor, const float *reading)
         }
     }
     sensor->started = 1;
+    if (!end) {
+        sensor->end = 0;
+    } else if (sensor->end < TR_SENSOR_END) {
+        sensor->end++;
+    }
     sensor->missing_g2 += (1.0f - square - sensor->missing_g2) / 16.0f;
     const int a = sensor->same[0], w = sensor->same[1];
     if ((a < w ? a : w) >= TR_SENSOR_SAME || (a < w ? w : a) >= TR_SENSOR_SAME_ALONE) {
@@ -84,7 +98,8 @@ static inline int tr_sensor_check(tr_sensor *sensor, const float *reading)
     if (1.0f - sensor->missing_g2 < 0.05f * 0.05f) {
         return TR_SENSOR_NO_GRAVITY;
     }
-    return 1.0f - sensor->missing_g2 > 7.0f * 7.0f ? TR_SENSOR_TOO_STRONG : TR_SENSOR_OK;
+    const int strong = 1.0f - sensor->missing_g2 > 7.0f * 7.0f || sensor->end >= TR_SENSOR_END;
+    return strong ? TR_SENSOR_TOO_STRONG : TR_SENSOR_OK;
 }
 
 /* A fault in words. */
@@ -96,7 +111,7 @@ static inline const char *tr_sensor_text(int fault)
     case TR_SENSOR_SILENT: return "the sensor gives no readings any more";
     case TR_SENSOR_FROZEN: return "the sensor is frozen: its numbers never change";
     case TR_SENSOR_NO_GRAVITY: return "the sensor feels no gravity";
-    case TR_SENSOR_TOO_STRONG: return "the sensor reads more than 7 g on and on";
+    case TR_SENSOR_TOO_STRONG: return "the sensor reads more than 7 g, or the end of its range, on and on";
     case TR_SENSOR_JUMPS: return "the sensor's numbers jump as no arm can";
     default: return "readings of the sensor were missing";
     }
