@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tinyreptile_lite.bench import axes
 from tinyreptile_lite.core.build import CORE
 from tinyreptile_lite.nano import VirtualNano
-from tinyreptile_lite.nano.motion import DOCUMENTED, RECORDED, Row, Rows, rows_of
+from tinyreptile_lite.nano.motion import DOCUMENTED, RECORDED, Fault, Rows, rows_of
 from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.nano.peripherals import rest
 from tinyreptile_lite.tasks.wrist import EXERCISES, RATE, WINDOW, Wrist, rotation_matrix
@@ -43,7 +43,8 @@ def expected(readings, times):
 def offsets(readings, times):
     rows, found = Rows(), []
     for reading, now in zip(readings, times, strict=True):
-        assert rows.add(reading, int(now))[0] != Row.FAILED
+        rows.add(reading, int(now))
+        assert rows.fault in (Fault.OK, Fault.GAP)
         found.append(rows.offset)
     return np.array(found)
 

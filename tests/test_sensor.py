@@ -1,14 +1,18 @@
 """A broken sensor is noticed, a good one never is called broken (tr_sensor.h, the virtual IMU)."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tinyreptile_lite.nano import VirtualNano, build
 from tinyreptile_lite.nano.motion import Fault, Row, Rows
 from tinyreptile_lite.nano.motion import fault as judge
 from tinyreptile_lite.nano.peripherals import FAULTS, Imu, rest
 from tinyreptile_lite.tasks.wrist import Wrist
 from tinyreptile_lite.wire.frames import ERRORS
 
+ARDUINO = Path(__file__).parents[1] / "arduino"
 TO_SENSOR = np.array([1, 1, 1] + 3 * [180 / np.pi])
 MILLISECOND = 1000
 RANGE = [[-4] * 3 + [-2000] * 3, [4] * 3 + [2000] * 3]  # of both libraries
@@ -148,3 +152,34 @@ def test_a_sensor_that_works_again_is_believed_again():
             n += 1
     failed = np.flatnonzero(np.array(statuses) == Row.FAILED)
     assert failed[0] > 60 and failed[-1] == 89 and rows.fault == Fault.OK
+
+
+ASKS = {
+    "remembered": "tr_imu_read(IMU, x)",
+    "not": "IMU.accelerationAvailable() && IMU.gyroscopeAvailable()",
+}
+READER = """#include <Arduino_BMI270_BMM150.h>
+#include <tr_imu.h>
+float x[6];
+void setup() { IMU.begin(); }
+void loop() { if (ASKED) Serial.println("reading"); }
+"""
+
+
+@pytest.fixture(scope="module", params=ASKS)
+def reader(request, tmp_path_factory):
+    sketch = tmp_path_factory.mktemp("imu") / "Reader"
+    sketch.mkdir()
+    (sketch / "Reader.ino").write_text(READER.replace("ASKED", ASKS[request.param]))
+    return request.param, build(sketch, libraries=ARDUINO / "libraries")
+
+
+@pytest.mark.parametrize("skew", [0, 500, 1000, 2000])
+def test_rotation_that_comes_after_acceleration_costs_no_reading(reader, skew):
+    """The flags of a BMI270 are cleared by being read, so they have to be remembered."""
+    how, firmware = reader
+    board = VirtualNano(firmware, imu=rest(100), imu_rate=100.0, imu_chip="BMI270")
+    board.imu.skew_us = skew
+    board.run(1000)
+    count = board.serial.text.count("reading")
+    assert 98 <= count <= 100 if how == "remembered" or not skew else count < 50

@@ -155,7 +155,13 @@ class Imu:
 
     Its `offset`, rotation rate x, y, z in degrees per second, is added to what it plays. The
     gyroscope of a real LSM9DS1 typically has one of up to 30 either way.
+
+    A BMI270 is asked as `Arduino_BMI270_BMM150` does: each question reads and so clears both flags,
+    and of those that were not asked for only the last question's are remembered. Its rotation comes
+    `skew_us` microseconds after its acceleration; nobody of the kit knows a real chip's.
     """
+
+    skew_us = 0
 
     def __init__(
         self,
@@ -214,6 +220,7 @@ class Imu:
         """Stop the playback; `begin` starts it from the first sample."""
         self._start: int | None = None
         self._seen = {"acceleration": -1, "rotation": -1}
+        self._told, self._remembered = dict(self._seen), frozenset[str]()
         self._given = {kind: np.zeros(3, np.float32) for kind in self._seen}
         self.latched = self._given["acceleration"]
 
@@ -240,11 +247,23 @@ class Imu:
         """Whether there is a sample that the sketch has not read."""
         if self._fault in ("dead", "silent"):
             return self._fault == "dead"
-        return self.index(now_us) > self._seen[kind]
+        if self.chip == "BMI270":
+            return self._asked(kind, now_us)
+        return self._newest(kind, now_us) > self._seen[kind]
+
+    def _asked(self, kind: str, now_us: int) -> bool:
+        newest = {each: self._newest(each, now_us) for each in self._told}
+        flags = {each for each in newest if newest[each] > self._told[each]}
+        found = kind in flags | self._remembered
+        self._told, self._remembered = newest, frozenset(flags - {kind})
+        return found
+
+    def _newest(self, kind: str, now_us: int) -> int:
+        return self.index(now_us - self.skew_us if kind == "rotation" else now_us)
 
     def read(self, kind: str, now_us: int) -> None:
         """Latch the newest sample of "acceleration" or "rotation"."""
-        newest = self._seen[kind] = self.index(now_us)
+        newest = self._seen[kind] = self._newest(kind, now_us)
         if self._fault != "freeze":
             self._given[kind] = self._sense(kind, newest)
         self.latched = self._given[kind]

@@ -105,15 +105,16 @@ static inline int tr_rows_add(tr_rows *rows, float *row, const float *reading, u
     rows->listening = 1;
     rows->heard = now;
     rows->fault = (int8_t)tr_sensor_check(&rows->sensor, reading);
-    if (gap && rows->fault == TR_SENSOR_OK) {
-        rows->fault = TR_SENSOR_GAP; /* else the rows that follow would have too little time each */
+    if (rows->fault != TR_SENSOR_OK) {
+        rows->still.count = 0;
+    } else {
+        tr_still_offset(&rows->still, rows->offset, reading, now);
+        rows->fault = gap ? TR_SENSOR_GAP : TR_SENSOR_OK; /* later rows would be too short */
     }
     if (rows->fault != TR_SENSOR_OK) {
         tr_rows_restart(rows);
-        rows->still.count = 0;
         return TR_ROW_FAILED;
     }
-    tr_still_offset(&rows->still, rows->offset, reading, now);
     float steady[TR_ROW_AXES];
     for (int i = 0; i < TR_ROW_AXES; i++) {
         steady[i] = reading[i] - (i < 3 ? 0.0f : rows->offset[i - 3]);
