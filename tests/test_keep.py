@@ -123,6 +123,25 @@ def test_r_forgets_what_is_stored_as_well(board, one_lesson):
     assert np.array_equal(weights(board), phi(board))
 
 
+@pytest.mark.parametrize("operations", [0, 1, 9, 5000, 8826, 8827, 8840, 17_000, None])
+def test_r_does_not_forget_how_it_is_worn_even_if_power_fails(board, operations):
+    board.serial.write_line("a-x+y-z-")
+    keep(board)
+    first = weights(board)
+    if operations is not None:
+        board.flash.lose_power_after(operations)
+    board.serial.write_line("r")
+    board.run(4_000)
+    said = restart(board)
+    assert "going on" in said
+    assert board.read_variable("worn", "uint8")[:8].tobytes() == b"-x+y-z-\0"
+    known = [each.tobytes() for each in (first, phi(board))]
+    assert weights(board).tobytes() in known
+    assert operations is not None or weights(board).tobytes() == known[1]
+    if operations is None:
+        assert first[:8].tobytes() not in board.read_memory(START, BYTES)
+
+
 def rewrite(board, **fields):
     """Change the first record's header, and make its CRC right again."""
     header = bytearray(board.read_memory(START, HEADER))
@@ -148,6 +167,21 @@ def test_what_is_not_its_own_is_one_sentence_and_phi(board, one_lesson, field, w
     said = restart(board).splitlines()
     assert said[0] == words
     assert len(said) == 2
+    assert np.array_equal(weights(board), phi(board))
+
+
+def test_kept_weights_that_are_no_numbers_are_told(board, one_lesson):
+    board.flash.load(one_lesson[0])
+    bad = bytearray(board.read_memory(START + HEADER, 4 * len(phi(board))))
+    bad[:4] = struct.pack("<f", np.nan)
+    header = bytearray(board.read_memory(START, HEADER))
+    header[24:28] = struct.pack("<I", zlib.crc32(bad))
+    header[60:64] = struct.pack("<I", zlib.crc32(header[:60]))
+    for page in range(0, SLOT, PAGE):
+        board.flash.erase(START + page)
+    board.flash.program(START, bytes(header + bad))
+    said = restart(board).splitlines()
+    assert said[0] == "what was kept holds NaN or huge numbers: back to phi" and len(said) == 2
     assert np.array_equal(weights(board), phi(board))
 
 

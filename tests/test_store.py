@@ -239,6 +239,17 @@ def test_a_worn_page_is_noticed():
     assert same(store.find()[1], draw(5, 0))
 
 
+@pytest.mark.parametrize("worn", [0, 1])
+def test_with_one_worn_page_the_other_slot_still_keeps(worn):
+    store = Store()
+    bad = 4 * PAGE * worn + PAGE
+    store.c.erase = ERASE(lambda _, at: -1 if at == bad else 0 if store.flash.erase(at) else -1)
+    assert store.keep(draw(70, 0)) == OK
+    assert same(store.find(count=70)[1], draw(70, 0))
+    assert store.keep(draw(70, 1)) == FAILED  # the sound record is not risked
+    assert same(store.find(count=70)[1], draw(70, 0))
+
+
 def test_sequence_numbers_may_wrap_around():
     store = Store()
     store.keep(draw(5, 0))

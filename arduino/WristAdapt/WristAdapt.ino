@@ -183,8 +183,7 @@ void takeAxes() {
 
 void forget() {
   meetNobody();
-  keepForget(&model);
-  if (!asDocumented()) keepLater();  // how it is worn is not forgotten
+  keepForget(&model, !asDocumented());  // how it is worn is not forgotten
   sayOtherAxes();
   restart(wanted);
 }

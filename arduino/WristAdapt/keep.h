@@ -35,6 +35,7 @@ static tr_status keepBegin(tr_model *model) {
   memcpy(keptPhi, &crc, sizeof crc);
   const tr_status status = kept ? tr_reset(model, kept) : TR_ERR_PHI;
   if (found != TR_STORE_OK && found != TR_STORE_EMPTY) Serial.println(tr_store_text(found));
+  if (kept && status != TR_OK) Serial.println("what was kept holds NaN or huge numbers: back to phi");
   if (status != TR_OK) return tr_reset(model, phi);
   Serial.println("going on with what was learnt before; r forgets it");
   return TR_OK;
@@ -46,21 +47,31 @@ static void keepLater() {
   keepChanged = millis();
 }
 
+static tr_store_status keepNow(const tr_model *model) {
+  return tr_store_keep(&tr_flash_pages, keepNetwork, model->weights, PHI_WEIGHTS, worn);
+}
+
 // Keep it, if it is time; true if the board stood still for that.
 static bool keepIfQuiet(const tr_model *model) {
   if (!keepWanted || millis() - keepChanged < keepMillis) return false;
   keepWanted = false;
-  const tr_store_status status =
-      tr_store_keep(&tr_flash_pages, keepNetwork, model->weights, PHI_WEIGHTS, worn);
+  const tr_store_status status = keepNow(model);
   Serial.println(status == TR_STORE_OK ? "kept: it outlives a reset" : tr_store_text(status));
   return true;
 }
 
-// Back to phi, here and in flash.
-static void keepForget(tr_model *model) {
+// Back to phi, here and in flash; how it is worn may stay. Then phi is written over both slots: if
+// power fails, one of them still has the axes.
+static void keepForget(tr_model *model, bool wornStays) {
   keepWanted = false;
   tr_reset(model, phi);
-  const tr_store_status status = keepRefusal ? TR_STORE_OK : tr_store_forget(&tr_flash_pages);
+  tr_store_status status = TR_STORE_OK;
+  const bool written = !keepRefusal && wornStays && keepNow(model) == TR_STORE_OK &&
+                       keepNow(model) == TR_STORE_OK;
+  if (!keepRefusal && !written) {  // no axes to keep, or a worn page
+    status = tr_store_forget(&tr_flash_pages);
+    if (status == TR_STORE_OK && wornStays) status = keepNow(model);
+  }
   Serial.println(status == TR_STORE_OK ? "forgotten: back to phi" : tr_store_text(status));
 }
 

@@ -129,6 +129,20 @@ static int erase(const tr_flash *flash, uint32_t from, uint32_t bytes)
     return 1;
 }
 
+/* Write a record into a slot. Returns 1 if it is sound then. */
+static int write(const tr_flash *flash, int slot, const header *record, const float *weights)
+{
+    header again;
+    const uint32_t at = (uint32_t)slot * slot_size(flash), bytes = 4 * record->count;
+    return erase(flash, at, TR_STORE_HEADER + bytes)
+           && flash->program(flash->context, at + TR_STORE_HEADER, weights, bytes) == 0
+           && flash->program(flash->context, at, record, UNMARKED) == 0
+           && memcmp(slot_at(flash, slot), record, UNMARKED) == 0
+           && memcmp(slot_at(flash, slot) + TR_STORE_HEADER, weights, bytes) == 0
+           && flash->program(flash->context, at + UNMARKED, &record->mark, sizeof record->mark) == 0
+           && check(&again, flash, slot, record->network, record->count) == TR_STORE_OK;
+}
+
 tr_store_status tr_store_keep(const tr_flash *flash, const uint8_t *network, const float *weights,
                               uint32_t count, const uint8_t *user)
 {
@@ -138,7 +152,6 @@ tr_store_status tr_store_keep(const tr_flash *flash, const uint8_t *network, con
         return TR_STORE_SIZE;
     }
     const int last = newest(&record, &status, flash, network, count);
-    const int slot = last == 0;
     const uint32_t sequence = last < 0 ? 0 : record.sequence + 1;
     memset(&record, 0, sizeof record);
     record.magic = MAGIC;
@@ -152,16 +165,9 @@ tr_store_status tr_store_keep(const tr_flash *flash, const uint8_t *network, con
     }
     record.header_crc = tr_crc32(0, &record, CHECKED);
     record.mark = MARK;
-    const uint32_t at = (uint32_t)slot * slot_size(flash);
-    const int written =
-        erase(flash, at, TR_STORE_HEADER + 4 * count)
-        && flash->program(flash->context, at + TR_STORE_HEADER, weights, 4 * count) == 0
-        && flash->program(flash->context, at, &record, UNMARKED) == 0
-        && memcmp(slot_at(flash, slot), &record, UNMARKED) == 0
-        && memcmp(slot_at(flash, slot) + TR_STORE_HEADER, weights, 4 * count) == 0
-        && flash->program(flash->context, at + UNMARKED, &record.mark, sizeof record.mark) == 0;
-    return written && check(&record, flash, slot, network, count) == TR_STORE_OK ? TR_STORE_OK
-                                                                                 : TR_STORE_FAILED;
+    const int written = write(flash, last == 0, &record, weights)
+                        || (last < 0 && write(flash, 1, &record, weights)); /* 0 is worn out */
+    return written ? TR_STORE_OK : TR_STORE_FAILED;
 }
 
 static int is_blank(const uint8_t *bytes, uint32_t size)

@@ -56,7 +56,8 @@ const char *tr_store_text(tr_store_status status);
 const float *tr_store_find(const tr_flash *flash, const uint8_t *network, uint32_t count,
                            uint8_t *user, tr_store_status *status);
 
-/* Write a record into the slot that does not hold the newest sound one. `user` may be NULL: zeros.
+/* Write a record into the slot that does not hold the newest sound one; with none, into the first
+ * that takes it. `user` may be NULL: zeros.
  * TR_STORE_SIZE: nothing was touched. TR_STORE_FAILED: the record before is still there. */
 tr_store_status tr_store_keep(const tr_flash *flash, const uint8_t *network, const float *weights,
                               uint32_t count, const uint8_t *user);
