@@ -100,6 +100,24 @@ def test_one_sketch_finds_out_which_revision_it_is_on(chip, revision, words):
     assert board.leds["red"] == (chip is None)
 
 
+@pytest.mark.parametrize(
+    ("chip", "dead", "words"),
+    [
+        ("LSM9DS1", 0x1E, "LSM9DS1, but its magnetometer does not answer"),
+        ("LSM9DS1", 0x6B, "only the magnetometer answers"),
+        ("BMI270", 0x10, "BMI270, but its magnetometer BMM150 does not answer"),
+        ("BMI270", 0x68, "only the magnetometer answers"),
+    ],
+)
+def test_a_sensor_of_which_a_part_is_dead_is_not_well(chip, dead, words):
+    board = VirtualNano(build(SKETCH), imu_chip=chip)
+    board.imu.dead = {dead}
+    board.run_until(lambda nano: read_report(nano.serial.text) is not None)
+    report = read_report(board.serial.text)
+    assert not report.well and report.revision is None
+    assert f"its motion sensor: {words}, so WristAdapt cannot run on it" in report.summary()
+
+
 def test_any_key_starts_it_again():
     board, first = report_of("BMI270")
     board.run(500)

@@ -48,9 +48,10 @@ void check() {
   say("last reset", lastReset);
   say("LEDs", "the built-in one blinks three times, then red, green and blue");
   blink();
-  const int revision = findRevision();
+  const char *sensor;
+  const int revision = findRevision(&sensor);
   say("revision", revision == 1 ? "1" : revision == 2 ? "2" : "unknown");
-  say("sensor", revision == 1 ? "LSM9DS1" : revision == 2 ? "BMI270" : "none");
+  say("sensor", sensor);
   for (const training &t : trainings) report(t);
   Serial.print("free RAM: ");
   Serial.print((unsigned long)largestBlock());
@@ -58,7 +59,7 @@ void check() {
   digitalWrite(!fault && revision ? LEDG : LEDR, LOW);
   say("BoardCheck", fault      ? "the weights are not those of other machines"
                     : revision ? "all well"
-                               : "no motion sensor found; all else is well");
+                               : "no whole motion sensor found; all else is well");
 }
 
 void say(const char *name, const char *value) {

@@ -54,10 +54,24 @@ static int whoIs(uint8_t address, uint8_t where) {
   return Wire1.read();
 }
 
-// 1 or 2, or 0 without a sensor. The two libraries ask their chip the same before they take it.
-static int findRevision() {
+// 1 or 2, or 0 without a whole sensor, and the sensor in words. Both libraries' IMU.begin() fails
+// without the magnetometer; Arduino_BMI270_BMM150's does not tell if the BMI270 itself is dead.
+static int findRevision(const char **sensor) {
   Wire1.begin();
-  const int revision = whoIs(0x6B, 0x0F) == 0x68 ? 1 : whoIs(0x68, 0x00) == 0x24 ? 2 : 0;
+  Wire1.beginTransmission(0x10);  // a BMM150 sleeps, and has no number, until its power bit is set
+  Wire1.write(0x4B);
+  Wire1.write(0x01);
+  Wire1.endTransmission();
+  delay(4);
+  const bool first = whoIs(0x6B, 0x0F) == 0x68, firstCompass = whoIs(0x1E, 0x0F) == 0x3D;
+  const bool second = whoIs(0x68, 0x00) == 0x24, secondCompass = whoIs(0x10, 0x40) == 0x32;
   Wire1.end();
+  const int revision = first && firstCompass ? 1 : second && secondCompass ? 2 : 0;
+  *sensor = revision == 1                   ? "LSM9DS1"
+            : revision == 2                 ? "BMI270"
+            : first                         ? "LSM9DS1, but its magnetometer does not answer"
+            : second                        ? "BMI270, but its magnetometer BMM150 does not answer"
+            : firstCompass || secondCompass ? "only the magnetometer answers"
+                                            : "none";
   return revision;
 }

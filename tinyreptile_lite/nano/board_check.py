@@ -55,7 +55,9 @@ class BoardReport:
         if self.revision:
             board = f"it is revision {self.revision}: its motion sensor is {self.values['sensor']}"
         else:
-            board = "no motion sensor answers, so WristAdapt cannot run on it"
+            found = self.values["sensor"]
+            board = "no motion sensor answers" if found == "none" else f"its motion sensor: {found}"
+            board += ", so WristAdapt cannot run on it"
         medians = {net: int(row.split(",")[0]) for net, row in self.times("without").items()}
         steps = ", ".join(f"{net} {us} us ({us * _MHZ:,} cycles)" for net, us in medians.items())
         lines = [

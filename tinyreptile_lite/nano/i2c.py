@@ -15,6 +15,7 @@ IDENTITIES = {
     "BMI270": {0x68: (0x00, 0x24), 0x10: (0x40, 0x32)},
     None: {},
 }
+_BMM150, _POWER_ON = 0x10, bytes([0x4B, 1])  # its number is 0 until it is told this
 
 
 class SensorBus:
@@ -23,9 +24,10 @@ class SensorBus:
     def __init__(self, imu: Imu) -> None:
         self._imu = imu
         self._chosen: dict[int, int] = {}  # register, by the device's address
+        self._awake = False
 
     def write(self, target: int, data: bytes) -> int:
-        """Choose a register, the only byte of `data`; how many bytes the device took.
+        """Choose a register, the only byte of `data`, or wake the BMM150; how many bytes it took.
 
         `target` is the number of the bus, then seven bits of address.
 
@@ -37,6 +39,9 @@ class SensorBus:
         address = self._device(target)
         if address is None:
             return 0
+        if (address, data) == (_BMM150, _POWER_ON):
+            self._awake = True
+            return len(data)
         if len(data) > 1:
             raise KitError(_ONLY_IDENTITY)
         self._chosen[address] = data[0] if data else 0
@@ -56,11 +61,13 @@ class SensorBus:
         register, number = IDENTITIES[self._imu.chip][address]
         if length > 1 or self._chosen.get(address) != register:
             raise KitError(_ONLY_IDENTITY)
-        return bytes([number])
+        return bytes([number if address != _BMM150 or self._awake else 0])
 
     def _device(self, target: int) -> int | None:
         bus, address = target >> _ADDRESS_BITS, target & (1 << _ADDRESS_BITS) - 1
-        known = bus == SENSOR_BUS and address in IDENTITIES[self._imu.chip]
+        known = bus == SENSOR_BUS and address in IDENTITIES[self._imu.chip].keys() - set(
+            self._imu.dead
+        )
         return address if known else None
 
 

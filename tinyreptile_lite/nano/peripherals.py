@@ -3,7 +3,7 @@
 They know nothing of the emulator. `VirtualNano` passes them the virtual time in microseconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -159,9 +159,12 @@ class Imu:
     A BMI270 is asked as `Arduino_BMI270_BMM150` does: each question reads and so clears both flags,
     and of those that were not asked for only the last question's are remembered. Its rotation comes
     `skew_us` microseconds after its acceleration; nobody of the kit knows a real chip's.
+
+    The parts whose I2C addresses are in `dead` do not tell their numbers, see `i2c`.
     """
 
     skew_us = 0
+    dead: Collection[int] = ()
 
     def __init__(
         self,
