@@ -145,7 +145,7 @@ def test_another_map_is_said_at_the_start_after_r_and_with_the_help():
         board.serial.write_line(line)
         board.run(200)
         assert answer in board.serial.text.replace("\r", ""), line
-    assert "forgotten: back to phi" in board.serial.text  # and the map is in flash already
+    board.run_until("forgotten: back to phi")  # and the map is in flash already
     board.reset()
     board.run_until("ready")
     assert other in board.serial.text
