@@ -74,7 +74,7 @@ LONG = "x" * 300
         ((*SERVE, "shut/phi.npz"), ["shut/phi.journal", "a folder that you can write to"]),
         ((*SERVE, "hidden/phi.npz"), ["hidden/phi.npz", "Permission denied"]),
         ((*SERVE, "new.npz", "--journal", "hidden/new"), ["hidden/new", "Permission denied"]),
-        (("flash", "hidden/Blink"), ["Blink.ino", "Permission denied", "you can read"]),
+        (("flash", "hidden/Blink"), ["hidden/Blink", "Permission denied", "you can read"]),
         (("flash", LONG), [LONG, "File name too long"]),
         (("flash", "Blink", "--imu", "hidden/r.csv"), ["hidden/r.csv", "Permission denied"]),
     ],
