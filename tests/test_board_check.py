@@ -268,3 +268,22 @@ def test_a_board_that_stays_silent_is_one_sentence(cli, monkeypatch, refuses):
         board_check.check_real(os.ttyname(host))
     os.close(board)
     os.close(host)
+
+
+def test_a_board_that_lies_is_read_without_harm():
+    """Numbers without end, and what a terminal would act on."""
+    lines = ["kit: \x1b]0;x\x07", "compiler: 7", "revision: 1", "sensor: LSM9DS1", "free RAM: 1"]
+    step = f"us per step of a, without interrupts: {'9' * 5000} median, 1 to 2"
+    lines += ["name over Bluetooth: x", step]
+    report = read_report("\n".join([*lines, "BoardCheck: all well", ""]))
+    assert report.times("without") == {} and "\x1b" not in report.text + report.summary()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the serial port")
+def test_a_board_that_leaves_during_the_check_is_one_sentence(cli, refuses):
+    board, host = os.openpty()
+    os.write(board, b"kit: x\r\n")
+    threading.Timer(0.3, os.close, [board]).start()
+    with refuses("is gone; plug it in again"):
+        board_check.check_real(os.ttyname(host))
+    os.close(host)

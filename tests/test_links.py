@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tinyreptile_lite.bench.wire import TimedLink
 from tinyreptile_lite.clients import Order
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Dense, Tanh
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
@@ -345,14 +346,34 @@ def test_a_board_is_found_by_the_name_that_it_advertises(monkeypatch):
 def test_whatever_bleak_raises_is_a_lost_link_and_the_visit_goes_on(monkeypatch):
     """Each failure comes in the middle of a frame, half of which stays on the board."""
     failures = [Bleak.BleakError("gone"), TimeoutError(), EOFError(), AssertionError(), OSError()]
-    failures += [asyncio.CancelledError()]
+    failures += [asyncio.CancelledError(), KeyError("/org/bluez"), AttributeError("call")]
     link, radio = ble_link(monkeypatch, local_board(), failures)
     client = BoardClient(link, NET)
     update = client.visit(PHI, ORDER)
     reference = BoardClient(LocalLink(local_board()), NET).visit(PHI, ORDER)
     np.testing.assert_array_equal(update.params, reference.params)
-    assert not radio.failures and radio.connections == 7
+    assert not radio.failures and radio.connections == 9
     link.close()
+
+
+def test_another_sketch_is_named_at_once_and_left(monkeypatch):
+    link, radio = ble_link(monkeypatch, local_board(), patience=60)
+    monkeypatch.setattr(radio.Client, "get_characteristic", lambda self, uuid: None)
+    with pytest.raises(KitError, match="no serial service; flash FederatedClient"):
+        link.reopen()
+    assert link._client is None
+
+
+def test_closing_never_fails(monkeypatch):
+    link, radio = ble_link(monkeypatch, local_board())
+    link.reopen()
+
+    async def gone(self):
+        raise KeyError("gone")
+
+    monkeypatch.setattr(radio.Client, "disconnect", gone)
+    link.close()
+    assert link._client is None
 
 
 class Peripheral:

@@ -9,10 +9,12 @@ import pytest
 
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano.flash import read_kept
+from tinyreptile_lite.nano.image import check_binary
 from tinyreptile_lite.nano.monitor import _kept
 from tinyreptile_lite.nano.motion import DOCUMENTED, checked_axes, rows_of
 from tinyreptile_lite.nano.recording import read_recording, recorded_rate
-from tinyreptile_lite.nano.terminal import _Screen, _typed
+from tinyreptile_lite.nano.terminal import _Screen, _typed, show
 from tinyreptile_lite.tasks.wrist import Wrist
 
 ARDUINO = Path(__file__).parents[1] / "arduino"
@@ -82,3 +84,18 @@ def test_a_recording_of_the_kit_is_what_the_network_knows(tmp_path, arm):
     assert recorded_rate(file) == 25
     assert main(["recording", f"person-1-{arm}", "0", str(file)]) == 2
     assert main(["recording", f"person-1-{arm}", "7", str(tmp_path / "x.csv")]) == 2
+
+
+def test_a_boards_escape_sequences_do_not_reach_the_terminal(capsys):
+    show("tab\t, µ and \x1b]0;title\x07\r\n".encode())
+    assert capsys.readouterr().out == "tab\t, µ and \ufffd]0;title\ufffd\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_no_file_of_flash_and_no_image(tmp_path, refuses):
+    """Reading one would never end."""
+    os.mkfifo(tmp_path / "fifo.bin")
+    with refuses("fifo.bin holds no flash memory"):
+        read_kept(tmp_path / "fifo.bin")
+    with refuses("fifo.bin is no file"):
+        check_binary(tmp_path / "fifo.bin")

@@ -11,6 +11,7 @@ from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano, build
 from tinyreptile_lite.nano.machine import BoardFault
+from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.radio import Limits
 from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.sine import Sine
@@ -101,3 +102,17 @@ def test_a_board_that_nobody_visits_is_not_reset(firmware):
     nano = VirtualNano(firmware, seed=7)
     nano.run(7_000)
     assert nano.radio.resets == 0 and nano.radio.controller.advertising
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "words"),
+    [(99, 5, ["kind 99"]), (8, 245, ["245 bytes", "at most 244"]), (8, 5, ["64 packets"])],
+)
+def test_a_runaway_sketch_is_told_so(kind, size, words, refuses):
+    """It neither ends in a traceback nor takes the host's memory."""
+    radio = Radio(Limits(), 0)
+    radio.advertise(0)
+    assert radio.controller.connect()
+    with refuses(*words):
+        for _ in range(100):
+            radio.transmit(kind, bytes(size), 1)

@@ -144,6 +144,11 @@ class Controller:
                 return what.sending.packet
         return None
 
+    @property
+    def waiting(self) -> int:
+        """Packets of the sketch that the radio still has to send."""
+        return len(self._to_host)
+
     def transmit(self, packet: Packet) -> None:
         """Hand something to the radio."""
         if self._linked:

@@ -15,6 +15,8 @@ from tinyreptile_lite.nano.virtual import VirtualNano
 SKETCH = Path(__file__).parents[2] / "arduino" / "BoardCheck"
 _MHZ = 64
 _PATIENCE_S = 30.0
+_LONGEST = 65_536  # characters of a report, with what stands before it
+_CONTROL = re.compile(r"[^\n -~]")  # what a terminal might act on
 _WELL = "all well"
 _REPORT = re.compile(r"^kit: (?:(?!^kit: ).)*?^BoardCheck: [^\n]*\n", re.DOTALL | re.MULTILINE)
 
@@ -46,7 +48,9 @@ class BoardReport:
 
     def times(self, how: str) -> dict[str, str]:
         """Return by network "median, least to most" microseconds, ``how`` interrupts."""
-        pattern = rf"^us per step of (\S+), {how} interrupts: (\d+) median, (\d+ to \d+)"
+        number = r"\d{1,9}"
+        span = rf"({number}) median, ({number} to {number})"
+        pattern = rf"^us per step of (\S+), {how} interrupts: {span}$"
         rows = re.findall(pattern, self.text, re.MULTILINE)
         return {net: f"{median}, {span}" for net, median, span in rows}
 
@@ -59,7 +63,9 @@ class BoardReport:
             board = "no motion sensor answers" if found == "none" else f"its motion sensor: {found}"
             board += ", so WristAdapt cannot run on it"
         medians = {net: int(row.split(",")[0]) for net, row in self.times("without").items()}
-        steps = ", ".join(f"{net} {us} us ({us * _MHZ:,} cycles)" for net, us in medians.items())
+        steps = ", ".join(
+            f"{net} {us} us (about {us * _MHZ:,} cycles)" for net, us in medians.items()
+        )
         lines = [
             f"this board: {self.values['BoardCheck']}",
             board,
@@ -91,7 +97,7 @@ def read_report(text: str, emulated: bool = False) -> BoardReport | None:
     KitError
         If lines are missing in it.
     """
-    found = _REPORT.search(text.replace("\r\n", "\n"))
+    found = _REPORT.search(_CONTROL.sub("?", text.replace("\r\n", "\n")))
     if not found:
         return None
     rows = (line.partition(": ") for line in found[0].splitlines())
@@ -124,11 +130,14 @@ def check_real(port: str) -> BoardReport:
     text = ""
     end = time.monotonic() + _PATIENCE_S
     with open_port(port) as serial:
-        serial.write(b"\n")  # start it again, if it has given up waiting for a listener
-        while time.monotonic() < end:
-            text += serial.read(4096).decode("utf-8", "replace")
-            if report := read_report(text):
-                return report
+        try:
+            serial.write(b"\n")  # start it again, if it has given up waiting for a listener
+            while time.monotonic() < end:
+                text = (text + serial.read(4096).decode("utf-8", "replace"))[-_LONGEST:]
+                if report := read_report(text):
+                    return report
+        except OSError:  # what pyserial raises too
+            raise KitError(f"the board at {port} is gone; plug it in again") from None
     raise KitError(
         f"BoardCheck on {port} sent no report within {_PATIENCE_S:g} seconds; press the board's "
         "button and try again"

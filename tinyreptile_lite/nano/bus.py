@@ -18,6 +18,7 @@ from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 _IMU_POLL_US, _IMU_READ_US = 200, 500
+_RADIO_SEND_US = 20  # assumed: to hand a packet to the radio
 _WIRE_US = 100
 _WORD = 0xFFFF_FFFF
 
@@ -145,6 +146,7 @@ class Bus:
                 data = self._machine.read(address, self._kept.get("RADIO_TX_LENGTH", 0))
                 self._radio.transmit(value, data, self._clock.now)
                 self._clock.found_work()
+                self._clock.spend(_RADIO_SEND_US)
             case "TICK_PERIOD":
                 self._radio.start_ticker(value, self._clock.now)
             case "FLASH_PROGRAM":

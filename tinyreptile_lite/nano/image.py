@@ -169,6 +169,8 @@ def check_binary(path: str | Path) -> None:
     """
     path = Path(path)
     size = path.stat().st_size
+    if not path.is_file():  # a pipe would never end
+        raise KitError(f"{path} is no file; name an image that --build-only has made")
     if size > FLASH_BYTES:
         raise KitError(f"{path} has {size:,} bytes; the board holds {FLASH_BYTES:,}")
     with path.open("rb") as file:

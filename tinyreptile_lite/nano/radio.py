@@ -6,9 +6,12 @@ a send that hangs.
 
 import numpy as np
 
+from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.registers import RADIO_PACKETS
 from tinyreptile_lite.radio import Controller, Limits, Packet
 
+_ATT_HEADER = 3  # bytes of a packet beside its value
+_MOST_WAITING = 64  # packets: ArduinoBLE waits for room, so that only a runaway sketch comes here
 _KINDS = {number: kind for kind, number in RADIO_PACKETS.items()}
 
 
@@ -59,8 +62,21 @@ class Radio:
         return (RADIO_PACKETS[packet.kind], packet.data, packet.count) if packet else (0, b"", 0)
 
     def transmit(self, kind: int, data: bytes, now_us: int) -> None:
-        """Send a packet."""
+        """Send a packet. Raises `KitError` if a sketch cannot send this one."""
+        if _KINDS.get(kind) not in ("response", "notify"):
+            raise KitError(
+                f"the sketch sends a Bluetooth packet of kind {kind}, which there is not"
+            )
+        if len(data) > (most := self.controller.limits.mtu - _ATT_HEADER):
+            raise KitError(
+                f"the sketch sends {len(data)} bytes by Bluetooth in one go; send at most {most}"
+            )
         self.advance(now_us)
+        if self.controller.waiting >= _MOST_WAITING:
+            raise KitError(
+                f"the sketch has handed {_MOST_WAITING} packets to the radio, which holds "
+                f"{self.controller.limits.send_packets}; wait until some are completed"
+            )
         self.controller.transmit(Packet(_KINDS[kind], data))
 
     def start_ticker(self, period_us: int, now_us: int) -> None:

@@ -1,6 +1,7 @@
 """A serial monitor in the terminal: the keyboard, the screen, and commands for the board."""
 
 import queue
+import re
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from tinyreptile_lite.nano.recording import Saver
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 _TICK_S, _STEP_MS = 0.02, 100.0
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010ffff]")  # what a terminal might act on
 HELP = (
     f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; "
     ":pose 1, :pose 2, :pose 3 let a left arm that wears the board take the poses of FindAxes: "
@@ -183,7 +185,8 @@ def _listen(source: TextIO) -> queue.SimpleQueue[str]:
 
 def show(data: bytes) -> None:
     """Print what a sketch has sent."""
-    sys.stdout.write(data.decode("utf-8", "replace").replace("\r\n", "\n"))
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+    sys.stdout.write(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
     sys.stdout.flush()
 
 

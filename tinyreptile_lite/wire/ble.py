@@ -60,12 +60,12 @@ class BleLink:
     def _call(self, work: Coroutine[Any, Any, None], seconds: float = _CALL_SECONDS) -> None:
         """Run something in the loop's thread and wait for it. Raises `LinkLost` if it fails."""
         future = asyncio.run_coroutine_threadsafe(work, _loop())
-        # bleak promises `BleakError`. What its backends raise besides if the link drops meanwhile:
-        # time-outs and errors of Windows (OSError), a bus that has closed (EOFError), asserts.
-        failures = self._bleak.BleakError, OSError, EOFError, AssertionError, CancelledError
         try:
             future.result(seconds)
-        except failures as error:
+        except KitError:
+            raise
+        # bleak promises `BleakError`, but its backends raise much else if the link drops meanwhile.
+        except (Exception, CancelledError) as error:
             future.cancel()
             raise LinkLost(
                 f"the Bluetooth link to {self.name} failed ({error or type(error).__name__}); "
@@ -90,6 +90,7 @@ class BleLink:
             )
         self._client = self._bleak.BleakClient(device)
         await self._client.connect()
+        self._serial_service()
         received = self._received  # of this connection: a late notification goes nowhere
         await self._client.start_notify(FROM_BOARD, lambda _, data: received.put(bytes(data)))
 
@@ -102,11 +103,16 @@ class BleLink:
 
     async def _write(self, data: bytes) -> None:
         self._check()
+        to_board = self._serial_service()
+        for at in range(0, len(data), BLE_FRAME):
+            await self._client.write_gatt_char(to_board, data[at : at + BLE_FRAME], response=True)
+
+    def _serial_service(self) -> Any:
+        """Where the board is written to. Raises `KitError` if it is another sketch's."""
         to_board = self._client.services.get_characteristic(TO_BOARD)
         if to_board is None:
             raise KitError(f"{self.name} has no serial service; flash FederatedClient to it")
-        for at in range(0, len(data), BLE_FRAME):
-            await self._client.write_gatt_char(to_board, data[at : at + BLE_FRAME], response=True)
+        return to_board
 
     def _check(self) -> None:
         if self._client is None or not self._client.is_connected:
@@ -139,13 +145,16 @@ class BleLink:
                     self.close()
                     raise
                 time.sleep(0.2)
+            except KitError:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Disconnect, so that another computer may connect."""
-        if self._client is not None:
+        client, self._client = self._client, None
+        if client is not None:
             with contextlib.suppress(LinkLost):
-                self._call(self._client.disconnect())
-        self._client = None
+                self._call(client.disconnect())
 
 
 @cache
