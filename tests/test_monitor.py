@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinyreptile_lite.cli import main
-from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano import VirtualNano, build, peripherals
 from tinyreptile_lite.nano.flash import read_kept
 from tinyreptile_lite.nano.image import check_binary
 from tinyreptile_lite.nano.monitor import _kept
@@ -99,3 +99,12 @@ def test_a_pipe_is_no_file_of_flash_and_no_image(tmp_path, refuses):
         read_kept(tmp_path / "fifo.bin")
     with refuses("fifo.bin is no file"):
         check_binary(tmp_path / "fifo.bin")
+
+
+def test_what_a_sketch_sends_has_an_end(monkeypatch, refuses):
+    monkeypatch.setattr(peripherals, "_MOST_SENT", 2 << 20)
+    port = peripherals.SerialPort()
+    with refuses("sent more than 2 MB"):
+        for _ in range(1000):
+            port.from_board(bytes(4096))
+    assert len(port.sent) == 2 << 20

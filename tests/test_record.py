@@ -309,6 +309,7 @@ def test_flash_is_kept_between_two_runs(tmp_path, monkeypatch, capsys):
 HOSTILE = [
     "1_0,2,3,4,5,6", "\uff11,2,3,4,5,6", "# rate: nan Hz", "# rate: 0 Hz", "# \x1b[2J", "# a\x0c1",
     f"#{'x' * 300}", "1,2,3,4,5", "1,2,3,4,5,6,7", "0x1,2,3,4,5,6", "1" * 9000,
+    "inf,2,3,4,5,6", "1e999,2,3,4,5,6",
 ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ _STEP = np.array([4 / 32768] * 3 + [2000 / 32768] * 3)  # of both libraries: g, 
 FAULTS = "ok", "freeze", "garbage", "dead", "jumps", "nan", "silent"
 _FAILED = np.full(6, np.nan, np.float32)
 _FASTEST = 10_000  # Hz
+_MOST_SENT = 64 << 20  # bytes since a reset: hours of a sketch that reports, a moment of a runaway
 _FULL_SCALE = 2000  # degrees per second
 
 
@@ -70,7 +71,12 @@ class SerialPort:
         self._read = 0
 
     def from_board(self, data: bytes) -> None:
-        """Take what the sketch sends."""
+        """Take what the sketch sends. Raises `KitError` if it is too much to be kept."""
+        if len(self.sent) + len(data) > _MOST_SENT:
+            raise KitError(
+                f"the sketch has sent more than {_MOST_SENT >> 20} MB since its reset; let it "
+                "send less"
+            )
         self.sent += data
         if self.listener:
             self.listener(data)

@@ -22,6 +22,7 @@ _BEGIN, _END = "--- begin", "--- end"
 _RATE = re.compile(r"# rate: (\S+) Hz")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", re.ASCII | re.IGNORECASE)
 _COMMENT = re.compile(r"#[ -~]{0,200}")  # nothing that a terminal or another program acts on
+_LARGEST = 3.4e38  # of a float32, which readings are
 _LONGEST = 4096  # bytes of a line
 _REMEDY = "give six columns of numbers, CSV or .npy"
 
@@ -141,7 +142,8 @@ def belongs_to_recording(line: str) -> bool:
         rate = _RATE.match(line)
         return bool(_COMMENT.fullmatch(line)) and (not rate or _is_rate(rate[1]))
     parts = line.split(",")
-    return line == TITLE or (len(parts) == AXES and all(map(_is_number, parts)))
+    numbers = len(parts) == AXES and all(map(_is_number, parts))
+    return line == TITLE or (numbers and not any(abs(float(part)) > _LARGEST for part in parts))
 
 
 def _lines(path: str | Path) -> list[str]:
