@@ -364,6 +364,14 @@ def test_another_sketch_is_named_at_once_and_left(monkeypatch):
     assert link._client is None
 
 
+def test_a_failure_without_words_has_its_name(monkeypatch):
+    link, _ = ble_link(monkeypatch, local_board(), [TimeoutError()])
+    link.reopen()
+    with pytest.raises(LinkLost, match="failed \\(TimeoutError\\)"):
+        for _ in range(3):
+            link.send(b"x\0")
+
+
 def test_closing_never_fails(monkeypatch):
     link, radio = ble_link(monkeypatch, local_board())
     link.reopen()

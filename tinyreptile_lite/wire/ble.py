@@ -68,7 +68,7 @@ class BleLink:
         except (Exception, CancelledError) as error:
             future.cancel()
             raise LinkLost(
-                f"the Bluetooth link to {self.name} failed ({error or type(error).__name__}); "
+                f"the Bluetooth link to {self.name} failed ({str(error) or type(error).__name__}); "
                 "bring the board nearer or reset it"
             ) from None
 
