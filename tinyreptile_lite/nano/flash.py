@@ -164,8 +164,7 @@ class Flash:
 def read_kept(path: str | Path) -> bytes:
     """Return the pages that `Flash.save` has written; `KitError` if it has not, or by damage."""
     path, start = Path(path), len(_MAGIC) + _CRC.size
-    # A pipe would never end.
-    usual = path.is_file() and path.stat().st_size <= _LARGEST_FILE
+    usual = path.stat().st_size <= _LARGEST_FILE and path.is_file()  # a pipe would never end
     content = path.read_bytes() if usual else b""
     body = content[start:]
     sound = content[:start] == _MAGIC + _CRC.pack(zlib.crc32(body))
