@@ -30,8 +30,9 @@ lab: $(READY)
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
+# Two at a time; the tests of one file share what they have built, so they stay together.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval --nbval-current-env notebooks
 
 lint: $(READY)
