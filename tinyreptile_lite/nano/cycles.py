@@ -13,9 +13,9 @@ low     P = 1. A load or store right behind a load takes one cycle, if its addre
         one cycle, as users measure; the manual's two are in the middle.
 high    P = 3. One cycle more for what needs a result that the FPU has computed right before, for
         an address computed right before, and for a constant beside the code. Two wait states for
-        such a constant, and for every 16 bytes of code that a block touches: so many has the flash
-        without its instruction cache, and Mbed OS's start-up code (system_nrf52840.c) does not turn
-        it on. Interrupts of the clock and of USB take 2 %: a guess.
+        such a constant, and for every 16 bytes of code that a block touches, as flash without
+        the instruction cache has (two are assumed: no source was at hand); Mbed OS's start-up code
+        (system_nrf52840.c) does not turn it on. Interrupts of clock and USB take 2 %: a guess.
 
 Known from a board: a loop of nop, subs, bne takes 4, 5 or 6 cycles on this chip, as it lies at a
 multiple of 16, 8 or 2 bytes (rust-embedded/cortex-m, issue 151). P = 1, 2, 3 gives just these.
