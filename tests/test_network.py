@@ -248,3 +248,9 @@ def test_wrong_labels_are_refused(convnet, rng, labels, words, refuses):
 def test_parameters_of_another_network_are_refused(mlp, refuses):
     with refuses("24", mlp.size):
         mlp.predict(np.zeros(24, np.float32), np.zeros((2, 1)))
+
+
+def test_the_head_is_the_last_layer_with_parameters() -> None:
+    net = Network([Dense(3, 4), Tanh(), Dense(4, 2), Scale(0.5)], "mse", (3,))
+    assert net.head == slice(16, 26)
+    assert Network([Dense(3, 2)], "mse", (3,)).head == slice(0, 8)

@@ -40,6 +40,8 @@ class Network:
     ----------
     size : int
         Number of parameters P.
+    head : slice
+        Where the parameters of the last layer that has any are; those before it are the body.
     shapes : list of tuple
         Shape of one sample before the first layer and after every layer.
 
@@ -70,8 +72,14 @@ class Network:
             raise KitError("no layer has parameters; add a Dense or Conv1D layer")
         # Nothing below the first layer with parameters needs a gradient.
         self.first = next(i for i, layer in enumerate(self.layers) if layer.parameter_shapes)
+        # The parameters of the last layer that has any; those before it are the body.
+        self.head = slice(self.size - self._head_size(), self.size)
 
     # Parameters
+
+    def _head_size(self) -> int:
+        sizes = [sum(map(prod, layer.parameter_shapes)) for layer in self.layers]
+        return next(size for size in reversed(sizes) if size)
 
     def init(self, rng: np.random.Generator) -> Array:
         """Draw random parameters as each layer begins: see `Layer.init`.
