@@ -98,21 +98,19 @@ def test_new_words_were_never_heard(rng):
     assert len(train[0].vocabulary) == len(set(train[0].vocabulary)) == 5 + 5 + 20
     assert all(len(device.can_learn) >= 4 for device in test)
     fixed = Keywords(permute_labels=False, new_words=True, ways=3)
-    assert fixed.network().outputs == 30
+    assert fixed.network().outputs == len(fixed.vocabulary) == 10
+    assert [word.backwards for word in fixed.vocabulary] == 5 * [False] + 5 * [True]
     assert {WORDS[word.first] for word in fixed.tested} == heard
 
 
 def test_made_words_are_backwards_or_spliced(rng):
     device = Keywords(new_words=True).devices()[0]
-    orders = {word: np.arange(len(clips)) for word, clips in device.clips.items()}
     left, on = WORDS.index("left"), WORDS.index("on")
-    assert np.array_equal(device._say(Word(left, left), 1, orders), device.clips[left][1])
-    assert np.array_equal(
-        device._say(Word(left, left, True), 5, orders), device.clips[left][1][::-1]
-    )
-    spliced = device._say(Word(left, on), 2, orders)
+    assert np.array_equal(device._say(Word(left, left), 1, 1), device.clips[left][1])
+    assert np.array_equal(device._say(Word(left, left, True), 2, 2), device.clips[left][2][::-1])
+    spliced = device._say(Word(left, on), 2, 3)
     assert np.array_equal(spliced[:8_000], device.clips[left][2][:8_000])
-    assert np.array_equal(spliced[8_000:], device.clips[on][2][8_000:])
+    assert np.array_equal(spliced[8_000:], device.clips[on][3][8_000:])
     assert len(made(["up", "left"])) == 4 and plain(["up"]) == [Word(8, 8)]
 
 
@@ -138,6 +136,20 @@ def test_one_seed_gives_one_stream_and_one_task(permute_labels):
     assert not all(map(np.array_equal, draw(5), draw(6)))
 
 
+def test_a_clip_is_said_in_so_many_ways_whoever_asks_first():
+    quiet = Augmentation(mask=0, takes=3)
+    heard = [Keywords(augmentation=quiet).devices()[i] for i in (1, 1)]
+    object.__setattr__(heard[1], "takes", {})  # one that begins anew
+    drawn = [
+        [device.stream(4, np.random.default_rng(seed)).x for seed in order]
+        for device, order in zip(heard, (range(90), range(89, -1, -1)), strict=True)
+    ]
+    assert np.array_equal(np.stack(drawn[0]), np.stack(drawn[1][::-1]))
+    ways = {rows.tobytes() for x in drawn[0] for rows in x}
+    clips = sum(map(len, heard[0].clips.values()))
+    assert 2.5 * clips < len(ways) <= 3 * clips
+
+
 def test_a_federation_learns_fixed_words():
     family = Keywords(permute_labels=False)
     people = population(family, fold=2)
@@ -151,7 +163,7 @@ def test_a_federation_learns_fixed_words():
 
 
 def test_the_network_is_small_enough():
-    assert Keywords().network().size == 17_540
+    assert Keywords().network().size == 17_930
     assert Keywords().counts == (0, 4, 8, 12)
 
 

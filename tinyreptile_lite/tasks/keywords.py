@@ -10,8 +10,9 @@ new device's speaker was heard by no device in training.
 import io
 import itertools
 import wave
+import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -117,7 +118,9 @@ class Augmentation:
 
     Speed is a factor uniform in 1 +- ``speed``, the clip is moved by up to ``shift`` seconds each
     way and its loudness by up to ``gain`` decibels. White noise of up to ``noise`` times the clip's
-    own root mean square is added. Up to ``mask`` neighbouring rows are blotted out.
+    own root mean square is added. Up to ``mask`` neighbouring rows are blotted out. As this takes
+    longer than to learn from it, each clip is said in ``takes`` ways, made when they are first
+    needed; a stream draws among them. The blots are always new.
     """
 
     speed: float = 0.1
@@ -125,6 +128,7 @@ class Augmentation:
     gain: float = 6.0
     noise: float = 0.1
     mask: int = 6
+    takes: int = 16
 
     def __post_init__(self) -> None:
         for name, most in (("speed", 0.5), ("shift", 0.5), ("gain", 40), ("noise", 1)):
@@ -133,6 +137,7 @@ class Augmentation:
                 raise KitError(f"{name} is {value}; give a number from 0 to {most}")
         if not 0 <= self.mask < ROWS:
             raise KitError(f"mask is {self.mask}; give 0 to {ROWS - 1} rows")
+        at_least_one(takes=self.takes)
 
     def apply(self, clip: Array, rng: np.random.Generator) -> Array:
         """Return another recording (16000) of a clip, in int16; samples that overflow are cut."""
@@ -175,7 +180,7 @@ def made(words: Sequence[str]) -> list[Word]:
 
 
 def features(clips: Array) -> Array:
-    """Inputs (N, 49, 16) of clips (N, 16000) in int16."""
+    """Inputs (..., 49, 16) of clips (..., 16000) in int16."""
     return sound.level(sound.log_mel(clips))
 
 
@@ -191,6 +196,7 @@ class SpeakerDevice:
     ways: int
     shots: int
     augmentation: Augmentation
+    takes: dict[Hashable, Array] = field(default_factory=dict, repr=False)  # what `_take` has made
 
     @property
     def name(self) -> str:
@@ -210,20 +216,31 @@ class SpeakerDevice:
         passes = [rng.permutation(len(chosen)) for _ in range(-(-count // len(chosen)))]
         at = np.concatenate(passes)[:count]
         orders = {word: rng.permutation(len(clips)) for word, clips in self.clips.items()}
-        said = [self._say(self.vocabulary[chosen[i]], n // len(chosen), orders)
+        said = [self._take(self.vocabulary[chosen[i]], n // len(chosen), orders, rng)
                 for n, i in enumerate(at)]  # fmt: skip
-        x = features(np.stack([self.augmentation.apply(clip, rng) for clip in said]))
+        x = np.stack(said)
         self.augmentation.blot(x, rng)
         return Samples(x, at if self.permute_labels else chosen[at])
 
-    def _say(self, word: Word, turn: int, orders: dict[int, Array]) -> Array:
-        """Return the clip of a word in one turn."""
-        first, second = (
-            self.clips[place][orders[place][turn % len(orders[place])]] for place in word[:2]
-        )
+    def _take(
+        self, word: Word, turn: int, orders: dict[int, Array], rng: np.random.Generator
+    ) -> Array:
+        """Return an input (49, 16): the clip of a word in one turn, said in one of many ways."""
+        places = [int(orders[word][turn % len(orders[word])]) for word in word[:2]]
+        take = int(rng.integers(self.augmentation.takes))
+        key = self.augmentation, *word, *places, take
+        if key not in self.takes:
+            own = np.random.default_rng([zlib.crc32(self.speaker.encode()), *key[1:]])
+            clip = self.augmentation.apply(self._say(word, *places), own)
+            self.takes[key] = features(clip)
+        return self.takes[key]
+
+    def _say(self, word: Word, first: int, second: int) -> Array:
+        """Return a clip (16000) of a word, made of these clips of its two halves."""
+        beginning, end = self.clips[word.first][first], self.clips[word.second][second]
         if word.backwards:
-            return first[::-1]
-        return np.concatenate([first[: LENGTH // 2], second[LENGTH // 2 :]])
+            return beginning[::-1]
+        return np.concatenate([beginning[: LENGTH // 2], end[LENGTH // 2 :]])
 
     @cached_property
     def can_learn(self) -> list[Word]:
@@ -273,7 +290,8 @@ class Keywords:
     new_words : bool, default False
         Whether a new device learns five words that no device heard in training
         ("keywords-new-words"). There, the other five are heard, and words made of them; see `made`.
-        With fixed labels, a new device learns the words that the others heard.
+        With fixed labels, a new device learns the words that the others heard, as they are or
+        backwards, so that there are labels enough.
     validate : bool, default False
         Whether the devices never seen in training are those to choose settings with, whose
         speakers are in neither training nor test.
@@ -305,27 +323,31 @@ class Keywords:
         self.augmentation = augmentation or Augmentation()
         self.counts = tuple(ways * n for n in range(shots + 1))
         heard = TRAINING_WORDS if new_words else WORDS
-        self.vocabulary = tuple(plain(heard) + (made(heard) if new_words else []))
+        self.vocabulary = tuple(plain(heard) + (made(heard) if new_words else []))[
+            : None if permute_labels else len(WORDS)
+        ]
         new = [word for word in WORDS if word not in heard]
         self.tested = tuple(plain(new if new_words and permute_labels else heard))
 
     def network(self) -> Network:
-        """Build the network of three convolutions over time: 17,540 parameters for 4 labels."""
+        """Build the network of three convolutions over time: 17,930 parameters.
+
+        It has 10 outputs, as many as there are words. A device with 4 words of its own uses 4.
+        """
         layers: list[Layer] = [Scale(0.25)]
         channels = sound.BANDS
         for outputs, kernel, stride in ((32, 3, 1), (32, 5, 2), (64, 5, 2)):
             layers += [Conv1D(channels, outputs, kernel, stride), LayerNorm(outputs), SiLU()]
             channels = outputs
-        labels = self.ways if self.permute_labels else len(self.vocabulary)
-        layers += [GlobalAveragePool(), Dense(channels, labels)]
+        layers += [GlobalAveragePool(), Dense(channels, len(WORDS))]
         return Network(layers, "cross_entropy", (ROWS, sound.BANDS))
 
     def devices(self) -> list[SpeakerDevice]:
         """All speakers, in the order of their names; `KitError` without the data."""
         about = self.vocabulary, self.tested, self.permute_labels, self.ways, self.shots
         return [
-            SpeakerDevice(speaker, clips, *about, self.augmentation)
-            for speaker, clips in _speakers().items()
+            SpeakerDevice(speaker, clips, *about, self.augmentation, takes)
+            for speaker, (clips, takes) in _speakers().items()
         ]
 
     def split(
@@ -357,15 +379,15 @@ class Keywords:
 
 
 @cache
-def _speakers() -> dict[str, dict[int, Array]]:
-    """Clips (N, 16000) of each speaker and word."""
+def _speakers() -> dict[str, tuple[dict[int, Array], dict[Hashable, Array]]]:
+    """Clips (N, 16000) of each speaker and word, and room for what is made of them."""
     (arrays,) = DATA.load()
     samples = arrays["samples"]
     samples.flags.writeable = False  # all devices share them
-    found: dict[str, dict[int, Array]] = {}
+    found: dict[str, tuple[dict[int, Array], dict[Hashable, Array]]] = {}
     keys = np.stack([arrays["speaker"], arrays["word"].astype(str)])
     starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
     for start, end in itertools.pairwise([*starts.tolist(), len(samples)]):
         speaker, word = str(arrays["speaker"][start]), int(arrays["word"][start])
-        found.setdefault(speaker, {})[word] = samples[start:end]
+        found.setdefault(speaker, ({}, {}))[0][word] = samples[start:end]
     return found
