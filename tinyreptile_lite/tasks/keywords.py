@@ -228,9 +228,10 @@ class SpeakerDevice:
         """Return an input (49, 16): the clip of a word in one turn, said in one of many ways."""
         places = [int(orders[word][turn % len(orders[word])]) for word in word[:2]]
         take = int(rng.integers(self.augmentation.takes))
-        key = self.augmentation, *word, *places, take
+        numbers = [zlib.crc32(self.speaker.encode()), *word, *places, take]
+        key = self.augmentation, *numbers
         if key not in self.takes:
-            own = np.random.default_rng([zlib.crc32(self.speaker.encode()), *key[1:]])
+            own = np.random.default_rng(numbers)
             clip = self.augmentation.apply(self._say(word, *places), own)
             self.takes[key] = features(clip)
         return self.takes[key]
