@@ -68,7 +68,7 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
 # of one line know nothing of each other.
 ROOMS = (
     ("errors", "lifetime", "layers", "image_layers", "losses", "network", "tasks", "datafiles"),
-    ("learners", "strategies", "clients", "federation", "checkpoint"),
+    ("learners", "few_shot", "strategies", "clients", "federation", "checkpoint"),
     ("evaluation", "costs", "recipes", "options"),
     ("cache", "archives", "datasets", "sound"),
     ("core", "radio"),

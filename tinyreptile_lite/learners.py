@@ -63,7 +63,8 @@ class Learner(Protocol):
         """How many samples the device must hold in memory at once."""
 
 
-def _check_rate(rate: float) -> None:
+def check_rate(rate: float) -> None:
+    """Raise `KitError` unless an inner learning rate can be used."""
     if not (np.isfinite(rate) and rate > 0):
         raise KitError(f"the inner rate is {rate}; give a number above 0, for example 0.02")
 
@@ -92,7 +93,7 @@ class OnlineSGD:
     weight_buffers: ClassVar[int] = 0  # on the device the gradient is added row by row
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
+        check_rate(self.rate)
 
     def learn(
         self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
@@ -141,7 +142,7 @@ class MinibatchSGD:
     weight_buffers: ClassVar[int] = 1  # the gradient, summed over the batch
 
     def __post_init__(self) -> None:
-        _check_rate(self.rate)
+        check_rate(self.rate)
         at_least_one(epochs=self.epochs, batch=self.batch)
 
     def learn(

@@ -21,6 +21,7 @@ typedef struct {
     int32_t *statuses;     /* (tasks), receives a tr_status each */
     float *workspace;      /* (workspace_floats) */
     float *gradient;       /* (weight_count) for minibatches */
+    uint16_t *counts;      /* (outputs) for class means */
     size_t workspace_floats;
     size_t weight_count;
     size_t outputs;
@@ -48,20 +49,54 @@ static float mean_of(const float *values, size_t n)
     return (float)(sum / (double)n);
 }
 
-/* One online step per sample, for each task. Returns how many tasks failed. */
-EXPORT size_t tr_host_online(const visit *all, float rate)
+/* `passes` over the samples, one online step for each, with the first `frozen` layers kept as they
+ * are; the loss is that of the first pass. Returns how many tasks failed. */
+EXPORT size_t tr_host_online(const visit *all, size_t frozen, size_t passes, float rate)
 {
     size_t failed = 0;
     for (size_t task = 0; task < all->tasks; task++) {
         tr_model model;
         tr_samples samples;
         tr_status status = prepare(&model, &samples, all, task);
-        if (status == TR_OK) {
+        if (status == TR_OK && frozen > 0) {
+            status = tr_freeze(&model, frozen);
+        }
+        for (size_t pass = 0; status == TR_OK && pass < passes; pass++) {
             status = tr_learn_online(&model, all->each, &samples, rate);
+            if (status == TR_OK && pass == 0) { /* after a failure not every sample has a loss */
+                all->losses[task] = mean_of(all->each, all->count);
+            }
         }
-        if (status == TR_OK) { /* after a failure not every sample has a loss */
-            all->losses[task] = mean_of(all->each, all->count);
+        all->statuses[task] = (int32_t)status;
+        failed += status != TR_OK;
+    }
+    return failed;
+}
+
+/* One step with class means for each sample, for each task, and at the end, if `cosine`, means of
+ * length 1. The loss is the mean of those that there are, or 0. Returns how many tasks failed. */
+EXPORT size_t tr_host_prototypes(const visit *all, size_t cosine, float scale, float clip, float rate)
+{
+    size_t failed = 0;
+    for (size_t task = 0; task < all->tasks; task++) {
+        tr_model model;
+        tr_samples samples;
+        tr_prototypes prototypes = {all->counts, scale, clip, 0};
+        size_t losses = 0;
+        tr_status status = prepare(&model, &samples, all, task);
+        if (status == TR_OK) {
+            status = tr_reset_prototypes(&model, &prototypes);
         }
+        for (size_t i = 0; status == TR_OK && i < all->count; i++) {
+            float *loss = all->each + losses;
+            status = tr_learn_prototype(&model, &prototypes, loss,
+                                        samples.x + i * all->network->inputs, samples.labels[i], rate);
+            losses += status == TR_OK && *loss >= 0.0f;
+        }
+        if (status == TR_OK && cosine) {
+            status = tr_cosine_prototypes(&model, &prototypes);
+        }
+        all->losses[task] = losses > 0 ? mean_of(all->each, losses) : 0.0f;
         all->statuses[task] = (int32_t)status;
         failed += status != TR_OK;
     }

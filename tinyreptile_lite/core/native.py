@@ -24,6 +24,16 @@ from tinyreptile_lite.core.structs import CNetwork, c_network
 from tinyreptile_lite.core.table import Status
 from tinyreptile_lite.costs import workspace_floats
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.few_shot import (
+    ClassMeans,
+    HeadOnly,
+    Imprinted,
+    OnlinePasses,
+    PrototypeSGD,
+    check_holds_means,
+    head_layer,
+)
+from tinyreptile_lite.image_layers import Flatten
 from tinyreptile_lite.learners import Learned, Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples
@@ -40,6 +50,7 @@ class _Call(ctypes.Structure):
         ("network", ctypes.POINTER(CNetwork)),
         *((name, ctypes.c_void_p) for name in ("x", "targets", "labels", "params", "losses")),
         *((name, ctypes.c_void_p) for name in ("each", "statuses", "workspace", "gradient")),
+        ("counts", ctypes.c_void_p),
         *((name, ctypes.c_size_t) for name in ("workspace_floats", "weight_count", "outputs")),
         *((name, ctypes.c_size_t) for name in ("tasks", "count")),
     )
@@ -59,9 +70,10 @@ def load() -> ctypes.CDLL:
         raise CannotBuild(f"the C sources are not in {CORE}; install from the repository")
     library = build.load("core", sources, CORE)
     visit, size, rate = ctypes.POINTER(_Call), ctypes.c_size_t, ctypes.c_float
-    library.tr_host_online.argtypes = [visit, rate]
-    library.tr_host_minibatch.argtypes = [visit, size, size, rate]
-    library.tr_host_online.restype = library.tr_host_minibatch.restype = size
+    library.tr_host_online.argtypes = library.tr_host_minibatch.argtypes = [visit, size, size, rate]
+    library.tr_host_prototypes.argtypes = [visit, size, rate, rate, rate]
+    for function in library.tr_host_online, library.tr_host_minibatch, library.tr_host_prototypes:
+        function.restype = size
     library.tr_status_text.argtypes = [ctypes.c_int]
     library.tr_status_text.restype = ctypes.c_char_p
     return library
@@ -88,7 +100,7 @@ class NativeOnlineSGD(OnlineSGD):
         """Make one step for each sample; ``rng`` is not used. Raises as `Network.loss` does."""
         if not available():
             return super().learn(net, params, samples, rng)
-        return _visit(net, params, samples, load().tr_host_online, self.rate)
+        return _visit(net, params, samples, load().tr_host_online, 0, 1, self.rate)
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,87 @@ class NativeMinibatchSGD(MinibatchSGD):
         return _visit(net, params, shuffled, load().tr_host_minibatch, *numbers)
 
 
-TWINS: dict[type, Any] = {OnlineSGD: NativeOnlineSGD, MinibatchSGD: NativeMinibatchSGD}
+@dataclass(frozen=True)
+class NativeOnlinePasses(OnlinePasses):
+    """`OnlinePasses` in the C core: all passes in one call."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make ``passes * N`` steps; ``rng`` is not used. The loss is that of the first pass."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        numbers = 0, self.passes, self.rate
+        return _visit(net, params, samples, load().tr_host_online, *numbers)
+
+
+@dataclass(frozen=True)
+class NativeHeadOnly(HeadOnly):
+    """`HeadOnly` in the C core: the layers before the head are frozen."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make ``passes * N`` steps of the head; ``rng`` is not used."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        body = net.layers[: head_layer(net)]
+        frozen = sum(not isinstance(layer, Flatten) for layer in body)  # the core has no Flatten
+        numbers = frozen, self.passes, self.rate
+        return _visit(net, params, samples, load().tr_host_online, *numbers)
+
+
+@dataclass(frozen=True)
+class NativePrototypeSGD(PrototypeSGD):
+    """`PrototypeSGD` in the C core: a whole visit in one call."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make one step for each sample; ``rng`` is not used. Raises as `PrototypeSGD` does."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        check_holds_means(net)
+        numbers = 0, self.scale, self.clip, self.rate
+        return _visit(net, params, samples, load().tr_host_prototypes, *numbers)
+
+
+@dataclass(frozen=True)
+class NativeClassMeans(ClassMeans):
+    """`ClassMeans` in the C core: a whole visit in one call."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Put the class means into the head; ``rng`` is not used. Raises as `ClassMeans` does."""
+        if not available():
+            return super().learn(net, params, samples, rng)
+        check_holds_means(net)
+        numbers = int(self.cosine), self.scale, 1.0, 0.0
+        return _visit(net, params, samples, load().tr_host_prototypes, *numbers)
+
+
+@dataclass(frozen=True)
+class NativeImprinted(Imprinted):
+    """`Imprinted` in the C core: one call for the class means and one for the passes."""
+
+    def learn(
+        self, net: Network, params: Array, samples: Samples, rng: np.random.Generator
+    ) -> Learned:
+        """Make class means, then ``passes * N`` steps, the loss being that of the first pass."""
+        means = NativeClassMeans(self.scale).learn(net, params, samples, rng)
+        return NativeOnlinePasses(self.rate, self.passes).learn(net, means.params, samples, rng)
+
+
+TWINS: dict[type, Any] = {
+    OnlineSGD: NativeOnlineSGD,
+    MinibatchSGD: NativeMinibatchSGD,
+    OnlinePasses: NativeOnlinePasses,
+    HeadOnly: NativeHeadOnly,
+    PrototypeSGD: NativePrototypeSGD,
+    ClassMeans: NativeClassMeans,
+    Imprinted: NativeImprinted,
+}
 
 
 def native(learner: Learner, strict: bool = True) -> Learner:
@@ -122,14 +214,15 @@ def native(learner: Learner, strict: bool = True) -> Learner:
     KitError
         If it has no twin and `strict` is true.
     """
-    if isinstance(learner, NativeOnlineSGD | NativeMinibatchSGD):
+    if type(learner) in TWINS.values():
         return learner
     twin = TWINS.get(type(learner))
     if not strict and not (twin and available()):
         return learner
     if not twin:
         name = type(learner).__name__
-        raise KitError(f"the C core has no {name}; choose OnlineSGD or MinibatchSGD")
+        known = ", ".join(kind.__name__ for kind in TWINS)
+        raise KitError(f"the C core has no {name}; choose one of: {known}")
     return twin(**asdict(learner))  # type: ignore[call-overload, no-any-return]
 
 
@@ -170,6 +263,7 @@ class _Desk:
             "statuses": self.statuses,
             "workspace": _aligned(workspace_floats(net)),
             "gradient": np.empty(net.size, np.float32),
+            "counts": np.empty(net.outputs, np.uint16),
         }
         call = _Call(**{name: array.ctypes.data for name, array in self._arrays.items()})
         call.network = ctypes.pointer(c_network(net, load()))  # ctypes keeps what it points to

@@ -1159,3 +1159,163 @@ tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_sa
     }
     return status;
 }
+
+/* ---- Class means ----------------------------------------------------------------------------- */
+
+/* The first weight of the last layer; NULL if that cannot hold class means. */
+TR_SMALL static float *means_of(const tr_model *model)
+{
+    const tr_layer *head = last_layer(model);
+    if (head->kind != TR_KIND_DENSE || model->network->loss != TR_CROSS_ENTROPY) {
+        return NULL;
+    }
+    return model->weights + (model->weight_count - weights_of(head));
+}
+
+TR_SMALL tr_status tr_reset_prototypes(tr_model *model, tr_prototypes *prototypes)
+{
+    if (!model || !prototypes || !prototypes->counts) {
+        return TR_ERR_NULL;
+    }
+    float *w = means_of(model);
+    if (!w) {
+        return TR_ERR_NETWORK;
+    }
+    float *bias = model->weights + (model->weight_count - model->outputs);
+    memset(w, 0, (size_t)(bias - w) * sizeof *w);
+    for (size_t o = 0; o < model->outputs; o++) {
+        bias[o] = TR_UNSEEN;
+        prototypes->counts[o] = 0;
+    }
+    prototypes->seen = 0;
+    return TR_OK;
+}
+
+/* The cross-entropy of model->output, which turns into its gradient. A class without a mean has so low
+ * an output that its share is 0. */
+TR_SMALL static float prototype_loss(const tr_model *model, int32_t label)
+{
+    float top = model->output[0];
+    for (size_t o = 1; o < model->outputs; o++) {
+        top = model->output[o] > top ? model->output[o] : top;
+    }
+    const float margin = top - model->output[label];
+    return tr_logf(activated_softmax(model, top, label, 1.0f)) + margin;
+}
+
+/* Let the mean of a class take in features (n). If `dx` (n) is not NULL, which may be the features
+ * themselves, it receives the gradient of the features, times the derivative of the layer that made
+ * them; delta (outputs) is the gradient of the last layer's output. Returns the gradient's sum of
+ * squares without that derivative. */
+TR_SMALL static float take_in(const tr_model *model, const tr_prototypes *prototypes, float *dx,
+                              const float *features, size_t label)
+{
+    const tr_layer *head = last_layer(model);
+    const float share = 1.0f / (float)prototypes->counts[label];
+    const float twice = 2.0f * prototypes->scale;
+    float *row = means_of(model);
+    float squares = 0.0f;
+    float length = 0.0f;
+    for (size_t i = 0; i < head->inputs; i++, row += head->outputs) {
+        const float feature = features[i];
+        if (dx) {
+            const float gradient = dot(row, model->output, head->outputs);
+            squares += gradient * gradient;
+            dx[i] = gated(head[-1].kind, gradient, feature);
+        }
+        row[label] += share * (twice * feature - row[label]);
+        length += row[label] * row[label];
+    }
+    row[label] = -length / (2.0f * twice); /* the biases come after the last row */
+    return squares;
+}
+
+/* The backward pass of all layers but the last; dx is the gradient of that one's inputs. */
+TR_SMALL static tr_status body_backward(const tr_model *model, const float *x, float *dx, float rate)
+{
+    tr_network network = *model->network;
+    tr_model body = *model;
+    const tr_layer *head = last_layer(model);
+    network.layer_count--;
+    body.network = &network;
+    body.weight_count -= (uint32_t)weights_of(head);
+    body.output = dx;
+    body.outputs = head->inputs;
+    return backward_pass(&body, x, model->weights, -rate);
+}
+
+TR_SMALL tr_status tr_learn_prototype(tr_model *model, tr_prototypes *prototypes, float *loss,
+                                      const float *x, int32_t label, float rate)
+{
+    if (!model || !prototypes || !prototypes->counts || !x) {
+        return TR_ERR_NULL;
+    }
+    if (!means_of(model)) {
+        return TR_ERR_NETWORK;
+    }
+    const float scale = prototypes->scale;
+    const float clip = prototypes->clip;
+    if (!(rate >= 0.0f && rate <= TR_MAX_RATE) || !(scale >= 1e-6f && scale <= 100.0f)
+        || !(clip >= 1e-6f && clip <= TR_LIMIT)) {
+        return TR_ERR_RATE;
+    }
+    if (label < 0 || label >= (int32_t)model->outputs) {
+        return TR_ERR_LABEL;
+    }
+    uint16_t *count = prototypes->counts + label;
+    const int learns = *count > 0 && prototypes->seen > 1;
+    tr_status status = forward_pass(model, x);
+    if (status == TR_OK && !is_sound(model->output, model->outputs)) {
+        status = TR_ERR_DIVERGED;
+    }
+    if (status != TR_OK) {
+        return status;
+    }
+    const float before = learns ? prototype_loss(model, label) : -1.0f;
+    if (loss) {
+        *loss = before;
+    }
+    const tr_network *network = model->network;
+    const size_t last = network->layer_count - 1u;
+    const size_t inputs = last_layer(model)->inputs;
+    float *features = model->output - inputs; /* unless the sample is its own features */
+    float *dx = learns && rate > 0.0f && model->first < last ? features : NULL;
+    prototypes->seen = (uint16_t)(prototypes->seen + (*count == 0));
+    *count = (uint16_t)(*count + (*count < UINT16_MAX));
+    const float squares = take_in(model, prototypes, dx, last > 0 ? features : x, (size_t)label);
+    if (dx) {
+        if (squares > clip * clip) {
+            scale_in_place(dx, clip * tr_rsqrtf(squares), inputs);
+        }
+        status = body_backward(model, x, dx, rate);
+    }
+    model->steps += status == TR_OK;
+    return status;
+}
+
+TR_SMALL tr_status tr_cosine_prototypes(tr_model *model, const tr_prototypes *prototypes)
+{
+    if (!model || !prototypes || !prototypes->counts) {
+        return TR_ERR_NULL;
+    }
+    float *w = means_of(model);
+    if (!w) {
+        return TR_ERR_NETWORK;
+    }
+    const size_t outputs = model->outputs;
+    const float *end = model->weights + (model->weight_count - outputs);
+    for (size_t o = 0; o < outputs; o++) {
+        float squares = 0.0f;
+        for (const float *mean = w + o; mean < end; mean += outputs) {
+            squares += *mean * *mean;
+        }
+        const float factor = squares > 1e-30f ? tr_rsqrtf(squares) : 0.0f;
+        for (float *mean = w + o; mean < end; mean += outputs) {
+            *mean *= factor;
+        }
+        if (prototypes->counts[o] > 0) {
+            model->weights[model->weight_count - outputs + o] = 0.0f;
+        }
+    }
+    return TR_OK;
+}

@@ -236,6 +236,48 @@ tr_status tr_gradient(tr_model *model, float *loss, float *gradient, const tr_sa
  * TR_MSE zero. Each result may be NULL. Weights untouched; on failure nothing is written. */
 tr_status tr_evaluate(tr_model *model, float *loss, size_t *correct, const tr_samples *samples);
 
+/* ---- Class means ----------------------------------------------------------------------------- */
+
+/* Prototypes: a classifier whose last layer, dense, holds the running mean of the features (its
+ * inputs) of each class. With mean m of class c it has weights 2 * scale * m and bias
+ * -scale * |m|^2, so its outputs are -scale * |features - m|^2, but for a term common to all
+ * classes: the most likely label is that of the nearest mean, for tr_classify as well.
+ *
+ *     static uint16_t counts[OUTPUTS];
+ *     static tr_prototypes means = {counts, 0.05f, 1.0f, 0};
+ *     tr_reset(&model, phi);
+ *     tr_reset_prototypes(&model, &means);              // forget phi's head
+ *     tr_learn_prototype(&model, &means, &loss, x, label, rate); */
+typedef struct {
+    uint16_t *counts; /* (outputs), the caller's: samples seen of each class */
+    float scale;      /* of the squared distances, 1e-6 ... 100 */
+    float clip;       /* longest gradient at the features, 1e-6 ... TR_LIMIT */
+    uint16_t seen;    /* classes that have a mean */
+} tr_prototypes;
+
+/* Bias of a class without a mean; its weights are zero. It is never the most likely one, and as its
+ * probability is 0, online steps with samples of other classes leave it alone. */
+#define TR_UNSEEN -1e9f
+
+/* Forget all classes. TR_ERR_NETWORK if the network is not for TR_CROSS_ENTROPY, or does not end with
+ * a dense layer: nothing is changed. */
+tr_status tr_reset_prototypes(tr_model *model, tr_prototypes *prototypes);
+
+/* Learn from one sample, which is not kept. If its class has a mean, and another class too, the layers
+ * before the last make an online step on the cross-entropy over the classes that have one, the means
+ * taken as constant. In any case the mean of the class then takes in the features as they were
+ * before the step. With rate 0, or all layers but the last frozen, only the means change, which needs
+ * no backward pass. `loss` (or NULL) is the loss before the step, or -1 if there was no such step to
+ * make.
+ * Fails with TR_ERR_NETWORK, _SAMPLE, _LABEL, _RATE (or scale, or clip), _DIVERGED: nothing is
+ * changed; with TR_ERR_OVERFLOW: weights finite but of mixed age, so call both reset functions. */
+tr_status tr_learn_prototype(tr_model *model, tr_prototypes *prototypes, float *loss,
+                             const float *x, int32_t label, float rate);
+
+/* Give every mean length 1, and no bias: from then on the most likely label is that of the largest
+ * cosine. Learn no more prototypes before the next tr_reset_prototypes. Fails as that. */
+tr_status tr_cosine_prototypes(tr_model *model, const tr_prototypes *prototypes);
+
 /* ---- Mathematics ----------------------------------------------------------------------------- */
 
 /* Own versions, so that results do not depend on the C library of the day. No double arithmetic.
