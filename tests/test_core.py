@@ -33,6 +33,7 @@ RANDOM_NETWORKS = 500
 # Of what random_networks.c prints. It changes if any weight, loss or refusal changes by one bit:
 # then every figure that training gave has to be made again.
 RANDOM_BITS = "7cdef7a812256611"
+PROTOTYPE_BITS = "b2041d853b2f28c3"  # and of what prototypes.c prints
 IMAGE_BITS = "9953538a91cbe634"  # the same for networks of the layers in tinyreptile_layers.h
 
 
@@ -87,6 +88,16 @@ def test_random_networks_give_the_bits_they_always_gave(compiler, flags, tmp_pat
         said = run(program, str(RANDOM_NETWORKS), *more)
         assert len(set(said.split())) == RANDOM_NETWORKS
         assert hashlib.sha256(said.encode()).hexdigest()[:16] == bits
+
+
+@pytest.mark.parametrize("compiler", HOST)
+def test_class_means_have_the_same_bits_at_every_level(compiler, tmp_path):
+    drivers = ("prototypes.c", "prototypes_main.c")
+    said = {
+        run(build(tmp_path / "prototypes", HOST[compiler], flags, *drivers))
+        for flags in (["-O0", PLAIN], ["-Os", PLAIN], ["-O2"], ["-O3", *FAST, OWN_CPU[compiler]])
+    }
+    assert {hashlib.sha256(text.encode()).hexdigest()[:16] for text in said} == {PROTOTYPE_BITS}
 
 
 @pytest.mark.parametrize("flags", [[], FAST])
@@ -151,6 +162,7 @@ def test_mathematics_is_as_accurate_as_the_header_says(tmp_path):
 def test_strict_flags_raise_no_warning(compiler, level, tmp_path):
     core = CORE / "tinyreptile_core.c"
     others = [CORE / "tr_store.c", DRIVERS / "store.c", DRIVERS / "trajectory.c"]
+    others += [DRIVERS / "prototypes.c"]
     for flags in ([str(core)], [*FAST, str(core)], *([str(path)] for path in others)):
         flags = [*STRICT, level, f"-I{CORE}", *flags, "-c", "-o", str(tmp_path / "x.o")]
         done = subprocess.run([*HOST[compiler], *flags], capture_output=True, text=True)

@@ -49,6 +49,22 @@ void setup() {
 
 void loop() { delay(1000); }
 """
+PROTOTYPES = """
+#include <TinyReptile.h>
+#include "prototypes.h"
+
+void setup() {
+  Serial.begin(115200);
+  for (int way = 0; way < WAYS; way++) {
+    const uint32_t hash = prototypes(way);
+    for (int shift = 28; shift >= 0; shift -= 4) Serial.print((hash >> shift) & 15, HEX);
+    Serial.println("");
+  }
+  Serial.println("done");
+}
+
+void loop() { delay(1000); }
+"""
 
 
 def on_host(folder: Path, name: str, count: int, *more: str) -> list[str]:
@@ -96,3 +112,10 @@ def test_random_networks_learn_the_same_on_the_board(compiler, flags, tmp_path):
     printed = on_board(tmp_path, "random_networks", text, compiler=compiler, flags=flags)
     host = [on_host(tmp_path, "random_networks", NETWORKS, *more) for more in ((), ("images",))]
     assert printed == [*host[0], *host[1], "done"]
+
+
+def test_class_means_are_the_same_on_the_board(tmp_path):
+    """Alone, with steps towards them, with frozen layers, with cosines, and as an imprinted head."""
+    host = on_host(tmp_path, "prototypes", 0)
+    assert len(set(host)) == 6
+    assert on_board(tmp_path, "prototypes", PROTOTYPES) == [*host, "done"]

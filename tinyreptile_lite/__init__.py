@@ -12,6 +12,7 @@ from tinyreptile_lite.core.native import native
 from tinyreptile_lite.evaluation import adapt, dead_units, evaluate
 from tinyreptile_lite.experiment import build, population
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.few_shot import ClassMeans, HeadOnly, Imprinted, OnlinePasses, PrototypeSGD
 from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
@@ -26,18 +27,23 @@ from tinyreptile_lite.tasks.wrist import EXERCISES, Wrist
 __all__ = [
     "EXERCISES",
     "Adam",
+    "ClassMeans",
     "Conv1D",
     "Conv2D",
     "Dense",
     "Federation",
     "Flatten",
     "GlobalAveragePool",
+    "HeadOnly",
+    "Imprinted",
     "LayerNorm",
     "Learned",
     "MinibatchSGD",
     "Network",
+    "OnlinePasses",
     "OnlineSGD",
     "Order",
+    "PrototypeSGD",
     "ReLU",
     "Samples",
     "Scale",

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
+from tinyreptile_lite.few_shot import ClassMeans, HeadOnly, Imprinted, PrototypeSGD, head_layer
 from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Layer, ReLU, Scale, Shape, Tanh
 from tinyreptile_lite.learners import Learner
@@ -15,6 +16,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import Strategy
 
 FLOAT_BYTES = 4
+COUNT_BYTES = 2  # of the samples of a class, where class means are made
 ACTIVATIONS = (Tanh, ReLU)
 
 
@@ -26,11 +28,13 @@ class DeviceRam:
     weight_buffers: int
     workspace: int
     samples: int
+    counts: int = 0
 
     @property
     def total(self) -> int:
         """Sum of all parts."""
-        return self.weights + self.weight_buffers + self.workspace + self.samples
+        arrays = self.weights + self.weight_buffers + self.workspace
+        return arrays + self.samples + self.counts
 
 
 def workspace_floats(net: Network) -> int:
@@ -98,24 +102,33 @@ def sample_bytes(net: Network) -> int:
 def device_ram(net: Network, learner: Learner, sample_count: int) -> DeviceRam:
     """Predict the bytes of RAM that learning from the samples of one visit needs on a device."""
     weights = FLOAT_BYTES * net.size
+    counts = isinstance(learner, PrototypeSGD | ClassMeans | Imprinted)
     return DeviceRam(
         weights=weights,
         weight_buffers=learner.weight_buffers * weights,
         workspace=FLOAT_BYTES * workspace_floats(net),
         samples=learner.kept_samples(sample_count) * sample_bytes(net),
+        counts=COUNT_BYTES * net.outputs * counts,
     )
 
 
-def step_macs(net: Network) -> int:
+def step_macs(net: Network, first: int | None = None) -> int:
     """Count the multiply-accumulates of one step on one sample.
 
     Forward, weight gradient, and the gradient passed back by every layer but the first one that
     learns; a bias counts once for each output it is added to.
+
+    Parameters
+    ----------
+    first : int, optional
+        Index of the first layer that learns, if those before it are frozen. One beyond all layers
+        leaves the forward pass.
     """
     macs = 0
+    first = net.first if first is None else first
     for i, layer in enumerate(net.layers):
         if layer.parameter_shapes:
-            passes = 2 if i == net.first else 3
+            passes = 1 if i < first else 2 if i == first else 3
             biases = prod(net.shapes[i + 1]) if len(layer.parameter_shapes) > 1 else 0
             macs += passes * layer.macs(net.shapes[i]) + biases
     return macs
@@ -123,7 +136,11 @@ def step_macs(net: Network) -> int:
 
 def visit_macs(net: Network, learner: Learner, sample_count: int) -> int:
     """Count the multiply-accumulates of one visit of a device."""
-    return learner.steps(sample_count) * step_macs(net)
+    first = head_layer(net) if isinstance(learner, HeadOnly) else None
+    macs = learner.steps(sample_count) * step_macs(net, first)
+    if isinstance(learner, ClassMeans | Imprinted):
+        macs += sample_count * step_macs(net, len(net.layers))
+    return macs
 
 
 def round_bytes(net: Network, strategy: Strategy) -> tuple[int, int]:

@@ -23,7 +23,9 @@ from tinyreptile_lite.tasks.base import Samples
 
 Array = np.ndarray
 
-UNSEEN = -1e9  # bias of a class without a mean, which no sample is then said to be of
+# A class without a mean has this bias, plus 8 times the lowest of the means': so low that no sample
+# is said to be of it, but not so low that it would spoil phi, or a class that comes later.
+UNSEEN, BELOW = -100.0, 8.0
 SCALES = (1e-6, 100.0)  # as the C core has them, so that nothing overflows
 CLIPS = (1e-6, 1e12)
 SHORTEST = 1e-30  # square of the length of a mean that still has a direction
@@ -112,9 +114,9 @@ class PrototypeSGD:
     then takes in its features f, as they were before the step. The sample is forgotten.
 
     The means start anew at each visit, so it ignores the head of the parameters it is given; in the
-    head of those it returns are the means. A class that had no sample has the weight 0 and the bias
-    `UNSEEN`, which online steps cannot repair: give a learner with plain steps a phi whose head is
-    zero. The prototypes are those of Snell et al. 2017 (arXiv 1703.05175), but online.
+    head of those it returns are the means. A class that had no sample has the weight 0 and a very low
+    bias. So for a learner with plain steps the head of a phi trained this way is no good start: make
+    it zero. The prototypes are those of Snell et al. 2017 (arXiv 1703.05175), but online.
 
     Parameters
     ----------
@@ -254,6 +256,9 @@ class Imprinted(OnlinePasses):
         return sample_count
 
 
+LEARNERS = OnlinePasses, HeadOnly, PrototypeSGD, ClassMeans, Imprinted
+
+
 def _check_range(name: str, value: float, ends: tuple[float, float]) -> None:
     if not ends[0] <= value <= ends[1]:
         raise KitError(f"{name} is {value}; give a number from {ends[0]:g} to {ends[1]:g}")
@@ -338,6 +343,9 @@ class _Means:
         self._weight += share * (2 * self._scale * features.mT - self._weight)
         squares = np.square(self._weight).sum(axis=-2, keepdims=True)
         np.copyto(self._bias, -squares / (4 * self._scale), where=hit)
+        lowest = np.where(hit, self._bias, 0).min(axis=-1, keepdims=True)
+        unseen = np.minimum(self._bias, np.float32(UNSEEN) + np.float32(BELOW) * lowest)
+        np.copyto(self._bias, unseen, where=self._counts == 0)
 
     def make_unit(self) -> None:
         """Give every mean length 1, and no bias; one without a direction becomes 0."""

@@ -134,6 +134,28 @@ static int all_finite(const float *values, size_t n)
     return 1;
 }
 
+/* One step with class means, now and then with a bad scale, clip or label. */
+static void use_prototypes(bytes *from, tr_model *model, float *before, const float *x, float rate)
+{
+    uint16_t *counts = calloc(model->outputs, sizeof *counts);
+    tr_prototypes means = {counts, number(from), number(from), 0};
+    const size_t size = model->weight_count * sizeof *before;
+    float loss = 0.0f;
+    tr_status status = tr_reset_prototypes(model, &means);
+    for (int step = 0; step < 8 && status != TR_ERR_OVERFLOW; step++) {
+        const int32_t label = (int32_t)(byte(from) % (model->outputs + 1u));
+        memcpy(before, model->weights, size);
+        status = tr_learn_prototype(model, &means, &loss, x, label, rate);
+        must(status == TR_OK || status == TR_ERR_OVERFLOW
+                 || memcmp(before, model->weights, size) == 0,
+             "a refused step left the weights alone");
+        must(status != TR_OK || loss == -1.0f || loss >= 0.0f, "a loss is not negative");
+        must(means.seen <= model->outputs, "there are no more means than classes");
+    }
+    (void)tr_cosine_prototypes(model, &means);
+    free(counts);
+}
+
 static void use(bytes *from, tr_model *model, float *gradient, size_t size)
 {
     const size_t count = 1 + byte(from) % 3;
@@ -157,7 +179,10 @@ static void use(bytes *from, tr_model *model, float *gradient, size_t size)
     for (int step = 0; step < 4; step++) {
         tr_status status;
         memcpy(before, model->weights, size * sizeof *before);
-        switch (byte(from) % 4) {
+        switch (byte(from) % 5) {
+        case 4:
+            use_prototypes(from, model, before, x, rate);
+            break;
         case 0:
             status = regression ? tr_learn_value(model, &output_or_loss, x, targets, rate)
                                 : tr_learn_label(model, &output_or_loss, x, labels[0], rate);

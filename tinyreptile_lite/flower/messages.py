@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyreptile_lite import few_shot
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.flower.api import Array, ArrayRecord, ConfigRecord, Message, RecordDict
@@ -19,7 +20,7 @@ from tinyreptile_lite.network import Network
 
 FORMAT = "float32, little-endian"
 ANY = "*"  # in a node's list of devices: it can play every device of the family
-_LEARNERS = {kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam)}
+_LEARNERS = {kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam, *few_shot.LEARNERS)}
 
 
 class Visit(NamedTuple):

@@ -1227,6 +1227,10 @@ TR_SMALL static float take_in(const tr_model *model, const tr_prototypes *protot
         length += row[label] * row[label];
     }
     row[label] = -length / (2.0f * twice); /* the biases come after the last row */
+    for (size_t o = 0; o < head->outputs; o++) {
+        const float unseen = TR_UNSEEN + 8.0f * row[label];
+        row[o] = prototypes->counts[o] == 0 && unseen < row[o] ? unseen : row[o];
+    }
     return squares;
 }
 

@@ -255,9 +255,10 @@ typedef struct {
     uint16_t seen;    /* classes that have a mean */
 } tr_prototypes;
 
-/* Bias of a class without a mean; its weights are zero. It is never the most likely one, and as its
- * probability is 0, online steps with samples of other classes leave it alone. */
-#define TR_UNSEEN -1e9f
+/* A class without a mean has weights of zero and this bias, plus 8 times the lowest of the means': so
+ * low that it is never the most likely one, and that online steps with samples of other classes
+ * leave it alone, but not so low that phi would be spoiled by it, or a class that comes later. */
+#define TR_UNSEEN -100.0f
 
 /* Forget all classes. TR_ERR_NETWORK if the network is not for TR_CROSS_ENTROPY, or does not end with
  * a dense layer: nothing is changed. */
