@@ -19,6 +19,7 @@ from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.experiment import population
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.few_shot import ClassMeans, PrototypeSGD
 from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
@@ -327,7 +328,15 @@ def test_what_a_node_cannot_do_it_refuses_with_a_reason(node, device, words, ref
 
 
 @given(
-    st.sampled_from([OnlineSGD(0.02), MinibatchSGD(0.1, 3, 7), Adam(0.003, 8, 4, 0.99, 1e-7)]),
+    st.sampled_from(
+        [
+            OnlineSGD(0.02),
+            MinibatchSGD(0.1, 3, 7),
+            Adam(0.003, 8, 4, 0.99, 1e-7),
+            PrototypeSGD(0.05, 0.1, 2.0),
+            ClassMeans(0.1, True),
+        ]
+    ),
     st.integers(0, 2**32 - 1),
     st.text(),
 )

@@ -115,7 +115,7 @@ def test_random_networks_learn_the_same_on_the_board(compiler, flags, tmp_path):
 
 
 def test_class_means_are_the_same_on_the_board(tmp_path):
-    """Alone, with steps towards them, with frozen layers, with cosines, and as an imprinted head."""
+    """Alone, with steps towards them, with frozen layers, with cosines, as an imprinted head."""
     host = on_host(tmp_path, "prototypes", 0)
     assert len(set(host)) == 6
     assert on_board(tmp_path, "prototypes", PROTOTYPES) == [*host, "done"]

@@ -113,10 +113,11 @@ class PrototypeSGD:
     classes that have one, with the means m taken as constant. In any case, the mean of its class
     then takes in its features f, as they were before the step. The sample is forgotten.
 
-    The means start anew at each visit, so it ignores the head of the parameters it is given; in the
-    head of those it returns are the means. A class that had no sample has the weight 0 and a very low
-    bias. So for a learner with plain steps the head of a phi trained this way is no good start: make
-    it zero. The prototypes are those of Snell et al. 2017 (arXiv 1703.05175), but online.
+    The means start anew at each visit, so it ignores the head of the parameters it is given; in
+    the head of those it returns are the means. A class that had no sample has the weight 0 and a
+    very low bias, so the head of a phi trained this way is no good start for a learner with plain
+    steps: make it zero. The prototypes are those of Snell et al. 2017 (arXiv 1703.05175), but
+    online.
 
     Parameters
     ----------
