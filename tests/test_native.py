@@ -20,12 +20,16 @@ from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.image_layers import Conv2D, Flatten, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.base import Samples
+from tinyreptile_lite.tasks.keywords import Keywords
+from tinyreptile_lite.tasks.omniglot import Omniglot
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.tasks.wrist import Wrist
 from tinyreptile_lite.wire import local
 
 STEPS = 1000
@@ -306,6 +310,35 @@ def test_the_library_is_built_once(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)  # a second build would fail
     assert core_build.shared_library("one", [source], tmp_path) == library
     assert list(library.parent.parent.iterdir()) == [library.parent]
+
+
+def wide_networks() -> dict[str, Network]:
+    """Such as fill the widest registers, and one beyond the room that the fast forms have."""
+    layers = [Conv1D(3, 17, 3), ReLU(), Conv1D(17, 240, 5, 2), Tanh(), GlobalAveragePool()]
+    image = [Conv2D(2, 20, 3), Tanh(), Conv2D(20, 120, 3, 2, 1), SiLU(), Flatten(), Dense(480, 3)]
+    return {
+        "characters": Omniglot().network(),
+        "keywords": Keywords().network(),
+        "wrist": Wrist().network(),
+        "beyond, time": Network([*layers, Dense(240, 3)], "cross_entropy", (15, 3)),
+        "beyond, image": Network(image, "cross_entropy", (6, 6, 2)),
+    }
+
+
+@pytest.mark.parametrize("name", wide_networks())
+def test_wide_convolutions_give_the_plain_bits(name, rng, monkeypatch):
+    fast, plain = (wide_networks()[name] for _ in range(2))  # the core is linked with a network
+    params, samples = fast.init(rng), draw(fast, 6, rng)
+    learners = NativeOnlineSGD(0.05), NativeMinibatchSGD(0.05, 1, 3)
+    found = [one.learn(fast, params, samples, np.random.default_rng(0)) for one in learners]
+    monkeypatch.setattr(core_build, "FLAGS", (*core_build.FLAGS, "-DTR_PLAIN"))
+    library = native.load.__wrapped__()
+    monkeypatch.setattr(native, "load", lambda: library)
+    for one, learned in zip(learners, found, strict=True):
+        again = one.learn(plain, params, samples, np.random.default_rng(0))
+        assert again.params.tobytes() == learned.params.tobytes()
+        assert again.loss == learned.loss
+        assert not np.isnan(again.params).any()
 
 
 def test_a_source_that_does_not_compile_is_one_line(tmp_path, monkeypatch, refuses):

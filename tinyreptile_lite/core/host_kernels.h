@@ -10,10 +10,13 @@
 
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
 
+#define TR_SIMD /* the last four channels of a normalisation are done together as well */
+
 #if defined(__clang__)
 #define TR_UNROLL _Pragma("clang loop unroll(full)")
 #elif __GNUC__ >= 8
 #define TR_UNROLL _Pragma("GCC unroll 16")
+#define TR_ROLLED _Pragma("GCC unroll 1")
 #else
 #define TR_UNROLL
 #endif
@@ -412,57 +415,6 @@ TR_INLINE void dense_backward_first(const tr_change *change, const float *restri
     }
 }
 
-/* Four outputs of one row of a convolution's weight, at w: the gradient is summed over all
- * positions in registers and then added to target, and each position's share of dx is added to
- * column (or NULL). x is the row's input and delta the gradient at the first position. */
-TR_INLINE void conv_row_of_four(float *target, float scale, const float *w, float *column,
-                                const float *x, const float *delta, const tr_layer *layer)
-{
-    const size_t x_step = (size_t)layer->stride * layer->inputs;
-    const four weight = load(w);
-    four gradient = FOUR_ALL(0.0f);
-    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
-        const four d = load(delta);
-        gradient += FOUR_ALL(*x) * d;
-        if (column) {
-            *column += add_up(weight * d);
-            column += layer->stride;
-        }
-    }
-    store(target, load(target) + FOUR_ALL(scale) * gradient);
-}
-
-/* The same for one output. */
-TR_INLINE void conv_row_of_one(float *target, float scale, const float *w, float *column,
-                               const float *x, const float *delta, const tr_layer *layer)
-{
-    const size_t x_step = (size_t)layer->stride * layer->inputs;
-    const float weight = *w;
-    float gradient = 0.0f;
-    for (size_t t = positions_of(layer); t > 0; t--, x += x_step, delta += layer->outputs) {
-        gradient += *x * *delta;
-        if (column) {
-            *column += weight * *delta;
-            column += layer->stride;
-        }
-    }
-    *target += scale * gradient;
-}
-
-#define TR_HAS_CONV_ROW
-TR_INLINE void conv_row(float *target, float scale, const float *w, float *column, const float *x,
-                        const float *delta, const tr_layer *layer)
-{
-    const size_t outputs = layer->outputs;
-    size_t o = 0;
-    for (; o + FOUR <= outputs; o += FOUR) {
-        conv_row_of_four(target + o, scale, w + o, column, x, delta + o, layer);
-    }
-    for (; o < outputs; o++) {
-        conv_row_of_one(target + o, scale, w + o, column, x, delta + o, layer);
-    }
-}
-
 #define TR_HAS_RELU_FORWARD
 static float relu_forward(float *out, const float *x, size_t n)
 {
@@ -563,118 +515,346 @@ static void window_forward(float *out, const tr_window *window, const float *bia
     }
 }
 
-/* 4 * fours outputs of a row: their gradients in registers over all positions. */
-TR_INLINE void map_block(float *target, const float *w, float *column, const float *x,
-                         const float *delta, const tr_map *map, size_t outputs, const int fours)
+/* ---- Backward pass of convolutions ------------------------------------------------------------
+ *
+ * Both kinds, over time and over an image, by the same two steps for LANES or twice as many input
+ * channels at once. First each weight's gradient is summed in registers over all positions. Then
+ * each pixel's gradient is summed in registers over all weights that it was multiplied by, as they
+ * were before: these lie turned in `turned` (taps, outputs, channels). */
+
+#ifdef TR_EIGHT
+#define LANES 8
+typedef eight wide;
+#else
+#define LANES 4
+typedef four wide;
+#endif
+#define TURNED 16384 /* floats on the stack: where more are needed, the plain form serves */
+
+TR_INLINE wide load_wide(const float *from)
 {
-    four gradient[4];
-    four weight[4];
+    wide value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+TR_INLINE void store_wide(float *to, wide value)
+{
+    memcpy(to, &value, sizeof value);
+}
+
+#ifdef TR_EIGHT
+#define WIDE_ALL(x) EIGHT_ALL(x)
+#else
+#define WIDE_ALL(x) FOUR_ALL(x)
+#endif
+
+/* A convolution over an image, or over time as an image of one column. */
+typedef struct {
+    size_t height;
+    size_t width;
+    size_t inputs;
+    size_t outputs;
+    size_t down;   /* the kernel's height */
+    size_t across; /* and width */
+    size_t stride;
+    size_t padding;
+    size_t rows; /* of positions */
+    size_t columns;
+} tr_sweep;
+
+/* `rows` neighbouring rows of the weight, whose inputs are neighbours as well, and `wides` times
+ * LANES of their outputs: target += scale * the gradients. */
+TR_INLINE void learn_tile(float *target, const float *x, const float *delta, const tr_map *map,
+                          size_t outputs, const int rows, const int wides)
+{
+    wide gradient[2][4];
     TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        gradient[k] = FOUR_ALL(0.0f);
-        weight[k] = load(w + k * FOUR);
+    for (int k = 0; k < rows * wides; k++) {
+        gradient[k / wides][k % wides] = WIDE_ALL(0.0f);
     }
-    for (size_t row = map->rows; row > 0; row--) {
+    for (size_t row = map->rows; row > 0; row--, x += map->x_jump, delta += map->delta_jump) {
         for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
-            four sum = column ? load(column) : FOUR_ALL(0.0f);
             TR_UNROLL
-            for (int k = 0; k < fours; k++) {
-                const four d = load(delta + k * FOUR);
-                gradient[k] += FOUR_ALL(*x) * d;
-                sum += weight[k] * d;
-            }
-            if (column) {
-                store(column, sum);
-                column += map->column_step;
+            for (int k = 0; k < wides; k++) {
+                const wide d = load_wide(delta + k * LANES);
+                TR_UNROLL
+                for (int r = 0; r < rows; r++) {
+                    gradient[r][k] += WIDE_ALL(x[r]) * d;
+                }
             }
         }
-        x += map->x_jump;
-        delta += map->delta_jump;
-        column = column ? column + map->column_jump : NULL;
     }
     TR_UNROLL
-    for (int k = 0; k < fours; k++) {
-        store(target + k * FOUR, load(target + k * FOUR) + FOUR_ALL(map->scale) * gradient[k]);
+    for (int k = 0; k < rows * wides; k++) {
+        float *to = target + (size_t)(k / wides) * outputs + k % wides * LANES;
+        store_wide(to, load_wide(to) + WIDE_ALL(map->scale) * gradient[k / wides][k % wides]);
     }
 }
 
-/* The same for one output; column is its own partial sum. */
-TR_INLINE void map_one(float *target, float weight, float *column, const float *x,
-                       const float *delta, const tr_map *map, size_t outputs)
+/* Four outputs of one row. */
+TR_INLINE void learn_four(float *target, const float *x, const float *delta, const tr_map *map,
+                          size_t outputs)
+{
+    four gradient = FOUR_ALL(0.0f);
+    for (size_t row = map->rows; row > 0; row--, x += map->x_jump, delta += map->delta_jump) {
+        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            gradient += FOUR_ALL(*x) * load(delta);
+        }
+    }
+    store(target, load(target) + FOUR_ALL(map->scale) * gradient);
+}
+
+/* One. */
+TR_INLINE void learn_weight(float *target, const float *x, const float *delta, const tr_map *map,
+                            size_t outputs)
 {
     float gradient = 0.0f;
-    for (size_t row = map->rows; row > 0; row--) {
+    for (size_t row = map->rows; row > 0; row--, x += map->x_jump, delta += map->delta_jump) {
         for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
             gradient += *x * *delta;
-            if (column) {
-                *column += weight * *delta;
-                column += map->column_step;
-            }
         }
-        x += map->x_jump;
-        delta += map->delta_jump;
-        column = column ? column + map->column_jump : NULL;
     }
     *target += map->scale * gradient;
 }
 
-#ifdef TR_EIGHT
-/* The same for 32 outputs. */
-TR_INLINE void map_eights(float *target, const float *w, float *column,
-                          const float *x, const float *delta, const tr_map *map, size_t outputs)
-{
-    eight gradient[4];
-    eight weight[4];
-    for (int k = 0; k < 4; k++) {
-        gradient[k] = EIGHT_ALL(0.0f);
-        weight[k] = load_eight(w + k * TR_EIGHT);
-    }
-    for (size_t row = map->rows; row > 0; row--) {
-        for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
-            four sum = column ? load(column) : FOUR_ALL(0.0f);
-            for (int k = 0; k < 4; k++) {
-                const eight d = load_eight(delta + k * TR_EIGHT);
-                const eight terms = weight[k] * d;
-                gradient[k] += EIGHT_ALL(*x) * d;
-                sum += low_half(terms);
-                sum += high_half(terms);
-            }
-            if (column) {
-                store(column, sum);
-                column += map->column_step;
-            }
-        }
-        x += map->x_jump;
-        delta += map->delta_jump;
-        column = column ? column + map->column_jump : NULL;
-    }
-    for (int k = 0; k < 4; k++) {
-        float *to = target + k * TR_EIGHT;
-        store_eight(to, load_eight(to) + EIGHT_ALL(map->scale) * gradient[k]);
-    }
-}
-#endif
-
-#define TR_HAS_MAP_ROW
-static void map_row(float *target, const float *w, float *column, const float *x,
-                    const float *delta, const tr_map *map, size_t outputs)
+/* All outputs of `rows` neighbouring rows. */
+TR_INLINE void learn_rows(float *target, const float *x, const float *delta, const tr_map *map,
+                          size_t outputs, const int rows)
 {
     size_t o = 0;
-#ifdef TR_EIGHT
-    for (; o + 32 <= outputs; o += 32) {
-        map_eights(target + o, w + o, column, x, delta + o, map, outputs);
+    for (; o + 4 * LANES <= outputs; o += 4 * LANES) {
+        learn_tile(target + o, x, delta + o, map, outputs, rows, 4);
     }
+    for (; o + 2 * LANES <= outputs; o += 2 * LANES) {
+        learn_tile(target + o, x, delta + o, map, outputs, rows, 2);
+    }
+    for (; o + LANES <= outputs; o += LANES) {
+        learn_tile(target + o, x, delta + o, map, outputs, rows, 1);
+    }
+    for (int r = 0; r < rows; r++) {
+        float *row = target + (size_t)r * outputs;
+        size_t left = o;
+        for (; left + FOUR <= outputs; left += FOUR) {
+            learn_four(row + left, x + r, delta + left, map, outputs);
+        }
+        for (; left < outputs; left++) {
+            learn_weight(row + left, x + r, delta + left, map, outputs);
+        }
+    }
+}
+
+/* At how many of `all` positions a tap lies within a side, and the first of them. */
+TR_INLINE size_t positions_on(size_t *first, const tr_sweep *sweep, size_t tap, size_t side,
+                              size_t all)
+{
+    const size_t stride = sweep->stride;
+    const size_t padding = sweep->padding;
+    size_t stop = side + padding > tap ? (side + padding - tap - 1) / stride + 1 : 0;
+    stop = stop < all ? stop : all;
+    *first = tap < padding ? (padding - tap + stride - 1) / stride : 0;
+    return stop > *first ? stop - *first : 0;
+}
+
+/* The weights of `count` input channels from `channel` on. */
+TR_INLINE void learn_channels(const tr_change *change, const float *x, const float *delta,
+                              const tr_sweep *sweep, size_t channel, size_t count)
+{
+    const size_t outputs = sweep->outputs;
+    float *target = change->target + channel * outputs;
+    for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
+        const size_t down = tap / sweep->across;
+        const size_t across = tap % sweep->across;
+        float *to = target + tap * sweep->inputs * outputs;
+        size_t row;
+        size_t column;
+        tr_map map = {positions_on(&row, sweep, down, sweep->height, sweep->rows),
+                      positions_on(&column, sweep, across, sweep->width, sweep->columns),
+                      sweep->stride * sweep->inputs, 0, 0, 0, 0, change->scale};
+        if (map.rows == 0 || map.n == 0) {
+            continue;
+        }
+        map.x_jump = (sweep->width - map.n) * map.x_step;
+        map.delta_jump = (sweep->columns - map.n) * outputs;
+        const size_t pixel = (row * sweep->stride + down - sweep->padding) * sweep->width
+            + column * sweep->stride + across - sweep->padding;
+        const float *in = x + pixel * sweep->inputs + channel;
+        const float *d = delta + (row * sweep->columns + column) * outputs;
+        size_t left = count;
+        for (; left >= 2; left -= 2, in += 2, to += 2 * outputs) {
+            learn_rows(to, in, d, &map, outputs, 2);
+        }
+        if (left > 0) {
+            learn_rows(to, in, d, &map, outputs, 1);
+        }
+    }
+}
+
+/* Four of the eight floats of a and b. */
+#if defined(__clang__)
+#define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+typedef int32_t four_places __attribute__((vector_size(16)));
+#define PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_places){i, j, k, l})
 #endif
-    for (; o + 16 <= outputs; o += 16) {
-        map_block(target + o, w + o, column, x, delta + o, map, outputs, 4);
+
+/* turned (outputs, lanes) = w (count, outputs), count at most the lanes; the rest is zero. */
+TR_INLINE void turn(float *turned, const float *w, size_t count, size_t outputs, size_t lanes)
+{
+    for (size_t c = 0; c < lanes; c += FOUR, w += FOUR * outputs) {
+        size_t o = 0;
+        for (; c + FOUR <= count && o + FOUR <= outputs; o += FOUR) {
+            const four a = load(w + o);
+            const four b = load(w + outputs + o);
+            const four d = load(w + 2 * outputs + o);
+            const four e = load(w + 3 * outputs + o);
+            const four p = PICK(a, b, 0, 4, 1, 5);
+            const four q = PICK(a, b, 2, 6, 3, 7);
+            const four r = PICK(d, e, 0, 4, 1, 5);
+            const four s = PICK(d, e, 2, 6, 3, 7);
+            float *to = turned + o * lanes + c;
+            store(to, PICK(p, r, 0, 1, 4, 5));
+            store(to + lanes, PICK(p, r, 2, 3, 6, 7));
+            store(to + 2 * lanes, PICK(q, s, 0, 1, 4, 5));
+            store(to + 3 * lanes, PICK(q, s, 2, 3, 6, 7));
+        }
+        for (; o < outputs; o++) {
+            for (size_t j = 0; j < FOUR; j++) {
+                turned[o * lanes + c + j] = c + j < count ? w[j * outputs + o] : 0.0f;
+            }
+        }
     }
-    for (; o + FOUR <= outputs; o += FOUR) {
-        map_block(target + o, w + o, column, x, delta + o, map, outputs, 1);
+}
+
+/* What one position, by one tap, sends back to `wides` times LANES channels of a pixel. A pixel of
+ * an image has four partial sums; one in time gets those of four outputs together. */
+TR_INLINE void send_back(wide part[2][4], const float *w, const float *d, size_t outputs,
+                         const int wides, const int is_image)
+{
+    const size_t lanes = (size_t)wides * LANES;
+    for (; outputs >= 4; outputs -= 4, d += 4, w += 4 * lanes) {
+        TR_UNROLL
+        for (int v = 0; v < wides; v++) {
+            const float *from = w + v * LANES;
+            const wide a = WIDE_ALL(d[0]) * load_wide(from);
+            const wide b = WIDE_ALL(d[1]) * load_wide(from + lanes);
+            const wide c = WIDE_ALL(d[2]) * load_wide(from + 2 * lanes);
+            const wide e = WIDE_ALL(d[3]) * load_wide(from + 3 * lanes);
+            if (is_image) {
+                part[v][0] += a;
+                part[v][1] += b;
+                part[v][2] += c;
+                part[v][3] += e;
+            } else {
+                part[v][0] += (a + c) + (b + e);
+            }
+        }
     }
-    for (; o < outputs; o++) {
-        map_one(target + o, w[o], column ? column + o % FOUR : NULL, x, delta + o, map,
-                outputs);
+    TR_UNROLL
+    for (size_t o = 0; o < 3; o++) {
+        TR_UNROLL
+        for (int v = 0; o < outputs && v < wides; v++) {
+            part[v][is_image ? o : 0] += WIDE_ALL(d[o]) * load_wide(w + o * lanes + v * LANES);
+        }
     }
+}
+
+/* The gradient of `count` channels of the pixel at x, gated, takes their place. */
+TR_INLINE void send_back_pixel(float *x, const float *turned, const float *delta,
+                               const tr_sweep *sweep, size_t row, size_t column, size_t count,
+                               int gate, const int wides, const int is_image)
+{
+    const size_t stride = sweep->stride;
+    const size_t taps = sweep->outputs * (size_t)wides * LANES; /* from one to the next */
+    wide part[2][4] = {{WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)},
+                       {WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)}};
+    float sums[2 * LANES];
+    row += sweep->padding;
+    column += sweep->padding;
+    /* From tap to tap the position goes back; below zero it is huge. */
+    for (size_t i = row % stride, y = row / stride; i < sweep->down; i += stride, y--) {
+        if (y >= sweep->rows) {
+            continue;
+        }
+        for (size_t j = column % stride, p = column / stride; j < sweep->across; j += stride, p--) {
+            if (p < sweep->columns) {
+                send_back(part, turned + (i * sweep->across + j) * taps,
+                          delta + (y * sweep->columns + p) * sweep->outputs, sweep->outputs, wides,
+                          is_image);
+            }
+        }
+    }
+    TR_UNROLL
+    for (int v = 0; v < wides; v++) {
+        const wide sum = (part[v][0] + part[v][2]) + (part[v][1] + part[v][3]);
+        store_wide(sums + v * LANES, is_image ? sum : part[v][0]);
+    }
+    for (size_t c = 0; c < count; c++) {
+        x[c] = gated(gate, sums[c], x[c]);
+    }
+}
+
+/* `count` input channels from `channel` on: all that the backward pass has to do for them. */
+TR_INLINE void sweep_channels(const tr_change *change, float *dx, const float *delta,
+                              const tr_sweep *sweep, size_t channel, size_t count, const int wides,
+                              const int is_image)
+{
+    float turned[TURNED];
+    const size_t outputs = sweep->outputs;
+    const size_t lanes = (size_t)wides * LANES;
+    for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
+        turn(turned + tap * outputs * lanes,
+             change->weights + (tap * sweep->inputs + channel) * outputs, count, outputs, lanes);
+    }
+    learn_channels(change, dx, delta, sweep, channel, count);
+    for (size_t row = 0; row < sweep->height; row++) {
+        for (size_t column = 0; column < sweep->width; column++) {
+            send_back_pixel(dx + (row * sweep->width + column) * sweep->inputs + channel, turned,
+                            delta, sweep, row, column, count, change->gate, wides, is_image);
+        }
+    }
+}
+
+/* All channels; dx is NULL if nobody needs the gradient that is sent back, and x otherwise. Returns
+ * 0, with nothing done, if that is too large for the stack. */
+TR_INLINE int sweep_back(const tr_change *change, float *dx, const float *x, const float *delta,
+                         const tr_sweep *sweep, const int is_image)
+{
+    if (!dx) {
+        learn_channels(change, x, delta, sweep, 0, sweep->inputs);
+        return 1;
+    }
+    if (sweep->down * sweep->across * sweep->outputs > TURNED / (2 * LANES)) {
+        return 0;
+    }
+    for (size_t c = 0, count; c < sweep->inputs; c += count) {
+        count = sweep->inputs - c;
+        if (count > LANES) {
+            count = count < 2 * LANES ? count : 2 * LANES;
+            sweep_channels(change, dx, delta, sweep, c, count, 2, is_image);
+        } else {
+            sweep_channels(change, dx, delta, sweep, c, count, 1, is_image);
+        }
+    }
+    return 1;
+}
+
+#define TR_HAS_CONV_BACK
+static int conv_back(const tr_change *change, float *dx, const float *x, const float *delta,
+                     const tr_layer *layer)
+{
+    const tr_sweep sweep = {layer->time, 1, layer->inputs, layer->outputs, layer->kernel, 1,
+                            layer->stride, 0, positions_of(layer), 1};
+    return sweep_back(change, dx, x, delta, &sweep, 0);
+}
+
+#define TR_HAS_IMAGE_BACK
+static int image_back(const tr_change *change, float *dx, const float *x, const float *delta,
+                      const tr_layer *layer, size_t rows, size_t columns)
+{
+    const tr_sweep sweep = {layer->time, layer->width, layer->inputs, layer->outputs, layer->kernel,
+                            layer->kernel, layer->stride, layer->padding, rows, columns};
+    return sweep_back(change, dx, x, delta, &sweep, 1);
 }
 
 #endif

@@ -178,6 +178,9 @@ const tr_functions tr_silu = {silu_fits, no_weights, same_size,    same_size,
 #define NORM_EPSILON 1e-5f /* added to the variance */
 #define NORM_KEPT 2        /* mean, and 1 / standard deviation */
 #define NORM_WIDTH 8       /* channels side by side, for compilers that use SIMD */
+#ifndef TR_ROLLED
+#define TR_ROLLED /* before a loop that is to become SIMD, and not to be unrolled before */
+#endif
 
 static int norm_fits(const tr_layer *layer, size_t n)
 {
@@ -251,6 +254,7 @@ TR_INLINE void norm_channels(const tr_change *change, const tr_step *step, float
     for (size_t at = first; at < step->n; at += channels) {
         const float *x = step->x + at;
         float *delta = step->delta + at;
+        TR_ROLLED
         for (size_t c = 0; c < width; c++) {
             const float normal = (x[c] - mean) * root;
             const float slope = step->silu ? silu_slope(gain[c] * normal + bias[c]) : 1.0f;
@@ -276,6 +280,11 @@ static float norm_backward(const tr_change *change, const tr_step *step)
     for (; c + NORM_WIDTH <= channels; c += NORM_WIDTH) {
         norm_channels(change, step, sums, c, NORM_WIDTH);
     }
+#ifdef TR_SIMD
+    for (; c + NORM_WIDTH / 2 <= channels; c += NORM_WIDTH / 2) {
+        norm_channels(change, step, sums, c, NORM_WIDTH / 2);
+    }
+#endif
     for (; c < channels; c++) {
         norm_channels(change, step, sums, c, 1);
     }
@@ -498,6 +507,17 @@ static void map_row(float *target, const float *w, float *column, const float *x
 }
 #endif
 
+#ifndef TR_HAS_IMAGE_BACK
+/* Kernel: the backward pass of all rows, without a pool, as conv2d_tap() does it for one after the
+ * other. `rows` and `columns` are the positions. Returns 0 if it leaves that to conv2d_tap(). */
+TR_INLINE int image_back(const tr_change *change, float *dx, const float *x, const float *delta,
+                         const tr_layer *layer, size_t rows, size_t columns)
+{
+    (void)change, (void)dx, (void)x, (void)delta, (void)layer, (void)rows, (void)columns;
+    return 0;
+}
+#endif
+
 /* The positions at which one tap lies within a side. */
 TR_INLINE tr_taps positions_within(const tr_layer *layer, size_t tap, size_t side)
 {
@@ -580,7 +600,10 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
     const tr_layer *layer = step->layer;
     const size_t area = (size_t)layer->time * layer->width;
     float *bias = change->target + conv2d_window(layer) * layer->outputs;
-    for (size_t channel = 0; channel < layer->inputs; channel++) {
+    const int done = layer->pool == 1
+        && image_back(change, step->dx, step->x, step->delta, layer,
+                      conv2d_positions(layer, layer->time), conv2d_positions(layer, layer->width));
+    for (size_t channel = done ? layer->inputs : 0; channel < layer->inputs; channel++) {
         if (step->dx) {
             memset(step->scratch, 0, COLUMN_PARTS * area * sizeof *step->scratch);
         }
@@ -597,7 +620,8 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
             *value = gated(change->gate, (part[0] + part[2]) + (part[1] + part[3]), *value);
         }
     }
-    for (size_t i = 0; layer->bias && i < conv2d_outputs(layer, step->n); i += layer->outputs) {
+    const size_t outputs = layer->bias ? conv2d_outputs(layer, step->n) : 0;
+    for (size_t i = 0; i < outputs; i += layer->outputs) {
         add_scaled(bias, change->scale, step->delta + i, layer->outputs);
     }
     return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
