@@ -561,6 +561,7 @@ typedef struct {
     size_t padding;
     size_t rows; /* of positions */
     size_t columns;
+    int bias; /* whether there is one, behind the weight */
 } tr_sweep;
 
 /* `rows` neighbouring rows of the weight, whose inputs are neighbours as well, and `wides` times
@@ -815,26 +816,30 @@ TR_INLINE void sweep_channels(const tr_change *change, float *dx, const float *d
     }
 }
 
-/* All channels; dx is NULL if nobody needs the gradient that is sent back, and x otherwise. Returns
- * 0, with nothing done, if that is too large for the stack. */
+/* All channels, then the bias; dx is NULL if nobody needs the gradient that is sent back, and x
+ * otherwise. Returns 0, with nothing done, if that is too large for the stack. */
 TR_INLINE int sweep_back(const tr_change *change, float *dx, const float *x, const float *delta,
                          const tr_sweep *sweep, const int is_image)
 {
-    if (!dx) {
-        learn_channels(change, x, delta, sweep, 0, sweep->inputs);
-        return 1;
-    }
-    if (sweep->down * sweep->across * sweep->outputs > TURNED / (2 * LANES)) {
+    const size_t taps = sweep->down * sweep->across;
+    float *bias = change->target + taps * sweep->inputs * sweep->outputs;
+    if (dx && taps * sweep->outputs > TURNED / (2 * LANES)) {
         return 0;
     }
     for (size_t c = 0, count; c < sweep->inputs; c += count) {
         count = sweep->inputs - c;
-        if (count > LANES) {
+        if (!dx) {
+            learn_channels(change, x, delta, sweep, c, count);
+        } else if (count > LANES) {
             count = count < 2 * LANES ? count : 2 * LANES;
             sweep_channels(change, dx, delta, sweep, c, count, 2, is_image);
         } else {
             sweep_channels(change, dx, delta, sweep, c, count, 1, is_image);
         }
+    }
+    for (size_t n = sweep->bias ? sweep->rows * sweep->columns : 0; n > 0; n--) {
+        add_scaled(bias, change->scale, delta, sweep->outputs);
+        delta += sweep->outputs;
     }
     return 1;
 }
@@ -844,7 +849,7 @@ static int conv_back(const tr_change *change, float *dx, const float *x, const f
                      const tr_layer *layer)
 {
     const tr_sweep sweep = {layer->time, 1, layer->inputs, layer->outputs, layer->kernel, 1,
-                            layer->stride, 0, positions_of(layer), 1};
+                            layer->stride, 0, positions_of(layer), 1, 1};
     return sweep_back(change, dx, x, delta, &sweep, 0);
 }
 
@@ -853,7 +858,8 @@ static int image_back(const tr_change *change, float *dx, const float *x, const 
                       const tr_layer *layer, size_t rows, size_t columns)
 {
     const tr_sweep sweep = {layer->time, layer->width, layer->inputs, layer->outputs, layer->kernel,
-                            layer->kernel, layer->stride, layer->padding, rows, columns};
+                            layer->kernel, layer->stride, layer->padding, rows, columns,
+                            layer->bias};
     return sweep_back(change, dx, x, delta, &sweep, 1);
 }
 

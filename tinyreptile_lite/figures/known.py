@@ -270,8 +270,9 @@ def _device_trace() -> Prints:
     for compiler in COMPILERS:
         with suppress(BuildError):
             named = find_compiler(compiler)
-            for name, case in device.cases().items():
-                kinds = (False,) if name == "wrist" else (False, True)  # its Reptile takes long
+            online_only = {"wrist", *device.convolutional()}  # Reptile takes long there
+            for name, case in (device.cases() | device.convolutional()).items():
+                kinds = (False,) if name in online_only else (False, True)
                 costs = [device.measure(case, reptile, compiler) for reptile in kinds]
                 counts = [(*cost.executed, cost.ram) for cost in costs]
                 for what, *numbers in zip(

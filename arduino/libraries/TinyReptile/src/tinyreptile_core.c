@@ -374,17 +374,6 @@ static void conv_row(float *target, float scale, const float *w, float *column, 
 }
 #endif
 
-#ifndef TR_HAS_CONV_BACK
-/* Kernel: the backward pass of all rows, as conv_row() does it for one after the other; dx is x, or
- * NULL if nobody needs it. Returns 0 if it leaves that to conv_row(), as here. */
-TR_INLINE int conv_back(const tr_change *change, float *dx, const float *x, const float *delta,
-                        const tr_layer *layer)
-{
-    (void)change, (void)dx, (void)x, (void)delta, (void)layer;
-    return 0;
-}
-#endif
-
 /* Each position's gradient goes to the bias, which lies behind the weight (inputs, outputs). */
 static void conv_bias_backward(const tr_change *change, const float *delta, const tr_layer *layer)
 {
@@ -397,13 +386,18 @@ static void conv_bias_backward(const tr_change *change, const float *delta, cons
 
 /* Backward pass of a convolution, one input channel after the other: when all rows of a channel are
  * done, its gradients, collected in column (time), take the place of its inputs in x (time,
- * channels). delta (positions, outputs) is the gradient of the output. */
+ * channels). delta (positions, outputs) is the gradient of the output. A processor may have a kernel
+ * conv_back() that does all of this if it has the room. */
 TR_ROOMY void conv_backward(const tr_change *change, float *x, float *column, const float *delta,
                              const tr_layer *layer)
 {
     const size_t channels = layer->inputs;
-    const size_t first = conv_back(change, x, x, delta, layer) ? channels : 0;
-    for (size_t channel = first; channel < channels; channel++) {
+#ifdef TR_HAS_CONV_BACK
+    if (conv_back(change, x, x, delta, layer)) {
+        return;
+    }
+#endif
+    for (size_t channel = 0; channel < channels; channel++) {
         memset(column, 0, layer->time * sizeof *column);
         for (size_t k = 0; k < layer->kernel; k++) {
             const size_t row = k * channels + channel;
@@ -423,8 +417,12 @@ TR_ROOMY void conv_backward(const tr_change *change, float *x, float *column, co
 TR_INLINE void conv_backward_first(const tr_change *change, const float *x, const float *delta,
                                    const tr_layer *layer)
 {
-    const size_t window = (size_t)layer->kernel * layer->inputs;
-    for (size_t row = conv_back(change, NULL, x, delta, layer) ? window : 0; row < window; row++) {
+#ifdef TR_HAS_CONV_BACK
+    if (conv_back(change, NULL, x, delta, layer)) {
+        return;
+    }
+#endif
+    for (size_t row = 0; row < (size_t)layer->kernel * layer->inputs; row++) {
         const size_t at = row * layer->outputs;
         conv_row(change->target + at, change->scale, change->weights + at, NULL, x + row, delta,
                  layer);

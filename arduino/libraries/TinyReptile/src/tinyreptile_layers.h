@@ -507,17 +507,6 @@ static void map_row(float *target, const float *w, float *column, const float *x
 }
 #endif
 
-#ifndef TR_HAS_IMAGE_BACK
-/* Kernel: the backward pass of all rows, without a pool, as conv2d_tap() does it for one after the
- * other. `rows` and `columns` are the positions. Returns 0 if it leaves that to conv2d_tap(). */
-TR_INLINE int image_back(const tr_change *change, float *dx, const float *x, const float *delta,
-                         const tr_layer *layer, size_t rows, size_t columns)
-{
-    (void)change, (void)dx, (void)x, (void)delta, (void)layer, (void)rows, (void)columns;
-    return 0;
-}
-#endif
-
 /* The positions at which one tap lies within a side. */
 TR_INLINE tr_taps positions_within(const tr_layer *layer, size_t tap, size_t side)
 {
@@ -594,16 +583,22 @@ TR_INLINE void pooled_tap(const tr_change *change, const tr_step *step, size_t c
 }
 
 /* One input channel after the other: when all its rows of the weight are done, its gradients,
- * collected in the scratch (height, width, parts), take the place of its inputs. */
+ * collected in the scratch (height, width, parts), take the place of its inputs. A processor may
+ * have a kernel image_back() that does all of this without a pool, if it has the room. */
 static float conv2d_backward(const tr_change *change, const tr_step *step)
 {
     const tr_layer *layer = step->layer;
     const size_t area = (size_t)layer->time * layer->width;
     float *bias = change->target + conv2d_window(layer) * layer->outputs;
-    const int done = layer->pool == 1
+#ifdef TR_HAS_IMAGE_BACK
+    if (layer->pool == 1
         && image_back(change, step->dx, step->x, step->delta, layer,
-                      conv2d_positions(layer, layer->time), conv2d_positions(layer, layer->width));
-    for (size_t channel = done ? layer->inputs : 0; channel < layer->inputs; channel++) {
+                      conv2d_positions(layer, layer->time),
+                      conv2d_positions(layer, layer->width))) {
+        return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
+    }
+#endif
+    for (size_t channel = 0; channel < layer->inputs; channel++) {
         if (step->dx) {
             memset(step->scratch, 0, COLUMN_PARTS * area * sizeof *step->scratch);
         }
