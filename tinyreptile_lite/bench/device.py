@@ -120,7 +120,11 @@ def convolutional() -> dict[str, Case]:
     """
     convolutions = [Conv2D(1, 8, 3, padding=1, pool=2), ReLU(), Conv2D(8, 8, 3, padding=1), ReLU()]
     example = Network([*convolutions, Flatten(), Dense(1568, 5)], "cross_entropy", (28, 28, 1))
-    nets = {"cnn_28x28": example, "omniglot": Omniglot().network(), "keywords": Keywords().network()}
+    nets = {
+        "cnn_28x28": example,
+        "omniglot": Omniglot().network(),
+        "keywords": Keywords().network(),
+    }
     return {name: Case(net, samples=2) for name, net in nets.items()}
 
 
@@ -194,7 +198,9 @@ def measure(
     samples = sample_bytes(case.net)
     return Cost(
         executed=Executed(*(after - before for after, before in zip(both, first, strict=True))),
-        flash=one.memory.flash - empty.memory.flash - FLOAT_BYTES * case.net.size
+        flash=one.memory.flash
+        - empty.memory.flash
+        - FLOAT_BYTES * case.net.size
         - samples * case.samples * _in_flash(case, reptile),
         weights=size("weights").size,
         workspace=size("workspace").size + size("model").size,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyreptile_lite.bench import eager
 from tinyreptile_lite.bench.timing import Rows, interleaved, row
 from tinyreptile_lite.core.build import find_compiler
 from tinyreptile_lite.core.native import NativeOnlineSGD, load
@@ -14,6 +15,7 @@ from tinyreptile_lite.layers import Dense, Tanh
 from tinyreptile_lite.learners import Learner, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples, Task
+from tinyreptile_lite.tasks.omniglot import Omniglot
 from tinyreptile_lite.tasks.sine import Sine
 
 RATE = 0.02
@@ -23,6 +25,9 @@ VISITS = 800  # take about as long as PyTorch takes for one
 REPEATS = 30
 TASKS = 1000
 TASK_STEPS = 32
+SAME = 1e-4  # largest difference of a weight after a visit that is called rounding
+IMAGES = 25  # in a visit: 5 drawings of each of 5 characters
+IMAGE_VISITS = 12  # in one timed call
 TORCH_TASKS = 20  # PyTorch's time for 1,000 tasks is its time for these times 50
 
 
@@ -31,6 +36,7 @@ def rows(repeats: int = REPEATS) -> Rows:
 
     ``numpy_vs_torch`` compares online SGD steps per second on a 1-32-32-1 network with tanh.
     ``native_vs_torch`` compares whole visits in C with it.
+    ``omniglot_vs_torch`` compares visits of 25 images on the characters' network, in C with it.
     ``tasks_together_vs_torch`` compares adapting and evaluating 1,000 sine tasks of 32 samples.
     """
     one_thread()
@@ -40,6 +46,7 @@ def rows(repeats: int = REPEATS) -> Rows:
         row("numpy_steps", STEPS / numpy_time, "steps/s"),
         row("torch_steps", STEPS / torch_time, "steps/s"),
         *native_rows(repeats),
+        *image_rows(repeats),
         *_task_rows(-(-repeats // 3)),
     ]
 
@@ -52,6 +59,41 @@ def native_rows(repeats: int = REPEATS) -> Rows:
     found = [
         row("native_vs_torch", torch_time / native_time, "ratio"),
         row("native_steps", VISIT / native_time, "steps/s"),
+    ]
+    return [entry | {"compiler": find_compiler()[0]} for entry in found]
+
+
+def image_rows(repeats: int = REPEATS) -> Rows:
+    """Visits per second of 25 images, online, on the network of the Omniglot family.
+
+    Raises
+    ------
+    KitError
+        If the two do not learn the same, to rounding.
+    """
+    one_thread()
+    load()
+    rng = np.random.default_rng(0)
+    net = Omniglot().network()
+    params, learner = net.init(rng), NativeOnlineSGD(RATE)
+    x = rng.uniform(0, 1, (IMAGES, *net.input_shape)).astype(np.float32)
+    samples = Samples(x, rng.permutation(IMAGES) % net.outputs)
+    in_torch = image_loop(net, params, samples)
+    learned = learner.learn(net, params, samples, rng).params
+    difference = eager.distance(in_torch(), eager.image_model(net, learned))
+    if not difference < SAME:
+        raise KitError(f"weights differ by {difference:.2g}: PyTorch learnt something else")
+
+    def learn() -> None:
+        for _ in range(IMAGE_VISITS):
+            learner.learn(net, params, samples, rng)
+
+    native_time, torch_time = interleaved(learn, in_torch, repeats=repeats).T
+    native_time = native_time / IMAGE_VISITS
+    found = [
+        row("omniglot_vs_torch", torch_time / native_time, "ratio"),
+        row("omniglot_visits", 1 / native_time, "visits/s"),
+        row("omniglot_torch_visits", 1 / torch_time, "visits/s"),
     ]
     return [entry | {"compiler": find_compiler()[0]} for entry in found]
 
@@ -88,21 +130,15 @@ def torch_loop(params: np.ndarray, samples: Samples) -> Any:
         for parameter, view in zip(model.parameters(), views, strict=True):
             # PyTorch keeps a weight as (outputs, inputs), and a bias without the sample axis.
             parameter.copy_(torch.tensor(view.T.reshape(parameter.shape)))
-    optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
-    criterion = nn.MSELoss()
-    xs, ys = torch.tensor(samples.x[:, None]), torch.tensor(samples.y[:, None])
+    return eager.loop(model, nn.MSELoss(), RATE, *samples)
 
-    def run() -> Any:
-        losses = []
-        for x, y in zip(xs, ys, strict=True):
-            optimiser.zero_grad()
-            loss = criterion(model(x), y)
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.item())
-        return model
 
-    return run
+def image_loop(net: Network, params: np.ndarray, samples: Samples) -> Any:
+    """The same for a network of images and a cross-entropy."""
+    from torch import nn
+
+    x = eager.channels_first(samples.x)
+    return eager.loop(eager.image_model(net, params), nn.CrossEntropyLoss(), RATE, x, samples.y)
 
 
 def lesson(count: int, rng: np.random.Generator) -> tuple[Network, np.ndarray, Samples]:
