@@ -147,6 +147,11 @@ def _wrist_ram(read: Read) -> Cells:
 # Benchmarks
 
 NETWORKS = {"mlp_1_32_32_1": "1-32-32-1, ReLU", "mlp_64_32_10": "64-32-10, ReLU", "wrist": "wrist"}
+CONVOLUTIONAL = {
+    "cnn_28x28": "28x28, two convolutions",
+    "omniglot": "characters (Omniglot)",
+    "keywords": "keywords",
+}
 STEP = {"instructions": ",.0f", "cycles_model": ",.0f", "ram_bytes": ",.0f"}
 RANGE = {"cycles_low": ".3g", "cycles_high": ".3g"}
 RATIOS = {"reptile_ram_ratio": ".2f", "reptile_instructions_ratio": ".1f"}
@@ -162,8 +167,8 @@ def _device(read: Read, network: str, layouts: dict[str, str], compiler: str = "
     return [format(row["value"], layouts[what]) for what, row in rows.items()]
 
 
-def _cost(read: Read, network: str, compiler: str) -> Cells:
-    instructions, cycles, *rest = _device(read, network, STEP | RATIOS, compiler)
+def _cost(read: Read, network: str, compiler: str, more: dict[str, str] = RATIOS) -> Cells:
+    instructions, cycles, *rest = _device(read, network, STEP | more, compiler)
     low, high = (f"{float(end):,.0f}" for end in _device(read, network, RANGE, compiler))
     return [instructions, f"{cycles} ({low} to {high})", *rest]
 
@@ -171,12 +176,28 @@ def _cost(read: Read, network: str, compiler: str) -> Cells:
 def _costs(read: Read) -> str:
     head = "network, compiler, instructions, cycles, RAM, Reptile's RAM, Reptile's instructions"
     table = [head.split(", ")]
-    version = _bench(read, "device", "wrist.ram_bytes", "gcc")["compiler"].split()[-1]
-    gcc = "GCC " + ".".join(version.split(".")[:2])
     for network, title in NETWORKS.items():
-        table.append([title, gcc, *_cost(read, network, "gcc")])
+        table.append([title, _gcc(read), *_cost(read, network, "gcc")])
         table.append(["", "zig (clang)", *_cost(read, network, "zig")])
     return _table(table)
+
+
+def _convolutional_costs(read: Read) -> str:
+    head = "network, compiler, instructions, per multiply-add, cycles, RAM, with the sample"
+    table = [head.split(", ")]
+    layouts = {"instructions_per_mac": ".1f", "ram_bytes": ",.0f", "all_ram_bytes": ",.0f"}
+    for network, title in CONVOLUTIONAL.items():
+        for compiler, name in (("gcc", _gcc(read)), ("zig", "zig (clang)")):
+            instructions, cycles, *_ = _cost(read, network, compiler, {})
+            per_mac, *ram = _device(read, network, layouts, compiler)
+            first = title if compiler == "gcc" else ""
+            table.append([first, name, instructions, per_mac, cycles, *ram])
+    return _table(table)
+
+
+def _gcc(read: Read) -> str:
+    version = _bench(read, "device", "wrist.ram_bytes", "gcc")["compiler"].split()[-1]
+    return "GCC " + ".".join(version.split(".")[:2])
 
 
 def _step(read: Read) -> Cells:
@@ -188,7 +209,9 @@ def _ratios(read: Read) -> Cells:
 
 
 def _stack(read: Read) -> Cells:
-    return max(_device(read, network, {"stack_bytes": ".0f"}) for network in NETWORKS)
+    networks = [*NETWORKS, *CONVOLUTIONAL]
+    cells = (_device(read, network, {"stack_bytes": ".0f"}) for network in networks)
+    return max(cells, key=lambda one: int(one[0]))
 
 
 WORN = {
@@ -299,7 +322,7 @@ DOCUMENTS: dict[
         },
     ),
     WIRE: ({"ble": _bluetooth}, {}),
-    BOARDS: ({"device": _costs}, {}),
+    BOARDS: ({"device": _costs, "convolutional": _convolutional_costs}, {}),
     WEAR: (
         {
             "axes": _axes,

@@ -54,6 +54,7 @@ from tinyreptile_lite.tasks.wrist import Wrist
 LIBRARIES = CORE.parents[1]
 SKETCHES = Path(__file__).parent / "sketches"
 PLAIN = ("-DTR_PLAIN",)  # without the fast forms for this processor
+RATE = 0.01  # of each step
 OTHER_BYTES = 4096  # of RAM, for all that is no part of learning
 LIMIT_MS = 3_600_000  # of virtual time
 
@@ -146,20 +147,21 @@ def board_rows(compiler: str | None = None) -> Rows:
     named = str(find_compiler(compiler))
     found = [row for name, case in cases().items() for row in _device_rows(name, case, compiler)]
     for name, case in convolutional().items():
-        found += _step_rows(name, case, measure(case, False, compiler), compiler)
+        found += step_rows(name, case, measure(case, False, compiler), compiler)
     return [entry | {"compiler": named} for entry in found]
 
 
-def _step_rows(name: str, case: Case, online: Cost, compiler: str | None) -> Rows:
+def step_rows(name: str, case: Case, online: Cost, compiler: str | None) -> Rows:
     """What one online step costs, of the visit that was measured."""
     plain = measure(case, False, compiler, PLAIN)
-    executed = Executed(*(number / case.samples for number in online.executed))
+    per_step = 1 / case.samples
+    instructions, cycles, low, high = (number * per_step for number in online.executed)
     values = {
-        "instructions": (executed.instructions, "per online step"),
-        "instructions_per_mac": (executed.instructions / step_macs(case.net), "per multiply-add"),
-        "cycles_model": (executed.cycles, "per online step, modelled"),
-        "cycles_low": (executed.low, "per online step, modelled"),
-        "cycles_high": (executed.high, "per online step, modelled"),
+        "instructions": (instructions, "per online step"),
+        "instructions_per_mac": (instructions / step_macs(case.net), "per multiply-add"),
+        "cycles_model": (cycles, "per online step, modelled"),
+        "cycles_low": (low, "per online step, modelled"),
+        "cycles_high": (high, "per online step, modelled"),
         "plain_cycles_ratio": (plain.executed.cycles / online.executed.cycles, "ratio"),
         "ram_bytes": (online.ram, "bytes"),
         "all_ram_bytes": (online.all_ram, "bytes, with the sample"),
@@ -169,7 +171,7 @@ def _step_rows(name: str, case: Case, online: Cost, compiler: str | None) -> Row
     found = counted(name, values)
     for entry in found:
         if entry["name"].endswith("cycles_model"):
-            entry["range"] = [executed.low, executed.high]
+            entry["range"] = [low, high]
     return found
 
 
@@ -183,14 +185,14 @@ def _device_rows(name: str, case: Case, compiler: str | None) -> Rows:
         "reptile_samples_bytes": (reptile.samples - online.samples, "bytes more"),
         "reptile_epochs": (case.reptile.epochs, "passes over the samples"),
     }
-    return _step_rows(name, case, online, compiler) + counted(name, values)
+    return step_rows(name, case, online, compiler) + counted(name, values)
 
 
 def measure(
     case: Case, reptile: bool, compiler: str | None = None, flags: Sequence[str] = ()
 ) -> Cost:
     """Build and run one visit on the virtual board."""
-    one, two = (_run(case, reptile, visits, compiler, flags) for visits in (1, 2))
+    one, two = (run(case, reptile, visits, compiler, flags) for visits in (1, 2))
     first, both = (model(board.blocks(), board.read_memory) for board in (one, two))
     size = one.firmware.elf.find
     empty = build(SKETCHES / "Empty", compiler=compiler, libraries=LIBRARIES)
@@ -201,7 +203,7 @@ def measure(
         flash=one.memory.flash
         - empty.memory.flash
         - FLOAT_BYTES * case.net.size
-        - samples * case.samples * _in_flash(case, reptile),
+        - samples * case.samples * in_flash(case, reptile),
         weights=size("weights").size,
         workspace=size("workspace").size + size("model").size,
         gradient=size("gradient").size if reptile else 0,
@@ -210,7 +212,7 @@ def measure(
     )
 
 
-def _in_flash(case: Case, reptile: bool) -> bool:
+def in_flash(case: Case, reptile: bool) -> bool:
     """Whether the samples are measured in flash, as the RAM cannot hold them and the sensor's."""
     kept = device_ram(case.net, case.learner(reptile), case.samples).total
     return kept + case.samples * sample_bytes(case.net) > RAM_BYTES - STACK_BYTES - OTHER_BYTES
@@ -229,10 +231,15 @@ def _samples(case: Case) -> str:
     return "".join(f"static const {n}[] = {{{', '.join(v)}}};\n" for n, v in arrays.items())
 
 
-def _run(
-    case: Case, reptile: bool, visits: int, compiler: str | None, flags: Sequence[str]
+def run(
+    case: Case,
+    reptile: bool,
+    visits: int = 1,
+    compiler: str | None = None,
+    flags: Sequence[str] = (),
 ) -> VirtualNano:
-    in_flash = _in_flash(case, reptile)
+    """Build the sketch of a visit and run it; the board has stopped when it has learnt."""
+    flash = in_flash(case, reptile)
     settings = {
         "VISITS": visits,
         "SAMPLES": case.samples,
@@ -240,14 +247,14 @@ def _run(
         "REPTILE": int(reptile),
         "EPOCHS": case.reptile.epochs,
         "BATCH": case.reptile.batch,
-        "RATE": "0.01f",
-        "IN_FLASH": int(in_flash),
+        "RATE": literal(RATE),
+        "IN_FLASH": int(flash),
     }
     defines = [f"#define {name} {value}\n" for name, value in settings.items()]
     with tempfile.TemporaryDirectory() as scratch:
         sketch = shutil.copytree(SKETCHES / "Visit", Path(scratch) / "Visit")
         (sketch / "settings.h").write_text("".join(defines))
-        (sketch / "samples.h").write_text(_samples(case) if in_flash else "")
+        (sketch / "samples.h").write_text(_samples(case) if flash else "")
         export(case.net, case.net.init(np.random.default_rng(0)), sketch)
         firmware = build(sketch, compiler=compiler, flags=flags, libraries=LIBRARIES)
     board = VirtualNano(firmware)

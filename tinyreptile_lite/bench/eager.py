@@ -44,14 +44,13 @@ def image_model(net: Network, params: Array) -> Any:
     import torch
     from torch import nn
 
-    modules = []
-    with torch.no_grad():
-        views = net.views(params)
-        for layer, shape, own in zip(net.layers, net.shapes[:-1], views, strict=True):
-            module = _module(layer)
-            for parameter, value in zip(module.parameters(), own, strict=True):
-                parameter.copy_(torch.tensor(_turned(layer, value, _image(net, shape))))
-            modules.append(module)
+    modules, image = [], net.input_shape
+    for layer, shape, own in zip(net.layers, net.shapes[:-1], net.views(params), strict=True):
+        module = _module(layer)
+        image = shape if len(shape) == 3 else image
+        for parameter, value in zip(module.parameters(), own, strict=True):
+            parameter.data = torch.tensor(_turned(layer, value, image))
+        modules.append(module)
     return nn.Sequential(*modules)
 
 
@@ -63,7 +62,7 @@ def channels_first(x: Array) -> Array:
 def distance(model: Any, other: Any) -> float:
     """Largest difference between the parameters of two models."""
     pairs = zip(model.parameters(), other.parameters(), strict=True)
-    return max(float((one - two).abs().max()) for one, two in pairs)
+    return max(float((one - two).detach().abs().max()) for one, two in pairs)
 
 
 def _module(layer: Layer) -> Any:
@@ -84,22 +83,14 @@ def _module(layer: Layer) -> Any:
     raise KitError(f"this comparison knows no {layer}; choose a network as Omniglot's")
 
 
-def _image(net: Network, shape: Shape) -> Shape:
-    """Shape (height, width, channels) of what a flat shape was before."""
-    return (
-        next(found for found in reversed(net.shapes) if len(found) == 3)
-        if len(shape) == 1
-        else shape
-    )
-
-
 def _turned(layer: Layer, value: Array, image: Shape) -> Array:
-    """Return a parameter in PyTorch's order: outputs first, channels before positions."""
+    """Return a parameter in PyTorch's order: outputs first, and channels before positions.
+
+    ``image`` is what the layer takes, or what was flattened for it.
+    """
     if value.shape[0] == 1:  # a bias, or a gain
-        return value[0].copy()
+        return value[0]
     if isinstance(layer, Conv2D):
         image = layer.kernel, layer.kernel, layer.in_channels
     turned = value.reshape(*image, -1).transpose(3, 2, 0, 1)
-    return np.ascontiguousarray(
-        turned if isinstance(layer, Conv2D) else turned.reshape(value.shape[::-1])
-    )
+    return turned if isinstance(layer, Conv2D) else turned.reshape(value.shape[::-1])

@@ -504,6 +504,9 @@ static void window_forward(float *out, const tr_window *window, const float *bia
     for (; o + 16 <= outputs; o += 16) {
         window_block(out + o, window, w + o, bias + o, outputs, 4);
     }
+    for (; o + 12 <= outputs; o += 12) {
+        window_block(out + o, window, w + o, bias + o, outputs, 3);
+    }
     for (; o + 8 <= outputs; o += 8) {
         window_block(out + o, window, w + o, bias + o, outputs, 2);
     }
@@ -593,17 +596,32 @@ TR_INLINE void learn_tile(float *target, const float *x, const float *delta, con
     }
 }
 
-/* Four outputs of one row. */
-TR_INLINE void learn_four(float *target, const float *x, const float *delta, const tr_map *map,
-                          size_t outputs)
+/* The same for `fours` times four outputs. */
+TR_INLINE void learn_fours(float *target, const float *x, const float *delta, const tr_map *map,
+                           size_t outputs, const int rows, const int fours)
 {
-    four gradient = FOUR_ALL(0.0f);
+    four gradient[2][3];
+    TR_UNROLL
+    for (int k = 0; k < rows * fours; k++) {
+        gradient[k / fours][k % fours] = FOUR_ALL(0.0f);
+    }
     for (size_t row = map->rows; row > 0; row--, x += map->x_jump, delta += map->delta_jump) {
         for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
-            gradient += FOUR_ALL(*x) * load(delta);
+            TR_UNROLL
+            for (int k = 0; k < fours; k++) {
+                const four d = load(delta + k * FOUR);
+                TR_UNROLL
+                for (int r = 0; r < rows; r++) {
+                    gradient[r][k] += FOUR_ALL(x[r]) * d;
+                }
+            }
         }
     }
-    store(target, load(target) + FOUR_ALL(map->scale) * gradient);
+    TR_UNROLL
+    for (int k = 0; k < rows * fours; k++) {
+        float *to = target + (size_t)(k / fours) * outputs + k % fours * FOUR;
+        store(to, load(to) + FOUR_ALL(map->scale) * gradient[k / fours][k % fours]);
+    }
 }
 
 /* One. */
@@ -630,17 +648,15 @@ TR_INLINE void learn_rows(float *target, const float *x, const float *delta, con
     for (; o + 2 * LANES <= outputs; o += 2 * LANES) {
         learn_tile(target + o, x, delta + o, map, outputs, rows, 2);
     }
-    for (; o + LANES <= outputs; o += LANES) {
-        learn_tile(target + o, x, delta + o, map, outputs, rows, 1);
+    for (; o + 3 * FOUR <= outputs; o += 3 * FOUR) {
+        learn_fours(target + o, x, delta + o, map, outputs, rows, 3);
     }
-    for (int r = 0; r < rows; r++) {
-        float *row = target + (size_t)r * outputs;
-        size_t left = o;
-        for (; left + FOUR <= outputs; left += FOUR) {
-            learn_four(row + left, x + r, delta + left, map, outputs);
-        }
-        for (; left < outputs; left++) {
-            learn_weight(row + left, x + r, delta + left, map, outputs);
+    for (; o + FOUR <= outputs; o += FOUR) {
+        learn_fours(target + o, x, delta + o, map, outputs, rows, 1);
+    }
+    for (; o < outputs; o++) {
+        for (int r = 0; r < rows; r++) {
+            learn_weight(target + (size_t)r * outputs + o, x + r, delta + o, map, outputs);
         }
     }
 }
@@ -760,9 +776,24 @@ TR_INLINE void send_back(wide part[2][4], const float *w, const float *d, size_t
     }
 }
 
+/* Where a pixel lies in a side: the first tap that reaches it, and at which position. For each
+ * `stride` taps more it is a position less; below zero, that is huge. */
+typedef struct {
+    size_t tap;
+    size_t position;
+} tr_place;
+
+TR_INLINE void next_place(tr_place *place, size_t stride)
+{
+    if (++place->tap == stride) {
+        place->tap = 0;
+        place->position++;
+    }
+}
+
 /* The gradient of `count` channels of the pixel at x, gated, takes their place. */
 TR_INLINE void send_back_pixel(float *x, const float *turned, const float *delta,
-                               const tr_sweep *sweep, size_t row, size_t column, size_t count,
+                               const tr_sweep *sweep, tr_place row, tr_place column, size_t count,
                                int gate, const int wides, const int is_image)
 {
     const size_t stride = sweep->stride;
@@ -770,19 +801,15 @@ TR_INLINE void send_back_pixel(float *x, const float *turned, const float *delta
     wide part[2][4] = {{WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)},
                        {WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)}};
     float sums[2 * LANES];
-    row += sweep->padding;
-    column += sweep->padding;
-    /* From tap to tap the position goes back; below zero it is huge. */
-    for (size_t i = row % stride, y = row / stride; i < sweep->down; i += stride, y--) {
-        if (y >= sweep->rows) {
-            continue;
-        }
-        for (size_t j = column % stride, p = column / stride; j < sweep->across; j += stride, p--) {
-            if (p < sweep->columns) {
-                send_back(part, turned + (i * sweep->across + j) * taps,
-                          delta + (y * sweep->columns + p) * sweep->outputs, sweep->outputs, wides,
-                          is_image);
+    for (; row.tap < sweep->down; row.tap += stride, row.position--) {
+        tr_place at = column;
+        for (; row.position < sweep->rows && at.tap < sweep->across; at.tap += stride) {
+            if (at.position < sweep->columns) {
+                send_back(part, turned + (row.tap * sweep->across + at.tap) * taps,
+                          delta + (row.position * sweep->columns + at.position) * sweep->outputs,
+                          sweep->outputs, wides, is_image);
             }
+            at.position--;
         }
     }
     TR_UNROLL
@@ -808,10 +835,15 @@ TR_INLINE void sweep_channels(const tr_change *change, float *dx, const float *d
              change->weights + (tap * sweep->inputs + channel) * outputs, count, outputs, lanes);
     }
     learn_channels(change, dx, delta, sweep, channel, count);
-    for (size_t row = 0; row < sweep->height; row++) {
-        for (size_t column = 0; column < sweep->width; column++) {
-            send_back_pixel(dx + (row * sweep->width + column) * sweep->inputs + channel, turned,
-                            delta, sweep, row, column, count, change->gate, wides, is_image);
+    const tr_place first = {sweep->padding % sweep->stride, sweep->padding / sweep->stride};
+    tr_place row = first;
+    float *x = dx + channel;
+    for (size_t i = 0; i < sweep->height; i++, next_place(&row, sweep->stride)) {
+        tr_place column = first;
+        for (size_t j = 0; j < sweep->width; j++, next_place(&column, sweep->stride)) {
+            send_back_pixel(x, turned, delta, sweep, row, column, count, change->gate, wides,
+                            is_image);
+            x += sweep->inputs;
         }
     }
 }
