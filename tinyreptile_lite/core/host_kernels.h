@@ -10,19 +10,17 @@
 
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__ARM_NEON))
 
-#define TR_SIMD /* the last four channels of a normalisation are done together as well */
-
 #if defined(__clang__)
 #define TR_UNROLL _Pragma("clang loop unroll(full)")
 #elif __GNUC__ >= 8
 #define TR_UNROLL _Pragma("GCC unroll 16")
-#define TR_ROLLED _Pragma("GCC unroll 1")
 #else
 #define TR_UNROLL
 #endif
 
 #define FOUR 4
 typedef float four __attribute__((vector_size(16)));
+typedef int32_t four_places __attribute__((vector_size(16)));
 #define FOUR_ALL(x) ((four){x, x, x, x})
 
 TR_INLINE four load(const float *from)
@@ -41,6 +39,7 @@ TR_INLINE void store(float *to, four value)
 #if defined(__AVX__)
 #define TR_EIGHT 8
 typedef float eight __attribute__((vector_size(32)));
+typedef int32_t eight_places __attribute__((vector_size(32)));
 #define EIGHT_ALL(x) ((eight){x, x, x, x, x, x, x, x})
 
 TR_INLINE eight load_eight(const float *from)
@@ -518,6 +517,83 @@ static void window_forward(float *out, const tr_window *window, const float *bia
     }
 }
 
+/* ---- Backward pass of a normalisation ---------------------------------------------------------- */
+
+/* Derivatives of a SiLU at z, in as many lanes as the type has: silu_slope(). The sign bit makes a
+ * number negative, and the bits of a comparison choose, where there it is `?:`. */
+#define DEFINE_NORM(floats, places, lanes) \
+    TR_INLINE floats choose_##floats(places where, floats a, floats b) \
+    { \
+        return (floats)(((places)a & where) | ((places)b & ~where)); \
+    } \
+    TR_INLINE floats slopes_##floats(floats z) \
+    { \
+        const floats zero = {0.0f}; \
+        const floats one = zero + 1.0f; \
+        const floats least = zero - 86.0f; \
+        floats x = (floats)((places)z | (places)(zero * -1.0f)); \
+        x = choose_##floats(x > least, x, least); \
+        const floats shifted = x * 1.44269504f + 12582912.0f; \
+        const floats n = shifted - 12582912.0f; \
+        const floats r = (x - n * LN2_HIGH) - n * LN2_LOW; \
+        const floats g = (((1.38146128e-3f * r + 8.36871006e-3f) * r + 4.1668389e-2f) * r \
+                          + 0.166665211f) * r + 0.49999994f; \
+        const floats y = 1.0f + (r + r * r * g); \
+        const floats e = (y + y) * (floats)(((places)shifted + 126) << 23); \
+        const floats s = choose_##floats(z < zero, e, one) / (1.0f + e); \
+        return s * (1.0f + z * (1.0f - s)); \
+    } \
+    TR_INLINE void norm_##floats(const tr_change *change, const float *x, float *delta, size_t n, \
+                                 size_t channels, size_t first, int silu, float sums[2]) \
+    { \
+        const float mean = delta[-2]; \
+        const float root = delta[-1]; \
+        float *target = change->target + first; \
+        floats gain, bias, gains, biases; \
+        memcpy(&gain, change->weights + first, sizeof gain); \
+        memcpy(&bias, change->weights + first + channels, sizeof bias); \
+        gains = biases = (floats){0.0f}; \
+        for (size_t at = first; at < n; at += channels) { \
+            floats normal, d; \
+            memcpy(&normal, x + at, sizeof normal); \
+            memcpy(&d, delta + at, sizeof d); \
+            normal = (normal - mean) * root; \
+            d = silu ? d * slopes_##floats(gain * normal + bias) : d; \
+            gains += d * normal; \
+            biases += d; \
+            d *= gain; \
+            memcpy(delta + at, &d, sizeof d); \
+        } \
+        TR_UNROLL \
+        for (size_t c = 0; c < lanes; c++) { \
+            sums[0] += gain[c] * biases[c]; \
+            sums[1] += gain[c] * gains[c]; \
+            target[c] += change->scale * gains[c]; \
+            target[c + channels] += change->scale * biases[c]; \
+        } \
+    }
+DEFINE_NORM(four, four_places, FOUR)
+#ifdef TR_EIGHT
+DEFINE_NORM(eight, eight_places, TR_EIGHT)
+#endif
+
+/* Returns how many channels it has done: norm_channels() does the rest. */
+#define TR_HAS_NORM_LANES
+static size_t norm_lanes(const tr_change *change, const float *x, float *delta, size_t n,
+                         size_t channels, int silu, float sums[2])
+{
+    size_t c = 0;
+#ifdef TR_EIGHT
+    for (; c + TR_EIGHT <= channels; c += TR_EIGHT) {
+        norm_eight(change, x, delta, n, channels, c, silu, sums);
+    }
+#endif
+    for (; c + FOUR <= channels; c += FOUR) {
+        norm_four(change, x, delta, n, channels, c, silu, sums);
+    }
+    return c;
+}
+
 /* ---- Backward pass of convolutions ------------------------------------------------------------
  *
  * Both kinds, over time and over an image, by the same two steps for LANES or twice as many input
@@ -711,7 +787,6 @@ TR_INLINE void learn_channels(const tr_change *change, const float *x, const flo
 #if defined(__clang__)
 #define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
-typedef int32_t four_places __attribute__((vector_size(16)));
 #define PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_places){i, j, k, l})
 #endif
 

@@ -178,9 +178,6 @@ const tr_functions tr_silu = {silu_fits, no_weights, same_size,    same_size,
 #define NORM_EPSILON 1e-5f /* added to the variance */
 #define NORM_KEPT 2        /* mean, and 1 / standard deviation */
 #define NORM_WIDTH 8       /* channels side by side, for compilers that use SIMD */
-#ifndef TR_ROLLED
-#define TR_ROLLED /* before a loop that is to become SIMD, and not to be unrolled before */
-#endif
 
 static int norm_fits(const tr_layer *layer, size_t n)
 {
@@ -254,7 +251,6 @@ TR_INLINE void norm_channels(const tr_change *change, const tr_step *step, float
     for (size_t at = first; at < step->n; at += channels) {
         const float *x = step->x + at;
         float *delta = step->delta + at;
-        TR_ROLLED
         for (size_t c = 0; c < width; c++) {
             const float normal = (x[c] - mean) * root;
             const float slope = step->silu ? silu_slope(gain[c] * normal + bias[c]) : 1.0f;
@@ -277,14 +273,12 @@ static float norm_backward(const tr_change *change, const tr_step *step)
     const size_t channels = step->layer->inputs;
     float sums[2] = {0.0f};
     size_t c = 0;
+#ifdef TR_HAS_NORM_LANES
+    c = norm_lanes(change, step->x, step->delta, step->n, channels, step->silu, sums);
+#endif
     for (; c + NORM_WIDTH <= channels; c += NORM_WIDTH) {
         norm_channels(change, step, sums, c, NORM_WIDTH);
     }
-#ifdef TR_SIMD
-    for (; c + NORM_WIDTH / 2 <= channels; c += NORM_WIDTH / 2) {
-        norm_channels(change, step, sums, c, NORM_WIDTH / 2);
-    }
-#endif
     for (; c < channels; c++) {
         norm_channels(change, step, sums, c, 1);
     }
