@@ -13,6 +13,7 @@ from tinyreptile_lite.nano.clock import Clock
 from tinyreptile_lite.nano.flash import Flash
 from tinyreptile_lite.nano.i2c import SensorBus
 from tinyreptile_lite.nano.machine import Machine
+from tinyreptile_lite.nano.microphone import Microphone
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
 from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
@@ -20,6 +21,7 @@ from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 _IMU_POLL_US, _IMU_READ_US = 200, 500
 _RADIO_SEND_US = 20  # assumed: to hand a packet to the radio
 _WIRE_US = 100
+_PDM_READ_US = 3  # assumed: to copy a block of samples
 _WORD = 0xFFFF_FFFF
 
 
@@ -39,10 +41,11 @@ class Bus:
         flash: Flash,
         seed: int,
         radio: Radio,
+        microphone: Microphone,
     ) -> None:
         self._machine, self._clock, self._seed = machine, clock, seed
         self._serial, self._pins, self._imu, self._flash = serial, pins, imu, flash
-        self._radio = radio
+        self._radio, self._microphone = radio, microphone
         self._sensors = SensorBus(imu)
         self._random = random.Random()  # noqa: S311 - a game's dice, not a key
         self.reset()
@@ -87,6 +90,8 @@ class Bus:
                 return self._radio.controller.limits.send_packets
             case "RADIO_MTU":
                 return self._radio.controller.limits.mtu
+            case "PDM_AVAILABLE":
+                return self._microphone.available
             case "TICKS_DUE":
                 return self._radio.ticks_due(self._clock.now)
         return self._kept.get(name, 0)
@@ -149,6 +154,22 @@ class Bus:
                 self._clock.spend(_RADIO_SEND_US)
             case "TICK_PERIOD":
                 self._radio.start_ticker(value, self._clock.now)
+            case "PDM_BEGIN":
+                asked = self._kept.get("PDM_CHANNELS", 0), self._kept.get("PDM_RATE", 0)
+                self._microphone.begin(*asked, value, self._clock.now)
+                self._clock.stop_soon()
+            case "PDM_END":
+                self._microphone.end()
+            case "PDM_HANDLER":
+                self._microphone.handler = value
+            case "PDM_READ":
+                data = self._microphone.read(value, self._clock.now)
+                self._machine.write(self._kept.get("PDM_ADDRESS", 0), data)
+                self._kept["PDM_COUNT"] = len(data)
+                self._clock.spend(_PDM_READ_US)
+            case "INTERRUPTS_OFF":
+                self._microphone.masked = bool(value)
+                self._clock.stop_soon()
             case "FLASH_PROGRAM":
                 data = self._machine.read(self._kept.get("FLASH_SOURCE", 0), value)
                 self._flash_did(self._flash.program(self._kept.get("FLASH_ADDRESS", 0), data))

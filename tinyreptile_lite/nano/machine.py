@@ -14,6 +14,8 @@ STACK_PAINT = 0xA5  # what unused stack holds, so that the high-water mark can b
 _SYSTEM_BASE, _SYSTEM_BYTES = 0xE000_E000, 0x1000  # the processor's own registers
 _TRANSLATION_BUFFER = 32 << 20  # bytes of the emulator's own memory; its default is 1 GB
 _NOWHERE = 0xFFFF_FFFF  # where execution would end by itself
+_RETURN = 0x100  # where an interrupt's function returns to; no sketch has code there
+_FRAME = 0x68  # bytes that the processor puts on the stack for an interrupt
 
 
 class BoardFault(KitError):
@@ -72,16 +74,29 @@ class Machine:
         stack, self._pc = struct.unpack("<II", self.read(FLASH_START, 8))
         self.uc.reg_write(self._unicorn.arm_const.UC_ARM_REG_SP, stack)
 
-    def run(self) -> None:
-        """Execute until the counter stops the emulator."""
+    def run(self, end: int = _NOWHERE) -> None:
+        """Execute until the counter stops the emulator, or up to an address."""
         self._fault = self._failure = None
         try:
-            self.uc.emu_start(self._pc, _NOWHERE)
+            self.uc.emu_start(self._pc, end)
         except self._unicorn.UcError as error:
             raise self._explained() from error
         self._pc = self._register("PC") | 1
         if self._failure:
             raise self._failure
+
+    def interrupt(self, function: int) -> None:
+        """Call a function of the sketch now, between two blocks of code, as an interrupt does."""
+        uc, arm = self.uc, self._unicorn.arm_const
+        before, pc, stack = uc.context_save(), self._pc, self._register("SP")
+        uc.context_restore(self._fresh)
+        uc.reg_write(arm.UC_ARM_REG_SP, (stack - _FRAME) & ~7)
+        uc.reg_write(arm.UC_ARM_REG_LR, _RETURN | 1)
+        self._pc = function | 1
+        while self._pc != _RETURN | 1:
+            self.run(_RETURN)
+        uc.context_restore(before)
+        self._pc = pc
 
     def locate(self, address: int, size: int) -> tuple[Any, int]:
         """Return the memory that holds a range of addresses, and the offset in it."""

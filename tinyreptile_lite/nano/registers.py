@@ -1,6 +1,6 @@
 """Register map of the virtual devices, shared by the emulator and the firmware.
 
-The firmware reaches serial port, clock, pins, IMU and radio through one page of 32-bit registers,
+The firmware reaches serial port, clock, pins, sensors and radio through one page of 32-bit registers,
 at an address that the nRF52840 leaves unused. `c_header` writes the same table for the C side, so
 the two cannot disagree.
 """
@@ -56,6 +56,16 @@ _NAMES = (
     "FLASH_PROGRAM",  # write: how many; this programs them
     "FLASH_ERASE",  # write: address of a page; this erases it
     "FLASH_DONE",  # read: 1 if the last operation worked
+    "PDM_CHANNELS",  # write: how many the microphone is asked for
+    "PDM_RATE",  # write: samples a second
+    "PDM_HANDLER",  # write: address of the function that its interrupt calls
+    "PDM_BEGIN",  # write: bytes of each of its two buffers; this starts it
+    "PDM_END",  # write: stop it
+    "PDM_AVAILABLE",  # read: bytes that can be read
+    "PDM_ADDRESS",  # write: where samples go
+    "PDM_READ",  # write: room there; this copies
+    "PDM_COUNT",  # read: bytes copied by the last copy
+    "INTERRUPTS_OFF",  # write: 1 lets interrupts wait, 0 lets them come
 )
 _PIN_NAMES = (  # one register for each pin
     "PIN_MODE",  # write: Arduino's PinMode

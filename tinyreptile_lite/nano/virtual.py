@@ -22,9 +22,12 @@ from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.flash import Flash
 from tinyreptile_lite.nano.image import STACK_BYTES, Memory
 from tinyreptile_lite.nano.machine import STACK_PAINT, Machine
+from tinyreptile_lite.nano.microphone import Microphone
 from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
 from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.radio import Limits
+
+_NEVER_US = 1 << 50
 
 
 class VirtualNano:
@@ -45,6 +48,11 @@ class VirtualNano:
         The chip on the board: revision 1 or revision 2; None for a board without.
     imu_loop : bool
         Whether the recording starts over at its end.
+    sound : array_like of int16, shape (samples,), optional
+        Recording of 16,000 samples a second that the microphone plays, from five seconds after the
+        sketch has begun to listen; `say` plays another one at any time.
+    microphone : bool
+        Whether the board is a Sense, which has a microphone.
     radio : Limits
         Of the Bluetooth connection to a computer.
     seed : int
@@ -74,6 +82,8 @@ class VirtualNano:
         imu_rate: float = 25.0,
         imu_chip: str | None = "LSM9DS1",
         imu_loop: bool = True,
+        sound: ArrayLike | None = None,
+        microphone: bool = True,
         radio: Limits = Limits(),  # noqa: B008 - it is frozen
         seed: int = 0,
         native: bool = True,
@@ -81,6 +91,7 @@ class VirtualNano:
     ) -> None:
         self.serial, self.pins = SerialPort(), Pins()
         self.imu = Imu(imu, imu_rate, imu_chip, imu_loop)
+        self.microphone = Microphone(sound, dead=not microphone)
         self.radio = Radio(radio, seed)
         self.firmware = sketch if isinstance(sketch, Firmware) else build(sketch, **options)
         self._machine = Machine(self.firmware.elf)
@@ -88,7 +99,7 @@ class VirtualNano:
         self._clock = Clock(self._counter)
         self.flash = Flash(self._machine.flash, self.firmware.elf.end, spend=self._clock.spend)
         parts = (self.serial, self.pins, self.imu, self.flash)
-        self._bus = Bus(self._machine, self._clock, *parts, seed, self.radio)
+        self._bus = Bus(self._machine, self._clock, *parts, seed, self.radio, self.microphone)
         self._machine.read_register, self._machine.write_register = self._bus.read, self._bus.write
         self._machine.reset()
 
@@ -98,7 +109,7 @@ class VirtualNano:
         """Press the reset button: RAM, clock, counts and serial port start afresh, flash stays."""
         self.radio.reset(self.time_us)
         parts = (self._clock, self._bus, self.serial, self.pins, self.imu, self.flash)
-        for part in (self._machine, *parts):
+        for part in (self._machine, *parts, self.microphone):
             part.reset()
 
     @property
@@ -158,13 +169,36 @@ class VirtualNano:
                 return True
             if self.time_us >= end_us:
                 return False
-            if self._clock.wakes_by(end_us):
-                self._clock.stop_at(min(end_us, self.time_us + 1000 - self.time_us % 1000))
-                self._machine.run()
-                if self._bus.resetting:
-                    end_us -= self.time_us
-                    self.reset()
+            self._run_once(end_us)
+            if self._bus.resetting:
+                end_us -= self.time_us
+                self.reset()
         return reached()
+
+    def _run_once(self, end_us: int) -> None:
+        """Run to the end of the millisecond, or pass the time slept; take an interrupt that is due.
+
+        Ends earlier when the next interrupt is due.
+        """
+        due = self.microphone.next_us
+        if due is not None and due <= self.time_us:
+            if self.microphone.interrupt(self.time_us):
+                self._clock.stop_at(_NEVER_US)
+                self._machine.interrupt(self.microphone.handler)
+                self._clock.found_work()
+            return
+        stop = end_us if due is None else min(end_us, due)
+        if self._clock.wakes_by(stop):
+            self._clock.stop_at(min(stop, self.time_us + 1000 - self.time_us % 1000))
+            self._machine.run()
+
+    def say(self, recording: ArrayLike) -> float:
+        """Play a recording to the microphone: int16, shape (samples,), at 16,000 a second.
+
+        It begins now, or a second after the one that is still being played. Returns the number of
+        virtual seconds until it ends. `KitError` if the sketch does not listen.
+        """
+        return self.microphone.play(recording, self.time_us)
 
     # ---- Reports ---------------------------------------------------------------------------------
 

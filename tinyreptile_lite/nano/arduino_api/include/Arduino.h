@@ -79,9 +79,9 @@ void analogWrite(pin_size_t pin, int value);
 void analogReadResolution(int bits);
 void analogWriteResolution(int bits);
 
-/* The virtual board has no interrupts. */
-static inline void interrupts(void) {}
-static inline void noInterrupts(void) {}
+/* The only interrupt of the virtual board is the microphone's. */
+void interrupts(void);
+void noInterrupts(void);
 
 #ifdef __cplusplus
 }

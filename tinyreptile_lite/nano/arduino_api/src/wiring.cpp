@@ -21,6 +21,8 @@ unsigned long micros() { return (unsigned long)clock_us(); }
 void delay(unsigned long milliseconds) { sleep_us((uint64_t)milliseconds * 1000); }
 void delayMicroseconds(unsigned int microseconds) { sleep_us(microseconds); }
 void yield() {}
+void interrupts() { REG_INTERRUPTS_OFF = 0; }
+void noInterrupts() { REG_INTERRUPTS_OFF = 1; }
 
 void pinMode(pin_size_t pin, PinMode mode) { REG_PIN_MODE(pin) = mode; }
 void digitalWrite(pin_size_t pin, PinStatus status) { REG_PIN_LEVEL(pin) = status != LOW; }
