@@ -85,8 +85,11 @@ class Machine:
         if self._failure:
             raise self._failure
 
-    def interrupt(self, function: int) -> None:
-        """Call a function of the sketch now, between two blocks of code, as an interrupt does."""
+    def interrupt(self, function: int, go_on: Callable[[], None]) -> None:
+        """Call a function of the sketch, between two blocks of code, as an interrupt does.
+
+        `go_on` is called before it begins, and whenever the counter has stopped the emulator.
+        """
         uc, arm = self.uc, self._unicorn.arm_const
         before, pc, stack = uc.context_save(), self._pc, self._register("SP")
         uc.context_restore(self._fresh)
@@ -94,6 +97,7 @@ class Machine:
         uc.reg_write(arm.UC_ARM_REG_LR, _RETURN | 1)
         self._pc = function | 1
         while self._pc != _RETURN | 1:
+            go_on()
             self.run(_RETURN)
         uc.context_restore(before)
         self._pc = pc

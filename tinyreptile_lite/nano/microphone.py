@@ -163,7 +163,11 @@ class Microphone:
         """When the next interrupt is due; None if none is."""
         if self._start is None or self.stalled or self.masked:
             return None
-        return self._start + (self._block + 1) * self._size * 1_000_000 // RATE
+        return self._start + self._begins(self._block + 1)
+
+    def _begins(self, block: int) -> int:
+        """Microseconds from the start until the chip fills another buffer for this time."""
+        return -(-block * self._size * 1_000_000 // RATE)
 
     def interrupt(self, now_us: int) -> bool:
         """Take the interrupt that is due; whether the sketch is asked to read."""
@@ -172,9 +176,8 @@ class Microphone:
             return False
         newest = max(self._block + 1, self._number(now_us) // self._size)
         self.lost += (newest - self._block - 1) * self._size
-        self._block, self._available = newest - 1, self._size
-        due = self.next_us or now_us
-        self._block = newest
+        self._block, self._available = newest, self._size
+        due = (self._start or 0) + self._begins(newest)
         self._read_from = due if now_us - due > _PROMPT_US else now_us
         return True
 

@@ -27,7 +27,7 @@ from tinyreptile_lite.nano.peripherals import Imu, Pins, SerialPort
 from tinyreptile_lite.nano.radio import Radio
 from tinyreptile_lite.radio import Limits
 
-_NEVER_US = 1 << 50
+_INTERRUPT_US = 1_000_000  # within which an interrupt's function must return
 
 
 class VirtualNano:
@@ -183,14 +183,26 @@ class VirtualNano:
         due = self.microphone.next_us
         if due is not None and due <= self.time_us:
             if self.microphone.interrupt(self.time_us):
-                self._clock.stop_at(_NEVER_US)
-                self._machine.interrupt(self.microphone.handler)
-                self._clock.found_work()
+                self._interrupt(self.microphone.handler)
             return
         stop = end_us if due is None else min(end_us, due)
         if self._clock.wakes_by(stop):
             self._clock.stop_at(min(stop, self.time_us + 1000 - self.time_us % 1000))
             self._machine.run()
+
+    def _interrupt(self, function: int) -> None:
+        end = self.time_us + _INTERRUPT_US
+
+        def go_on() -> None:
+            if self.time_us >= end:
+                raise KitError(
+                    "the function that the sketch gave to PDM.onReceive does not return; let it "
+                    "only read the samples"
+                )
+            self._clock.stop_at(end)
+
+        self._machine.interrupt(function, go_on)
+        self._clock.found_work()
 
     def say(self, recording: ArrayLike) -> float:
         """Play a recording to the microphone: int16, shape (samples,), at 16,000 a second.
