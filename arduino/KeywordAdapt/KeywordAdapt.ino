@@ -15,7 +15,7 @@
     0         teach none after all
     f         forget all words, in flash too
     s         say which words are known, and how much sound was lost
-  What was taught outlives a reset, once ten seconds have passed without a lesson: see keep.h.
+  What was taught outlives a reset, once ten seconds have passed without a word: see keep.h.
 */
 #include <TinyReptile.h>
 
@@ -51,8 +51,9 @@ void loop() {
   while (Serial.available()) readCommand((char)Serial.read());
   readButton();
   checkMicrophone();
-  if (wanted < 0 && keepIfQuiet()) hear(true);
+  if (wanted < 0 && hearNothing() && keepIfQuiet()) hear(true);
   if (!hearRow() || !hearWord()) return;
+  keepChanged = millis();
   memcpy(clip, rows, sizeof clip);
   tr_sound_level(clip, PHI_INPUTS);
   if (wanted >= 0) takeExample();

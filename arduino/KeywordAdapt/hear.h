@@ -110,3 +110,11 @@ static bool hearWord() {
   memset(loudness, 0, sizeof loudness);
   return whole;  // else it was longer than a second
 }
+
+// Whether the last second had nothing loud.
+static bool hearNothing() {
+  for (int i = 0; i < hearRows; i++) {
+    if (loudness[i] > 0.0f) return false;
+  }
+  return true;
+}

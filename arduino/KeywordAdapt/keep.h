@@ -13,7 +13,7 @@ static const uint8_t keepId[8] = {'c', 'l', 'i', 'p', 's', '1', (uint8_t)(PHI_IN
 static const uint32_t keepCount = sizeof words / sizeof(float);
 static const char *keepRefusal;    // why nothing can be kept, or none
 static bool keepWanted = false;
-static unsigned long keepChanged;  // millis() of the last lesson
+static unsigned long keepChanged;  // millis() of the last lesson or word
 
 // Take the clips that were kept, if there are sound ones.
 static bool keepBegin() {

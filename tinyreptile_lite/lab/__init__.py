@@ -3,11 +3,13 @@
 from tinyreptile_lite.lab import plots, widgets
 from tinyreptile_lite.lab.board_view import board_widget
 from tinyreptile_lite.lab.checks import between
+from tinyreptile_lite.lab.keyword_board import KeywordBoard
 from tinyreptile_lite.lab.link_view import Tap, link_costs, link_widget, overheard
 from tinyreptile_lite.results import measured
 from tinyreptile_lite.tables import as_rows, only, table
 
 __all__ = [
+    "KeywordBoard",
     "Tap",
     "as_rows",
     "between",

@@ -96,6 +96,16 @@ class Microphone:
         self.handler = self.lost = self.late = 0
         self.masked = self.stalled = False
 
+    @property
+    def faults(self) -> str:
+        """What went wrong with the sound, in words; empty if nothing did."""
+        said = [
+            f"{self.lost:,} samples lost while interrupts were off" if self.lost else "",
+            f"{self.late:,} samples read too late" if self.late else "",
+            "the library stopped it, as a buffer was not read in time" if self.stalled else "",
+        ]
+        return "microphone: " + "; ".join(filter(None, said)) if any(said) else ""
+
     # ---- What it hears ---------------------------------------------------------------------------
 
     def play(self, recording: ArrayLike, now_us: int) -> float:

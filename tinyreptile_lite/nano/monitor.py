@@ -18,6 +18,7 @@ from tinyreptile_lite.nano.board_check import BoardReport, check_real, check_vir
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.flash import read_kept
+from tinyreptile_lite.nano.microphone import read_wav
 from tinyreptile_lite.nano.mounting import ARMS, as_worn
 from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port
@@ -43,6 +44,7 @@ def flash(
     imu: str | Path | None = None,
     imu_rate: float | None = None,
     imu_frame: str = "board",
+    mic: str | Path | None = None,
     keep: str | Path | None = None,
     fast: bool | None = None,
     compiler: str | None = None,
@@ -72,6 +74,8 @@ def flash(
     imu_frame : {"board", "left", "right"}
         The recording's frame: that of the board's own library; or that of the kit's recordings of
         wrists, played by a board that is worn as documented on this arm.
+    mic : path, optional
+        WAV file that the microphone plays, see `microphone.read_wav`.
     keep : path, optional
         File from which the virtual board's flash memory is read, if it is there, and to which it
         is written whenever the sketch has written to its flash, and at the end.
@@ -87,7 +91,7 @@ def flash(
     if sketch is None and (image is not None or not check):
         raise KitError("no sketch to load; name its folder, or add --check to look at the board")
     check_seconds(seconds, "run")
-    _check_ignored(sketch, imu, imu_rate, imu_frame, keep)
+    _check_ignored(sketch, imu, imu_rate, imu_frame, mic, keep)
     if keep is not None and board == "virtual":
         _check_keep(Path(keep))
     with _compilers_words():
@@ -97,12 +101,15 @@ def flash(
             if check:
                 _tell(check_virtual(revision or 1, compiler))
             if sketch is not None:
-                nano = load(sketch, compiler, imu, imu_rate, revision or 1, frame=imu_frame)
+                frame, number = imu_frame, revision or 1
+                nano = load(sketch, compiler, imu, imu_rate, number, frame=frame, mic=mic)
                 if fast is None:
                     fast = seconds is not None and not sys.stdin.isatty()
                 with _kept(nano, keep) as after_step:
                     run_virtual(nano, seconds, fast, after_step)
             return
+        if mic is not None:
+            raise KitError("--mic is for the virtual board; speak to a real one")
         if keep is not None:
             raise KitError("--keep is for the virtual board; a real one keeps its flash by itself")
         port = find_port(board)
@@ -118,11 +125,12 @@ def _check_ignored(
     imu: str | Path | None,
     rate: float | None,
     frame: str,
+    mic: str | Path | None,
     keep: str | Path | None,
 ) -> None:
     """Refuse options that would do nothing."""
-    if sketch is None and (imu is not None or keep is not None):
-        name = "--keep" if imu is None else "--imu"
+    files = {"--imu": imu, "--mic": mic, "--keep": keep}
+    for name in (name for name, file in files.items() if file is not None and sketch is None):
         raise KitError(f"{name} is for a sketch, and --check alone has none; name its folder")
     if frame not in FRAMES:
         raise unknown_name("frame of a recording", frame, FRAMES)
@@ -258,9 +266,11 @@ def load(
     revision: int = 1,
     loop: bool = True,
     frame: str = "board",
+    mic: str | Path | None = None,
 ) -> VirtualNano:
     """Build a sketch for a virtual board, and say so; the parameters are those of `flash`."""
     recording = None if imu is None else read_recording(imu)
+    sound = None if mic is None else read_wav(mic)
     if rate is None:
         rate = None if imu is None else recorded_rate(imu)
     if rate is None:
@@ -280,7 +290,8 @@ def load(
     say(firmware.warnings.strip())
     say(f"{firmware.name}, built with {firmware.compiler}: {firmware.memory}")
     chip = chip_of(revision)
-    return VirtualNano(firmware, imu=recording, imu_rate=rate, imu_chip=chip, imu_loop=loop)
+    playing: dict[str, Any] = {"imu": recording, "imu_rate": rate, "imu_loop": loop}
+    return VirtualNano(firmware, imu_chip=chip, sound=sound, **playing)
 
 
 def add_flash_parser(commands: Any) -> None:
@@ -316,6 +327,9 @@ def add_flash_parser(commands: Any) -> None:
         "board has recorded needs nothing more; left or right: those of the kit's recordings of "
         "wrists, and the board is worn as documented on this arm",
     )
+    parser.add_argument(
+        "--mic", type=Path, help="recording for the virtual microphone: WAV, 16 kHz, mono, 16 bit"
+    )
     parser.add_argument("--keep", type=Path, help="file that keeps the virtual board's flash")
     parser.add_argument("--fast", action="store_true", default=None, help="do not wait for time")
     parser.add_argument("--compiler", help="gcc or zig, for the virtual board")
@@ -336,7 +350,7 @@ def _flash(options: argparse.Namespace) -> None:
         return
     if options.sketch is None and (eaten := _eaten("--board", options.board, "BOARD")):
         raise eaten
-    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "keep")
+    names = ("revision", "check", "image", "seconds", "imu", "imu_rate", "imu_frame", "mic", "keep")
     given = {name: getattr(options, name) for name in (*names, "fast", "compiler")}
     flash(options.sketch, options.board, **given)
 

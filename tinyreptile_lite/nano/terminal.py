@@ -13,6 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano.microphone import read_wav
 from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.nano.peripherals import FAULTS
 from tinyreptile_lite.nano.ports import open_port
@@ -25,7 +26,7 @@ _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010ffff]")  # what a terminal m
 HELP = (
     f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; "
     ":pose 1, :pose 2, :pose 3 let a left arm that wears the board take the poses of FindAxes: "
-    "palm down, thumb up, hanging; :save "
+    "palm down, thumb up, hanging; :mic FILE.wav is said to the microphone; :save "
     "FILE stores what the sketch sends next between its marks; anything else goes to the sketch; "
     "Ctrl-C ends"
 )
@@ -62,6 +63,7 @@ def run_virtual(
             f"{nano.time_ms / 1000:.2f} virtual seconds, {nano.instructions:,} instructions, "
             f"stack {nano.stack_used:,} of {nano.memory.stack:,} bytes"
         )
+        say(nano.microphone.faults)
 
 
 def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
@@ -81,6 +83,8 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
             _do(partial(setattr, nano.imu, "fault"), rest.strip())
     elif word == ":pose":
         _do(partial(_pose, nano), rest.strip())
+    elif word == ":mic":
+        _do(partial(_say, nano), rest.strip())
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         say(f"LEDs on: {', '.join(lit) or 'none'}")
@@ -93,6 +97,13 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
 def _pose(nano: VirtualNano, number: str) -> None:
     rows = into_pose(int(number) if number.isdecimal() else 0, nano.imu.rate)
     nano.imu.play(as_worn(rows, "left", nano.imu.chip or "LSM9DS1"), int(1000 * nano.time_ms))
+
+
+def _say(nano: VirtualNano, file: str) -> None:
+    if not file:
+        raise KitError(":mic needs the name of a WAV file, such as :mic word.wav")
+    seconds = nano.say(read_wav(file))
+    say(f"{file} is played, up to {seconds:.1f} s from now")
 
 
 def _do(action: Callable[[Any], None], value: Any) -> None:
