@@ -4,6 +4,7 @@ import wave
 
 import numpy as np
 import pytest
+from compilers import BOARD
 
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.errors import KitError
@@ -77,9 +78,9 @@ def tape(tmp_path_factory):
     folder.mkdir()
     (folder / "Tape.ino").write_text(TAPE)
 
-    def make(sound=None, microphone=True, **flags):
+    def make(sound=None, microphone=True, compiler=None, **flags):
         given = [f"-D{name}={value}" for name, value in {**USUAL, **flags}.items()]
-        firmware = build(folder, flags=given)
+        firmware = build(folder, flags=given, compiler=compiler)
         assert not firmware.warnings
         board = VirtualNano(firmware, sound=sound, microphone=microphone)
         board.run_until("\n")
@@ -134,9 +135,9 @@ def test_the_first_seconds_begin_high_and_settle(tape):
     assert abs(samples[:500]).max() > abs(samples[RATE // 4 + 2 * BLOCK :]).max() < 100
 
 
-@pytest.mark.parametrize("compiler", ["zig"])
+@pytest.mark.parametrize("compiler", BOARD)
 def test_what_is_computed_between_interrupts_stays_the_same(tape, compiler):
-    board = tape(WASTE="5000.0f")
+    board = tape(WASTE="5000.0f", compiler=compiler)
     board.run(500)
     assert board.read_variable("calls", "uint32")[0] > 25
     assert "spoilt" not in board.serial.text

@@ -60,26 +60,23 @@ void loop() {
   else recognise();
 }
 
-// Say once that it listens. Then, each second, whether sound still comes.
+// Say when it listens, and whether sound still comes.
 void checkMicrophone() {
   static unsigned long checked = 0;
   static uint32_t before = 0;
   static bool listens = false;
-  if (dropped < hearSettling || millis() - checked < 1000) return;
+  if (!listens && dropped >= hearSettling) help();
+  listens = dropped >= hearSettling;
+  if (millis() - checked < patienceMillis) return;
   checked = millis();
-  if (listens && heard == before) {
+  if (came == before) {
     Serial.println("no sound comes from the microphone: it starts again");
-    PDM.end();
-    dropped = 0;  // it settles again
-    PDM.begin(1, TR_SOUND_RATE);
-  }
-  if (listens && heard != before && !varied) {
+    hearAgain();
+  } else if (listens && !varied) {
     Serial.println("the microphone is silent: is this a Nano 33 BLE Sense? One without Sense has none");
   }
-  if (!listens) help();
-  listens = true;
   varied = false;
-  before = heard;
+  before = came;
 }
 
 void want(int word) {
@@ -106,7 +103,7 @@ void learn() {
   const unsigned long begin = millis();
   const tr_status status = wordsLearn(&model, &loss);
   const float seconds = (float)(millis() - begin) / 1000.0f;
-  Serial.println(status == TR_OK ? String("learnt ") + wordsKnown() + " words in " +
+  Serial.println(status == TR_OK ? String("learnt: ") + wordsKnown() + " of 4 words known, " +
                                        String(seconds, 1) + " s, loss " + String(loss, 3)
                                  : String("not learnt: ") + tr_status_text(status));
   hear(true);

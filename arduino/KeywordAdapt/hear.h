@@ -19,7 +19,8 @@ static const float hearEnough = 20.0f;  // loudness of all its rows
 
 static int16_t ring[hearRing];
 static volatile uint32_t heard = 0, taken = 0;  // samples put into the ring, and taken out
-static volatile uint32_t dropped = 0;           // at the beginning
+static volatile uint32_t came = 0;              // in all
+static volatile uint32_t dropped = 0;           // at the beginning, or while deaf
 static volatile uint32_t lost = 0;              // there was no room
 static volatile bool deaf = false;              // what comes is dropped on purpose
 static volatile bool varied = false;            // the samples are not all alike
@@ -27,13 +28,16 @@ static tr_sound front;
 static float rows[hearRows * TR_SOUND_BANDS];   // the last second, the oldest row first
 static float loudness[hearRows];                // of each row, above background and margin
 static float background = 0.0f;
-static int rowCount = 0;                        // since the last gap, or after which rows are whole
+static int rowCount = 0;                        // since the last gap
+static bool noise = false;                      // a sound longer than a second is not over
 
 // The interrupt: it does nothing but read.
 static void hearSamples() {
   int16_t block[64];
   while (PDM.available() > 0) {
     const uint32_t count = (uint32_t)PDM.read(block, sizeof block) / sizeof *block;
+    for (uint32_t i = 1; i < count; i++) varied = varied || block[i] != block[0];
+    came = came + count;
     if (deaf || dropped < hearSettling) {
       dropped = dropped + count;
       continue;
@@ -42,10 +46,7 @@ static void hearSamples() {
       lost = lost + count;
       continue;
     }
-    for (uint32_t i = 0; i < count; i++) {
-      if (block[i] != block[0]) varied = true;
-      ring[(heard + i) % hearRing] = block[i];
-    }
+    for (uint32_t i = 0; i < count; i++) ring[(heard + i) % hearRing] = block[i];
     heard = heard + count;
   }
 }
@@ -65,6 +66,14 @@ static bool hearBegin() {
   PDM.setGain(80);  // the most, 20 dB: speech at an arm's length is soft
   hear(true);
   return PDM.begin(1, TR_SOUND_RATE) != 0;
+}
+
+// The library has stopped: begin anew.
+static void hearAgain() {
+  PDM.end();
+  dropped = 0;  // it settles again
+  hear(true);
+  PDM.begin(1, TR_SOUND_RATE);
 }
 
 // How loud a row is above the background, which falls fast and rises slowly, in 4 seconds.
@@ -89,7 +98,9 @@ static bool hearRow() {
   memmove(rows, rows + TR_SOUND_BANDS, sizeof rows - sizeof row);
   memcpy(rows + (hearRows - 1) * TR_SOUND_BANDS, row, sizeof row);
   memmove(loudness, loudness + 1, sizeof loudness - sizeof *loudness);
-  loudness[hearRows - 1] = loud(row);
+  const float now = loud(row);
+  noise = noise && now > 0.0f;
+  loudness[hearRows - 1] = noise ? 0.0f : now;
   rowCount++;
   return true;
 }
@@ -106,9 +117,9 @@ static bool hearWord() {
     moment += loudness[i] * (float)(i - hearMiddle);
   }
   if (rowCount < hearRows || count < hearLeast || all < hearEnough || moment > 0.0f) return false;
-  const bool whole = min(loudness[0], loudness[hearRows - 1]) < most / 2;
+  noise = loudness[hearRows - 1] > most / 2;  // half a second after its middle: no word is so long
   memset(loudness, 0, sizeof loudness);
-  return whole;  // else it was longer than a second
+  return !noise;
 }
 
 // Whether the last second had nothing loud.

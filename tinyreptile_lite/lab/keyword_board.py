@@ -13,7 +13,7 @@ from tinyreptile_lite.sound import BANDS
 Array = np.ndarray
 
 _HEARD = re.compile(r"(?:heard|perhaps) (\d), (\d+) %")
-_LEARNT = re.compile(r"learnt (\d) words in ([\d.]+) s, loss ([\d.]+)")
+_LEARNT = re.compile(r"learnt: (\d) of 4 words known, ([\d.]+) s, loss ([\d.]+)")
 _SETTLING_MS, _LEARNING_MS, _REST_MS = 15_000, 60_000, 1_000
 
 
@@ -71,6 +71,7 @@ class KeywordBoard:
         for number, clip in enumerate(clips, 1):
             if not self._say(clip, rf"example {number} of 3\s"):
                 self.board.serial.write_line("0")
+                self.board.run(_REST_MS)
                 raise KitError(
                     f"the board heard no word in clip {number} of 3; give a clip with one word, "
                     "and silence around it"
