@@ -5,11 +5,12 @@ import wave
 import numpy as np
 import pytest
 from compilers import BOARD
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyreptile_lite.cli import main
-from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano import VirtualNano, build
-from tinyreptile_lite.nano.microphone import FIRST_S, RATE, SETTLING_S, read_wav
+from tinyreptile_lite.nano.microphone import FIRST_S, RATE, SETTLING_S, Microphone, read_wav
 from tinyreptile_lite.nano.terminal import _Screen, _typed
 
 BLOCK = 256  # samples of the library's buffer
@@ -248,7 +249,32 @@ def test_mic_at_the_keyboard(tape, tmp_path, capsys):
     assert "--mic is for the virtual board" in said
 
 
-def test_a_block_of_any_size_is_asked_for_or_refused(tape):
-    board = tape()
-    with pytest.raises(KitError, match="buffer of 18 bytes"):
-        board.microphone.begin(1, RATE, 18, 0)
+@given(
+    st.integers(4, 2048).map(lambda words: 4 * words),
+    st.lists(st.integers(2, 9_000).map(lambda count: count // 2 * 2), min_size=1, max_size=5),
+    st.integers(0, 2**32 - 1),
+)
+def test_all_samples_come_once_in_buffers_and_parts_of_any_size(size, parts, seed):
+    ear = Microphone()
+    ear.begin(1, RATE, size, 500)
+    sound = np.random.default_rng(seed).integers(-32768, 32768, 3_000).astype(np.int16)
+    now, taken = 6_000_500, []
+    while ear.next_us < now:  # the settling
+        ear.interrupt(ear.next_us)
+        ear.read(size, ear.next_us)
+    ear.play(sound, now)
+    for turn in range(6_000 * 2 // size + 4):
+        assert ear.interrupt(now := ear.next_us)
+        while ear.available:
+            taken.append(ear.read(parts[turn % len(parts)], now))
+        assert ear.next_us > now
+    heard = np.frombuffer(b"".join(taken), "<i2")
+    at = np.flatnonzero(heard == sound[0])
+    assert any(np.array_equal(heard[i : i + len(sound)], sound) for i in at)
+    assert ear.faults == ""
+
+
+@pytest.mark.parametrize("size", [0, 2, 18, 9_000, 2**31])
+def test_a_buffer_of_a_size_that_no_sketch_means_is_refused(size, refuses):
+    with refuses(f"buffer of {size} bytes", "choose a multiple of 4"):
+        Microphone().begin(1, RATE, size, 0)

@@ -1,4 +1,4 @@
-"""Words that nobody has said: glides of a voice between two vowels, so that tests need no recording."""
+"""Words that nobody has said: glides between two vowels, so that tests need no recording."""
 
 import numpy as np
 

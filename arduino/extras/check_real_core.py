@@ -37,6 +37,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("WristAdapt", "", ()),
     ("WristAdapt", "", ("-DREV2=1",)),
     ("WristAdapt", "", ("-DOWN_FRAME=1",)),
+    ("KeywordAdapt", "", ()),
     ("FindAxes", "", ()),
     ("FindAxes", "", ("-DREV2=1",)),
     ("Recorder", "", ()),
@@ -52,11 +53,11 @@ def commands(core: Path, sketch: Sketch, folder: Path, others: list[Path]) -> li
     """Return one compiler call for each source of the sketch and of its libraries."""
     variant = core / "variants" / "ARDUINO_NANO33BLE"
     arduino = core / "cores" / "arduino"
-    wire = core / "libraries" / "Wire"
+    shipped = [core / "libraries" / name for name in ("Wire", "PDM/src")]
     own = [str(library.include) for library in sketch.libraries]
     old = [arduino / "api" / name for name in ("deprecated", "deprecated-avr-comp")]
     # Not -isystem for others' libraries: GCC 8 and older would take their headers for C.
-    includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old, wire, *others)]
+    includes = [f"-I{p}" for p in (arduino, variant, folder, *own, *old, *shipped, *others)]
     tail = [f"-iprefix{arduino}", f"@{variant / 'includes.txt'}", "-o", str(folder / "out.o")]
     found = []
     sources = [folder / unit for unit in sketch.units]

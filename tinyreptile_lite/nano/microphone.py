@@ -1,9 +1,9 @@
 """The virtual board's microphone: it plays recordings, as Arduino's library PDM gives them.
 
 The model follows the library's source for the nRF52840. Two buffers are used in turn. Each time one
-is full, an interrupt asks the sketch to read the other one at once, which the chip has begun to fill
-again: what is read late has newer samples in it. A buffer that is not empty at the next interrupt
-stops the microphone. Both are counted, and so is what is lost while interrupts are off.
+is full, an interrupt asks the sketch to read the other one at once, which the chip has begun to
+fill again: what is read late has newer samples in it. A buffer that is not empty at the next
+interrupt stops the microphone. Both are told, and so is what is lost while interrupts are off.
 
 In the first seconds the real board's samples begin high and settle (ArduinoCore-mbed, issue 674);
 the shape of that is assumed. The gain is not modelled: a recording is heard as it is in its file.
@@ -155,8 +155,8 @@ class Microphone:
             )
         if buffer_bytes not in _BUFFERS or buffer_bytes % 4:
             raise KitError(
-                f"the sketch asks for a buffer of {buffer_bytes} bytes for the microphone; choose a "
-                f"multiple of 4, {_BUFFERS.start} to {_BUFFERS.stop - 1}"
+                f"the sketch asks for a buffer of {buffer_bytes} bytes for the microphone; choose "
+                f"a multiple of 4, {_BUFFERS.start} to {_BUFFERS.stop - 1}"
             )
         self._start, self._size = now_us, buffer_bytes // 2
         self._block, self._available = -1, 0

@@ -1,8 +1,8 @@
 """Register map of the virtual devices, shared by the emulator and the firmware.
 
-The firmware reaches serial port, clock, pins, sensors and radio through one page of 32-bit registers,
-at an address that the nRF52840 leaves unused. `c_header` writes the same table for the C side, so
-the two cannot disagree.
+The firmware reaches serial port, clock, pins, sensors and radio through one page of 32-bit
+registers, at an address that the nRF52840 leaves unused. `c_header` writes the same table for the C
+side, so the two cannot disagree.
 """
 
 PERIPHERAL_BASE = 0x4010_0000
