@@ -259,15 +259,15 @@ def test_all_samples_come_once_in_buffers_and_parts_of_any_size(size, parts, see
     ear.begin(1, RATE, size, 500)
     sound = np.random.default_rng(seed).integers(-32768, 32768, 3_000).astype(np.int16)
     now, taken = 6_000_500, []
-    while ear.next_us < now:  # the settling
-        ear.interrupt(ear.next_us)
-        ear.read(size, ear.next_us)
+    while (due := ear.next_us) < now:  # the settling
+        ear.interrupt(due)
+        ear.read(size, due)
     ear.play(sound, now)
     for turn in range(6_000 * 2 // size + 4):
-        assert ear.interrupt(now := ear.next_us)
+        due = ear.next_us
+        assert ear.interrupt(due)
         while ear.available:
-            taken.append(ear.read(parts[turn % len(parts)], now))
-        assert ear.next_us > now
+            taken.append(ear.read(parts[turn % len(parts)], due))
     heard = np.frombuffer(b"".join(taken), "<i2")
     at = np.flatnonzero(heard == sound[0])
     assert any(np.array_equal(heard[i : i + len(sound)], sound) for i in at)
