@@ -51,7 +51,7 @@ void loop() {
   while (Serial.available()) readCommand((char)Serial.read());
   readButton();
   checkMicrophone();
-  if (wanted < 0 && hearNothing() && keepIfQuiet()) hear(true);
+  if (wanted < 0 && keepWanted && hearNothing() && keepIfQuiet()) hear(true);
   if (!hearRow() || !hearWord()) return;
   keepChanged = millis();
   memcpy(clip, rows, sizeof clip);

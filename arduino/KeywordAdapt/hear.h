@@ -29,14 +29,15 @@ static float rows[hearRows * TR_SOUND_BANDS];   // the last second, the oldest r
 static float loudness[hearRows];                // of each row, above background and margin
 static float background = 0.0f;
 static int rowCount = 0;                        // since the last gap
+static int quiet = hearRows;                    // since the last loud one
 static bool noise = false;                      // a sound longer than a second is not over
 
 // The interrupt: it does nothing but read.
 static void hearSamples() {
-  int16_t block[64];
+  int16_t block[256];
   while (PDM.available() > 0) {
     const uint32_t count = (uint32_t)PDM.read(block, sizeof block) / sizeof *block;
-    for (uint32_t i = 1; i < count; i++) varied = varied || block[i] != block[0];
+    if (memcmp(block, block + 1, sizeof *block * (count - 1))) varied = true;
     came = came + count;
     if (deaf || dropped < hearSettling) {
       dropped = dropped + count;
@@ -46,7 +47,9 @@ static void hearSamples() {
       lost = lost + count;
       continue;
     }
-    for (uint32_t i = 0; i < count; i++) ring[(heard + i) % hearRing] = block[i];
+    const uint32_t at = heard % hearRing, first = min(count, hearRing - at);
+    memcpy(ring + at, block, first * sizeof *block);
+    memcpy(ring, block + first, (count - first) * sizeof *block);
     heard = heard + count;
   }
 }
@@ -57,6 +60,7 @@ static void hear(bool on) {
   taken = heard;
   tr_sound_restart(&front);
   rowCount = 0;
+  quiet = hearRows;
   memset(loudness, 0, sizeof loudness);
   deaf = !on;
 }
@@ -101,14 +105,18 @@ static bool hearRow() {
   const float now = loud(row);
   noise = noise && now > 0.0f;
   loudness[hearRows - 1] = noise ? 0.0f : now;
+  quiet = loudness[hearRows - 1] > 0.0f ? 0 : quiet + 1;
   rowCount++;
   return true;
 }
 
+// Whether the last second had nothing loud.
+static bool hearNothing() { return quiet >= hearRows; }
+
 // Whether a word now stands in the middle of the last second. Each one is told once.
 static bool hearWord() {
-  float all = 0.0f, moment = 0.0f;
-  float most = 0.0f;
+  if (hearNothing()) return false;
+  float all = 0.0f, moment = 0.0f, most = 0.0f;
   int count = 0;
   for (int i = 0; i < hearRows; i++) {
     count += loudness[i] > 0.0f;
@@ -119,13 +127,6 @@ static bool hearWord() {
   if (rowCount < hearRows || count < hearLeast || all < hearEnough || moment > 0.0f) return false;
   noise = loudness[hearRows - 1] > most / 2;  // half a second after its middle: no word is so long
   memset(loudness, 0, sizeof loudness);
+  quiet = hearRows;
   return !noise;
-}
-
-// Whether the last second had nothing loud.
-static bool hearNothing() {
-  for (int i = 0; i < hearRows; i++) {
-    if (loudness[i] > 0.0f) return false;
-  }
-  return true;
 }
