@@ -1,10 +1,14 @@
 """Experiments: people never seen, honest intervals, the same result in any number of processes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tinyreptile_lite.core.native import native_score
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import (
+    Comparison,
     Trial,
     build,
     compare,
@@ -13,7 +17,10 @@ from tinyreptile_lite.experiment import (
     population,
     summary,
 )
-from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.few_shot import OnlinePasses
+from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.recipes import Recipe, Start, find_recipe
+from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.sine import Sine
 
@@ -95,8 +102,10 @@ def test_a_trial_scores_each_device_over_its_draws():
     people, rng = population(family, draws=2), np.random.default_rng([1, 0])
     phi = build(family, recipe, people, rng).run()
     by_hand = evaluate(family.network(), phi, people.tasks[:6], recipe.adaptation, [0, 32], rng)
-    assert scores.shape == (4000, len(family.counts))
-    np.testing.assert_allclose(scores[:3, [0, -1]], (by_hand[::2] + by_hand[1::2]) / 2, rtol=1e-4)
+    assert scores.shape == (1, 4000, len(family.counts))
+    np.testing.assert_allclose(
+        scores[0, :3, [0, -1]].T, (by_hand[::2] + by_hand[1::2]) / 2, rtol=1e-4
+    )
 
 
 def test_costs_of_a_whole_run():
@@ -110,3 +119,41 @@ def test_costs_of_a_whole_run():
     assert (scratch["bytes_up"], scratch["bytes_down"], scratch["rounds"]) == (0, 0, 0)
     # Neither trains on the device: it only adapts, and that is online learning.
     assert joint["device_ram_bytes"] == scratch["device_ram_bytes"] == tiny["device_ram_bytes"]
+
+
+def test_every_way_to_adapt_is_a_row():
+    ways = OnlineSGD(0.01), OnlinePasses(0.01, 2)
+    recipe = replace(find_recipe("sine", "scratch"), adaptation=ways[0], more=ways[1:])
+    comparison = Comparison("sine", (recipe, find_recipe("sine", "scratch")), (0, 1))
+    results = [np.full((way, 3, 7), value) for way, value in ((2, 0.0), (2, 2.0), (1, 5), (1, 7))]
+    results[0][1] = 4.0
+    rows = comparison.rows(results)
+    assert [row["adaptation"] for row in rows] == ["one pass", "2 passes", "one pass"]
+    assert [row["adapted_samples"]["32"]["mean"] for row in rows] == [1, 3, 6]
+    assert rows[1]["adaptation_ram_bytes"] > rows[0]["adaptation_ram_bytes"]
+
+
+def test_the_body_is_trained_before_and_the_head_begins_at_zero(rng):
+    start = Start("sine", tiny_reptile(0.02, 4), 3)
+    recipe = Recipe("joint", None, 0, OnlineSGD(0.02), start=start)
+    phi = Trial("sine", recipe, 0, 0, 1).train(population(SMALL), rng)
+    net = SMALL.network()
+    assert not phi[net.head].any() and phi[: net.head.start].all()
+    further = replace(recipe, strategy=tiny_reptile(0.02, 4), rounds=1)
+    same = Trial("sine", further, 0, 0, 1).train(population(SMALL), np.random.default_rng(0), 1)
+    assert np.linalg.norm(same[net.head]) > 0
+
+
+def test_devices_to_choose_with_are_neither_trained_nor_tested_on():
+    for name in ("sine", "wrist", "wrist-commands"):
+        family = find_family(name)
+        for fold in {0, family.folds - 1}:
+            people = population(find_family(name, validate=True), fold)
+            tested = {d.name for d in population(family, fold).test}
+            validated, trained = ({d.name for d in some} for some in (people.test, people.train))
+            assert not validated & (tested | trained) and not trained & tested
+
+
+def test_no_more_devices_are_scored_than_wanted():
+    recipe = find_recipe("sine", "scratch")
+    assert Trial("sine", recipe, 0, 0, 2, most=5, scorer=native_score).run().shape == (1, 5, 7)

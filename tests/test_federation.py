@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from tinyreptile_lite.layers import Dense
 from tinyreptile_lite.learners import Learned, OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import (
+    Schedule,
     Strategy,
     fed_avg,
     fed_sgd,
@@ -63,6 +64,27 @@ def same(one, other):
         and one.history == other.history
         and one.rng.bit_generator.state == other.rng.bit_generator.state
     )
+
+
+def test_a_fresh_head_is_sent_at_each_visit(mlp):
+    sent = []
+
+    class Remembers:
+        name = "one"
+
+        def visit(self, phi, order):
+            sent.append(phi.copy())
+            return Learned(phi + np.float32(1), 0.5)
+
+    strategy = replace(tiny_reptile(0.02, 4, Schedule(0.5, 0.5)), fresh_head=True)
+    run = Federation(mlp, strategy, [Remembers()], 3, np.random.default_rng(0))
+    phi = run.run()
+    body = slice(0, mlp.head.start)
+    for i, one in enumerate([*sent, phi]):
+        assert not one[mlp.head].any()
+        np.testing.assert_allclose(one[body], sent[0][body] + 0.5 * i, rtol=1e-5, atol=1e-6)
+    assert np.abs(sent[0][body]).max() > 0
+    assert strategy.config()["fresh_head"]
 
 
 # One seed, one result

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,21 +13,37 @@ import numpy as np
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.export import export
+from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.experiment import build, compare, costs_row, population, score_row
+from tinyreptile_lite.experiment import (
+    POPULATION_SEED,
+    Population,
+    body,
+    build,
+    compare,
+    costs_row,
+    population,
+    score_row,
+)
+from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.figures.command import add_figures_parser
+from tinyreptile_lite.figures.reproduce import add_reproduce_parser
 from tinyreptile_lite.flower.command import add_flower_parser
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.nano.record import add_record_parser
 from tinyreptile_lite.nano.wrists import add_recording_parser
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.options import add_command, report
-from tinyreptile_lite.recipes import find_recipe, recipes
+from tinyreptile_lite.recipes import Recipe, find_recipe, recipes
+from tinyreptile_lite.search import search, write
 from tinyreptile_lite.serve.command import add_serve_parser
+from tinyreptile_lite.settings import Setting, tuned
 from tinyreptile_lite.tables import in_columns, table
 from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks.base import Family
 from tinyreptile_lite.tasks.command import add_data_parser
+from tinyreptile_lite.watch import Watch, probes
 
 CHECKPOINT_EVERY = 100  # rounds
 _MOST_DRAWS = 10_000  # tasks of a device: more take hours and all memory
@@ -78,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
         "--plot": (Path, "also draw the comparison into this PNG file"),
     }
     add_command(commands, "compare", _compare, "family --seed --rounds --json", comparison)
+    searched = {
+        "--strategies": (str, "names with commas; default: all"),
+        "--jobs": (os.cpu_count() or 1, "processes to use"),
+        "--stored": (False, "print what was found, and search nothing"),
+    }
+    add_command(commands, "tune", _tune, "family --json", searched)
     files = {"--out": (Path(), "the sketch's folder"), "--name": ("phi", "of the files and in C")}
     add_command(commands, "export", _export, "family --phi --json", files)
     add_flash_parser(commands)
@@ -90,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     what = {"what": (str, "host, device, wire, faults, fleet or axes; axes takes a minute or two")}
     add_command(commands, "bench", _bench, "--json", what)
     add_figures_parser(commands)
+    add_reproduce_parser(commands)
     add_data_parser(commands)
     return parser
 
@@ -97,17 +120,26 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> None:
     """Learn a common starting point phi."""
     family = find_family(options.family)
-    recipe = find_recipe(options.family, options.strategy).with_rounds(options.rounds)
+    recipe = find_recipe(options.family, options.strategy).at(options.fold, family.folds)
+    recipe = recipe.with_rounds(options.rounds)
     people = population(family, options.fold)
-    federation = build(family, recipe, people, _generator(options.seed, options.fold))
+    rng = _generator(options.seed, options.fold)
+    phi = body(recipe.start, options.fold, rng, progress=_on_terminal()) if recipe.start else None
+    federation = build(family, recipe, people, rng, phi)
     if checkpoint.is_there(options.out):
         if not options.resume:
             raise KitError(f"{options.out} is already there; add --resume or name another --out")
         checkpoint.resume(federation, options.out)
     else:
         checkpoint.save(federation, options.out)  # so that it fails before the work
-    keeper = checkpoint.Keeper(options.out, CHECKPOINT_EVERY)
-    federation.run(progress=sys.stderr.isatty(), after_round=keeper)
+    keep = checkpoint.Keeper(options.out, CHECKPOINT_EVERY)
+    watch = _watch(family, recipe, people)
+
+    def after_round(run: Federation) -> None:
+        keep(run)
+        watch(run)
+
+    federation.run(progress=_on_terminal(), after_round=after_round)
     result = {
         "family": family.name,
         "strategy": recipe.name,
@@ -121,6 +153,18 @@ def _train(options: argparse.Namespace) -> None:
         "rounds; phi is in {out}"
     )
     report(options, result, text.format(**result))
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
+def _watch(family: Family, recipe: Recipe, people: Population) -> Callable[[Federation], None]:
+    """What stops a run that has collapsed, where there is a chance to fall to."""
+    if family.metric != "accuracy" or recipe.strategy is None or recipe.strategy.pooled:
+        return lambda _: None
+    tasks = probes(people.train, np.random.default_rng(POPULATION_SEED))
+    return Watch(tasks, native(recipe.adaptation, strict=False))
 
 
 def _generator(seed: int, fold: int) -> np.random.Generator:
@@ -195,13 +239,41 @@ def _compare(options: argparse.Namespace) -> None:
         options.rounds,
         options.draws,
         min(options.jobs, 4 * (os.cpu_count() or 1)),
-        progress=sys.stderr.isatty(),
+        progress=_on_terminal(),
         c_core=not options.numpy,
     )
     result = {"family": family.name, "metric": family.metric, "rows": rows}
     report(options, result, table(rows, family.metric))
     if options.plot is not None:
         _plot(rows, family.metric, options.plot)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    """Search the settings of all strategies, with the same budget for each."""
+    names = options.strategies.split(",") if options.strategies else []
+    if options.stored:
+        found = tuned(options.family)
+    else:
+        found = search(options.family, names, options.jobs, _on_terminal())
+        write(options.family, found)
+    lines = [
+        (
+            half,
+            name,
+            *one["setting"].values(),
+            max(try_["score"] for try_ in one["tried"] if try_["rung"] == len(found["rungs"])),
+        )
+        for half, some in enumerate(found["halves"], start=1)
+        for name, one in some.items()
+    ]
+    report(
+        options,
+        found,
+        in_columns(
+            "{:<5}{:16}{:>8}{:>7}{:>7}{:>8}{:>8}{:>7}{:>9}",
+            [("half", "strategy", *Setting._fields, "score"), *lines],
+        ),
+    )
 
 
 def _check_picture(path: Path) -> None:
@@ -236,7 +308,7 @@ def _demo(options: argparse.Namespace) -> None:
     from tinyreptile_lite.lab.demo import demo
 
     _check_matplotlib()
-    result, text = demo(options.out, _generator(options.seed, 0), progress=sys.stderr.isatty())
+    result, text = demo(options.out, _generator(options.seed, 0), progress=_on_terminal())
     report(options, result, text)
 
 

@@ -1,7 +1,7 @@
 """Meet new devices: adapt to their support samples, score on their query samples."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.tasks.base import Samples, Task, stack
 
 Array = np.ndarray
+Scorer = Callable[[Network, Array, Samples], Array]
 CHUNK = 128  # tasks side by side; more no longer fit the processor's cache
 
 
@@ -75,6 +76,7 @@ def evaluate(
     learner: Learner,
     counts: Sequence[int],
     rng: np.random.Generator,
+    scorer: Scorer | None = None,
 ) -> Array:
     """Score phi on tasks, before and after adapting to their support samples.
 
@@ -85,6 +87,8 @@ def evaluate(
         All with the same number of support and of query samples.
     learner, counts, rng
         As in `adapt`. A learner that shuffles draws anew for each count.
+    scorer : callable, optional
+        Does what `score` does, which is the default, in another way.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def evaluate(
         with np.errstate(over="ignore", invalid="ignore"):  # answered below, with a remedy
             for params in adapt(net, base, support, learner, counts, rng):
                 _check_finite(params, chunk, learner)
-                row.append(score(net, params, query))
+                row.append((scorer or score)(net, params, query))
         scores.append(np.stack(row, axis=1))
     warn_of_dead_units(net, params[0], query.x[0])  # what is dead in phi stays dead
     return np.concatenate(scores)

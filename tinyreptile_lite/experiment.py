@@ -5,20 +5,22 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from tinyreptile_lite.clients import simulate
-from tinyreptile_lite.core.native import native
+from tinyreptile_lite.core.native import native, native_score
 from tinyreptile_lite.costs import device_ram, round_bytes
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.evaluation import evaluate
-from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.evaluation import Scorer, evaluate
+from tinyreptile_lite.federation import Federation, without_head
+from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.lifetime import end_with_parent
-from tinyreptile_lite.recipes import Recipe, find_recipe
+from tinyreptile_lite.recipes import Recipe, Start, find_recipe
+from tinyreptile_lite.settings import spoken
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Device, Family, Task
 
@@ -42,7 +44,7 @@ class Population(NamedTuple):
 
 
 def population(family: Family, fold: int = 0, draws: int = 1) -> Population:
-    """Split a family and draw ``draws`` tasks from each test device."""
+    """Split a family and draw ``draws`` tasks from each device held out."""
     if not 0 <= fold < family.folds:
         raise KitError(f"fold is {fold}; {family.name} has folds 0 to {family.folds - 1}")
     rng = np.random.default_rng([POPULATION_SEED, fold])
@@ -52,43 +54,111 @@ def population(family: Family, fold: int = 0, draws: int = 1) -> Population:
 
 
 def build(
-    family: Family, recipe: Recipe, people: Population, rng: np.random.Generator
+    family: Family,
+    recipe: Recipe,
+    people: Population,
+    rng: np.random.Generator,
+    phi: Array | None = None,
 ) -> Federation:
-    """Make the federation that trains by this recipe; the recipe must have a strategy."""
+    """Make the federation that trains by this recipe, which must have a strategy.
+
+    It begins with ``phi``, or at random; see `body` for recipes with a start.
+    """
     if recipe.strategy is None:
         raise KitError(f"{recipe.name} trains nothing; choose another strategy")
     net = family.network()
     clients = simulate(net, people.train, recipe.strategy.pooled)
-    return Federation(net, recipe.strategy, clients, recipe.rounds, rng, data=people.source)
+    return Federation(net, recipe.strategy, clients, recipe.rounds, rng, phi, people.source)
+
+
+def body(
+    start: Start,
+    fold: int,
+    rng: np.random.Generator,
+    validate: bool = False,
+    progress: bool = False,
+) -> Array:
+    """Train what comes before a recipe, and return phi with a head of zeros."""
+    family = find_family(start.family, validate)
+    before = Recipe(start.strategy.name, start.strategy, start.rounds, start.strategy.learner)
+    federation = build(family, before, population(family, fold, draws=0), rng)
+    return without_head(federation.net, federation.run(progress))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run of one recipe: what to train, and with which chance."""
+    """One training run of one recipe: what to train, and with which chance.
+
+    Attributes
+    ----------
+    family : str
+    recipe : Recipe
+    seed, fold : int
+    draws : int
+        Tasks of each test device.
+    validate : bool
+        Whether to score devices to choose settings with, instead of test devices.
+    most : int
+        Devices scored at most; 0 means all.
+    scorer : callable
+        See `evaluate`.
+    """
 
     family: str
     recipe: Recipe
     seed: int
     fold: int
     draws: int
+    validate: bool = False
+    most: int = 0
+    scorer: Scorer | None = field(default=None, repr=False)
 
     def train(self, people: Population, rng: np.random.Generator, rounds: int = 0) -> Array:
         """Return phi after training, or after so many first rounds of it."""
+        family, start = find_family(self.family, self.validate), self.recipe.start
+        if start and rounds:
+            start = replace(start, rounds=min(rounds, start.rounds))
+        phi = body(start, self.fold, rng, self.validate) if start else None
         if self.recipe.strategy is None:
-            return find_family(self.family).network().init(rng)
-        federation = build(find_family(self.family), self.recipe, people, rng)
+            return family.network().init(rng) if phi is None else phi
+        federation = build(family, self.recipe, people, rng, phi)
         for _ in range(min(rounds or federation.rounds, federation.rounds)):
             federation.step()
         return federation.phi
 
     def run(self) -> Array:
-        """Train, then score all test devices: (devices, counts), mean over a device's draws."""
+        """Train, then score all test devices, with each adaptation of the recipe.
+
+        Returns
+        -------
+        ndarray, shape (adaptations, devices, counts)
+            Means over a device's draws.
+        """
+        people, rng = self.people(), np.random.default_rng([self.seed, self.fold])
+        return self.scores(self.train(people, rng), people, rng)
+
+    def people(self) -> Population:
+        """Devices to train on and to score."""
+        people = population(find_family(self.family, self.validate), self.fold, self.draws)
+        if not self.most:
+            return people
+        tasks = people.tasks[: self.most * self.draws]
+        return people._replace(test=people.test[: self.most], tasks=tasks)
+
+    def scores(self, phi: Array, people: Population, rng: np.random.Generator) -> Array:
+        """Score phi on all test devices, as `run` does."""
         family = find_family(self.family)
-        people = population(family, self.fold, self.draws)
-        rng = np.random.default_rng([self.seed, self.fold])
-        phi, learner = self.train(people, rng), self.recipe.adaptation
-        scores = evaluate(family.network(), phi, people.tasks, learner, family.counts, rng)
-        return scores.reshape(len(people.test), self.draws, -1).mean(axis=1)
+        shape = len(people.test), self.draws, len(family.counts)
+        return np.stack(
+            [
+                evaluate(
+                    family.network(), phi, people.tasks, learner, family.counts, rng, self.scorer
+                )
+                .reshape(shape)
+                .mean(axis=1)
+                for learner in self.recipe.adaptations
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -99,31 +169,39 @@ class Comparison:
     recipes: tuple[Recipe, ...]
     seeds: tuple[int, ...]
     draws: int = 1
+    scorer: Scorer | None = None
 
     def in_c(self) -> "Comparison":
-        """Return the same comparison with the learners in the C core that have a twin there."""
+        """Return the same comparison in the C core, but for learners without a twin there."""
         twins = [recipe.with_learners(partial(native, strict=False)) for recipe in self.recipes]
-        return replace(self, recipes=tuple(twins))
+        return replace(self, recipes=tuple(twins), scorer=native_score)
 
     def trials(self) -> list[Trial]:
         """List all training runs."""
+        folds = find_family(self.family).folds
         return [
-            Trial(self.family, recipe, seed, fold, self.draws)
+            Trial(self.family, recipe.at(fold, folds), seed, fold, self.draws, scorer=self.scorer)
             for recipe in self.recipes
             for seed in self.seeds
-            for fold in range(find_family(self.family).folds)
+            for fold in range(folds)
         ]
 
     def rows(self, results: Sequence[Array]) -> list[dict[str, Any]]:
-        """Sum up what the trials gave: one row a recipe, as `compare` returns them."""
-        family = find_family(self.family)
-        shape = len(self.recipes), len(self.seeds), -1, len(family.counts)
-        return [
-            score_row(recipe.name, scores, family.counts, family.metric)
-            | {"seeds": list(self.seeds)}
-            | costs_row(family, recipe)
-            for recipe, scores in zip(self.recipes, np.array(results).reshape(shape), strict=True)
-        ]
+        """Sum up what the trials gave: a row for each way to adapt of each recipe."""
+        family, rows = find_family(self.family), []
+        each = len(results) // len(self.recipes)
+        for place, recipe in enumerate(self.recipes):
+            own = results[place * each : (place + 1) * each]
+            shape = len(recipe.adaptations), len(self.seeds), -1, len(family.counts)
+            # Trials are (seeds, folds), each (adaptations, devices, counts).
+            scores = np.stack(np.split(np.concatenate(own, axis=1), len(self.seeds), axis=1), 1)
+            for learner, some in zip(recipe.adaptations, scores.reshape(shape), strict=True):
+                rows.append(
+                    score_row(recipe.name, some, family.counts, family.metric)
+                    | {"adaptation": spoken(learner), "seeds": list(self.seeds)}
+                    | costs_row(family, recipe, learner)
+                )
+        return rows
 
 
 def compare(
@@ -158,7 +236,7 @@ def compare(
     list of dict
         One row a strategy: name, scores by number of adapted samples, and costs.
     """
-    recipes = [find_recipe(family_name, name).with_rounds(rounds) for name in strategies]
+    recipes = [find_recipe(family_name, name).alone().with_rounds(rounds) for name in strategies]
     comparison = Comparison(family_name, tuple(recipes), tuple(seeds), draws)
     if c_core:
         comparison = comparison.in_c()
@@ -191,19 +269,25 @@ def run_all(
         return list(tqdm(done, title, len(items), disable=not progress))
 
 
-def costs_row(family: Family, recipe: Recipe) -> dict[str, int]:
-    """Rounds, bytes and device RAM of a whole training run, by formula (see `costs`)."""
+def costs_row(family: Family, recipe: Recipe, adaptation: Learner | None = None) -> dict[str, int]:
+    """Rounds, bytes and device RAM of a whole training run, by formula (see `costs`).
+
+    Beside them is the RAM of a new device that adapts, in the usual way or another one.
+    """
     net = family.network()
-    strategy = recipe.strategy
+    strategy = recipe.start.strategy if recipe.start and not recipe.strategy else recipe.strategy
     learner, samples = recipe.adaptation, max(family.counts)
     if strategy is not None and not strategy.pooled:  # else a device learns only when it adapts
         learner, samples = strategy.learner, strategy.sample_count
     up, down = round_bytes(net, strategy) if strategy else (0, 0)
+    rounds = recipe.rounds + (recipe.start.rounds if recipe.start else 0)
+    adapting = device_ram(net, adaptation or recipe.adaptation, max(family.counts))
     return {
-        "rounds": recipe.rounds,
-        "bytes_up": recipe.rounds * up,
-        "bytes_down": recipe.rounds * down,
+        "rounds": rounds,
+        "bytes_up": rounds * up,
+        "bytes_down": rounds * down,
         "device_ram_bytes": device_ram(net, learner, samples).total,
+        "adaptation_ram_bytes": adapting.total,
     }
 
 

@@ -96,7 +96,8 @@ class Federation:
         self.net, self.strategy, self.rounds = net, strategy, rounds
         self.rng, self.data = rng, data or {}
         self.seed = rng.bit_generator.state  # by which a run is known
-        self.phi = sound(net.init(rng) if phi is None else np.array(phi, np.float32), net)
+        start = net.init(rng) if phi is None else np.array(phi, np.float32)
+        self.phi = self._to_send(start)
         self.round = 0
         self.history = History()
         # How far the last visits went; the first one may go as far as the start's own length.
@@ -123,7 +124,7 @@ class Federation:
                 visits = self.visitor.visit_all(phi, drawn, orders, self.check)
                 learned = [visit.learned for visit in visits]
                 phi = self.strategy.combine(self.phi, [one.params for one in learned], rate)
-            phi = sound(phi, self.net)
+            phi = self._to_send(phi)
         except BaseException:
             self.rng.bit_generator.state = before
             raise
@@ -133,6 +134,11 @@ class Federation:
         self.history.loss.append(float(np.mean([float(one.loss) for one in learned])))
         self.history.outer_rate.append(rate)
         self.history.visited.append([visit.client for visit in visits])
+
+    def _to_send(self, phi: Array) -> Array:
+        """What the clients of the next round get: phi, checked, for some strategies headless."""
+        phi = sound(phi, self.net)
+        return sound(without_head(self.net, phi), self.net) if self.strategy.fresh_head else phi
 
     def _draw(self) -> tuple[list[int], list[Order]]:
         """Draw this round's clients, and write an order for each."""
@@ -239,6 +245,13 @@ class Federation:
     def _probe(self, probe: Probe) -> None:
         self.history.probe_round.append(self.round)
         self.history.probe_value.append(float(probe(self.phi)))
+
+
+def without_head(net: Network, phi: Array) -> Array:
+    """Return a copy of phi whose head is zero: every label is as likely as any other."""
+    phi = phi.copy()
+    phi[net.head] = 0
+    return phi
 
 
 def sound(phi: Array, net: Network) -> Array:

@@ -1,14 +1,28 @@
 """Recipes: the settings of each strategy for each task family.
 
-All numbers are our own choices. Within a family every recipe lets the devices show the same
-number of samples, except where its name says otherwise.
+Most come from a search: ``tinyreptile tune FAMILY`` tries each strategy with the same budget, on
+devices that are neither trained nor tested on, and writes what was best into the folder ``tuned``
+(`search`). A family that has no search has settings of our own choice, written here. Within a
+family no recipe lets the devices show more samples than another one may.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tinyreptile_lite.errors import at_least_one, unknown_name
+from tinyreptile_lite.few_shot import ClassMeans
 from tinyreptile_lite.learners import Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.settings import (
+    BATCHES,
+    Plan,
+    Setting,
+    adaptations,
+    alone,
+    plan_of,
+    start_strategy,
+    strategy,
+    tuned,
+)
 from tinyreptile_lite.strategies import (
     Strategy,
     fed_avg,
@@ -17,6 +31,19 @@ from tinyreptile_lite.strategies import (
     reptile,
     tiny_reptile,
 )
+from tinyreptile_lite.tasks import FAMILIES
+
+
+@dataclass(frozen=True)
+class Start:
+    """What phi is trained on before: by this strategy, on the devices of another family.
+
+    Of its phi only the body is taken over; the head begins at zero.
+    """
+
+    family: str
+    strategy: Strategy
+    rounds: int
 
 
 @dataclass(frozen=True)
@@ -30,24 +57,124 @@ class Recipe:
     rounds : int
     adaptation : Learner
         What a new device does with its support samples.
+    more : tuple of Learner
+        Other things that it could do with them from the same phi, for comparison.
+    start : Start, optional
+        What comes before; else phi starts at random.
+    second : Recipe, optional
+        The recipe for the second half of the folds, if it is another one: its settings were chosen
+        on the people who are tested in the first half, and the other way round.
     """
 
     name: str
     strategy: Strategy | None
     rounds: int
     adaptation: Learner
+    more: tuple[Learner, ...] = ()
+    start: Start | None = None
+    second: "Recipe | None" = None
+
+    @property
+    def adaptations(self) -> tuple[Learner, ...]:
+        """All that a new device could do, the usual first."""
+        return self.adaptation, *self.more
+
+    def at(self, fold: int, folds: int) -> "Recipe":
+        """Return the recipe for one of so many folds."""
+        if self.second is not None and 2 * fold >= folds:
+            return self.second
+        return replace(self, second=None)
 
     def with_rounds(self, rounds: int | None) -> "Recipe":
-        """Return the same recipe with another number of rounds, if one is given."""
-        if rounds is None:
+        """Return the same recipe with another number of rounds, if one is given.
+
+        What comes before takes no more rounds than that either.
+        """
+        if rounds is None or self.strategy is None:
             return self
         at_least_one(rounds=rounds)
-        return self if self.strategy is None else replace(self, rounds=rounds)
+        start = self.start and replace(self.start, rounds=min(rounds, self.start.rounds))
+        second = self.second and self.second.with_rounds(rounds)
+        return replace(self, rounds=rounds, start=start, second=second)
 
     def with_learners(self, change: Callable[[Learner], Learner]) -> "Recipe":
         """Return the same recipe with every learner changed, for example to run in the C core."""
-        strategy = self.strategy and replace(self.strategy, learner=change(self.strategy.learner))
-        return replace(self, strategy=strategy, adaptation=change(self.adaptation))
+
+        def changed(strategy: Strategy) -> Strategy:
+            return replace(strategy, learner=change(strategy.learner))
+
+        return replace(
+            self,
+            strategy=self.strategy and changed(self.strategy),
+            adaptation=change(self.adaptation),
+            more=tuple(map(change, self.more)),
+            start=self.start and replace(self.start, strategy=changed(self.start.strategy)),
+            second=self.second and self.second.with_learners(change),
+        )
+
+    def alone(self) -> "Recipe":
+        """Return the same recipe with its usual adaptation only."""
+        return replace(self, more=(), second=self.second and self.second.alone())
+
+
+# From a search
+
+
+def made(plan: Plan, name: str, setting: Setting, ways: Sequence[Learner]) -> Recipe:
+    """Make the recipe of a strategy from numbers of a search.
+
+    Parameters
+    ----------
+    plan : Plan
+    name : str
+        Of the strategy, or ``"scratch"``.
+    setting : Setting
+    ways : sequence of Learner
+        What a new device may do, the usual first; not for ``"scratch"``, which has its own way.
+    """
+    if name == "scratch":
+        return Recipe(name, None, 0, alone(setting))
+    chosen = strategy(plan, name, setting)
+    rounds = setting.visits // chosen.client_count
+    start = Start(plan.start, start_strategy(plan, name, setting), rounds) if plan.start else None
+    if start and chosen.pooled:  # devices' own labels have nothing in common
+        return Recipe(name, None, 0, ways[0], tuple(ways[1:]), replace(start, rounds=2 * rounds))
+    return Recipe(name, chosen, rounds, ways[0], tuple(ways[1:]), start)
+
+
+def _found(family: str) -> list[Recipe]:
+    """Recipes of a family that has a search."""
+    plan = plan_of(family)
+    halves = [
+        {
+            name: made(plan, name, setting, _ways(plan, name, setting, one["rates"]))
+            for name, one in half.items()
+            for setting in [Setting(**one["setting"])]
+        }
+        for half in tuned(family)["halves"]
+    ]
+    first, *second = halves
+    return [
+        replace(recipe, second=second[0][name] if second else None)
+        for name, recipe in first.items()
+    ]
+
+
+def _ways(plan: Plan, name: str, setting: Setting, rates: dict[str, float]) -> list[Learner]:
+    """What a new device may do, by kind of adaptation and its inner rate.
+
+    A starting point learned for keeping samples is used so first; prototypes are class means.
+    """
+    kinds = adaptations(plan)
+    ways: list[Learner] = [kinds[kind](rate) for kind, rate in rates.items()]
+    if name == "prototype":
+        ways.sort(key=lambda way: not isinstance(way, ClassMeans))
+    elif name in BATCHES:
+        ways.insert(0, strategy(plan, name, setting).learner)
+    return ways
+
+
+# By hand
 
 
 def _sine() -> list[Recipe]:
@@ -79,11 +206,6 @@ def _wrist(online_rate: float = 0.05, adaptation_rate: float = 0.03) -> list[Rec
     ]
 
 
-def _wrist_commands() -> list[Recipe]:
-    # A new wearer's commands say nothing beforehand, so a device has more to learn in its visit.
-    return _wrist(online_rate=0.1, adaptation_rate=0.1)
-
-
 def _wrist_commands_any() -> list[Recipe]:
     return _wrist(online_rate=0.05, adaptation_rate=0.1)  # see the figure mountings-search
 
@@ -96,7 +218,6 @@ def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
 _RECIPES = {
     "sine": _sine,
     "wrist": _wrist,
-    "wrist-commands": _wrist_commands,
     "wrist-any": _wrist,
     "wrist-commands-any": _wrist_commands_any,
 }
@@ -104,9 +225,10 @@ _RECIPES = {
 
 def recipes(family: str) -> dict[str, Recipe]:
     """All recipes of a task family, by name of the strategy."""
-    if family not in _RECIPES:
-        raise unknown_name("task family", family, _RECIPES)
-    return {recipe.name: recipe for recipe in _RECIPES[family]()}
+    if family not in FAMILIES:
+        raise unknown_name("task family", family, FAMILIES)
+    found = _RECIPES[family]() if family in _RECIPES else _found(family)
+    return {recipe.name: recipe for recipe in found}
 
 
 def find_recipe(family: str, name: str) -> Recipe:

@@ -55,6 +55,9 @@ class Strategy:
         Outer rate over the rounds.
     pooled : bool
         True if the server holds everybody's samples and learns from them itself.
+    fresh_head : bool
+        True if the server sets the head of phi (`Network.head`) to zero before each visit: where
+        every device means something else by its labels, only the body has something in common.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Strategy:
     client_count: int = 1
     outer: Schedule = ANNEALED
     pooled: bool = False
+    fresh_head: bool = False
 
     def __post_init__(self) -> None:
         at_least_one(sample_count=self.sample_count, client_count=self.client_count)

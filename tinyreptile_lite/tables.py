@@ -16,18 +16,25 @@ def in_columns(layout: str, rows: Iterable[Sequence[Any]]) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
-    """Lay rows of scores out as text: one line a strategy, one column a number of samples."""
+    """Lay rows of scores out as text: one line a row, one column a number of samples.
+
+    Where a strategy has several rows, each says how the new devices adapted.
+    """
     counts = list(rows[0]["adapted_samples"])
+    names = [row["strategy"] for row in rows]
+    if len(set(names)) < len(rows):
+        names = [f"{row['strategy']}, {row['adaptation']}" for row in rows]
     cells = [["", *counts, "worst"]]
-    for row in rows:
+    for name, row in zip(names, rows, strict=True):
         scores = row["adapted_samples"]
         means = ["{mean:.3f} +-{ci95:.3f}".format(**scores[count]) for count in counts]
-        cells.append([row["strategy"], *means, "{worst:.3f}".format(**scores[counts[-1]])])
+        cells.append([name, *means, "{worst:.3f}".format(**scores[counts[-1]])])
     title = (
         f"{metric} after adapting to so many samples: mean +- 95 % interval; "
         "the worst device after the last one\n"
     )
-    return title + in_columns("{:16}" + "{:>15}" * len(counts) + "{:>8}", cells)
+    width = max(16, *(len(name) + 1 for name in names))
+    return title + in_columns(f"{{:{width}}}" + "{:>15}" * len(counts) + "{:>8}", cells)
 
 
 def as_rows(

@@ -103,6 +103,28 @@ EXPORT size_t tr_host_prototypes(const visit *all, size_t cosine, float scale, f
     return failed;
 }
 
+/* For each task its mean loss or, where the samples have labels, the share of the right ones, into
+ * `losses`; the parameters stay as they are. Returns how many tasks failed. */
+EXPORT size_t tr_host_score(const visit *all)
+{
+    size_t failed = 0;
+    for (size_t task = 0; task < all->tasks; task++) {
+        tr_model model;
+        tr_samples samples;
+        size_t correct = 0;
+        tr_status status = prepare(&model, &samples, all, task);
+        if (status == TR_OK) {
+            status = tr_evaluate(&model, all->losses + task, &correct, &samples);
+        }
+        if (status == TR_OK && all->labels) {
+            all->losses[task] = (float)correct / (float)all->count;
+        }
+        all->statuses[task] = (int32_t)status;
+        failed += status != TR_OK;
+    }
+    return failed;
+}
+
 /* The samples are `epochs` times the same ones, shuffled; each epoch is cut into minibatches. The
  * loss is that of the first epoch's samples before the first step. Returns how many tasks failed. */
 EXPORT size_t tr_host_minibatch(const visit *all, size_t epochs, size_t batch, float rate)

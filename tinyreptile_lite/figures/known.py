@@ -21,7 +21,7 @@ from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano.compilers import BuildError, find_compiler
 from tinyreptile_lite.recipes import Recipe, find_recipe, recipes
-from tinyreptile_lite.tasks import find_family
+from tinyreptile_lite.tasks import DATA_SETS, find_family
 from tinyreptile_lite.tasks.wrist import FILE, PEOPLE, SHA256
 from tinyreptile_lite.wire.faults import Faults
 
@@ -31,6 +31,12 @@ Prints = dict[str, str]
 
 SEEDS = 0, 1, 2
 QUICK_ROUNDS = 10
+QUICK_DEVICES = 40
+PROTOCOL = {
+    "test": "devices never seen in training, all folds; query samples are never learned from",
+    "interval": "95 %: Student's t over seeds and over test devices, added in squares",
+    "choice": "settings by `tinyreptile tune`, on devices neither trained nor tested on",
+}
 COMPILERS = "gcc", "zig"
 
 
@@ -78,6 +84,7 @@ def compared(
 ) -> Figure:
     """Recipes side by side, in the C core where they have a twin there."""
     comparison = Comparison(family, tuple(recipes), SEEDS, draws)
+    about = find_family(family)
 
     def first() -> list[Trial]:
         return [trial for trial in comparison.in_c().trials() if trial.seed == trial.fold == 0]
@@ -97,23 +104,42 @@ def compared(
         assemble,
         {
             "family": family,
-            "metric": find_family(family).metric,
+            "metric": about.metric,
             "recipes": {recipe.name: repr(recipe) for recipe in recipes},
             "seeds": list(SEEDS),
             "draws": draws,
             "data": _data(family),
+            "protocol": PROTOCOL | {"folds": about.folds, "draws": draws, "seeds": len(SEEDS)},
         },
         command,
     )
 
 
+# How many tasks of each test device, so that there are 600 or more of the people.
+DRAWS = {"wrist": 10, "wrist-commands": 10, "keywords": 15, "keywords-new-words": 15}
+
+
+def _family(family: str, strategies: str = "", name: str = "", visits: int = 0) -> Figure:
+    """Every strategy of a family, and every way in which a new device adapts."""
+    names = strategies.split(",") if strategies else list(recipes(family))
+    found = [_with_visits(find_recipe(family, one), visits) for one in names]
+    command = f"tinyreptile reproduce {family} --json"
+    return compared(name or family, family, found, DRAWS.get(family, 1), command)
+
+
+def _with_visits(recipe: Recipe, visits: int) -> Recipe:
+    if not visits or recipe.strategy is None:
+        return recipe
+    return recipe.with_rounds(visits // recipe.strategy.client_count)
+
+
 def _compare(name: str, family: str, strategies: str = "", rounds: int | None = None) -> Figure:
-    """As `tinyreptile compare` does it; on wrists with 10 orders of the windows."""
-    draws = 1 if family == "sine" else 10
+    """As `tinyreptile compare` does it, with the usual adaptation only."""
+    draws = DRAWS.get(family, 1)
     given = {"strategies": strategies, "rounds": rounds, "draws": draws if draws > 1 else None}
     options = "".join(f" --{option} {value}" for option, value in given.items() if value)
     names = strategies.split(",") if strategies else recipes(family)
-    found = [find_recipe(family, one).with_rounds(rounds) for one in names]
+    found = [find_recipe(family, one).alone().with_rounds(rounds) for one in names]
     return compared(name, family, found, draws, f"tinyreptile compare {family}{options} --json")
 
 
@@ -123,11 +149,15 @@ def _equal(family: str) -> Figure:
 
 
 def _shorter(trial: Trial) -> Trial:
-    return replace(trial, recipe=trial.recipe.with_rounds(QUICK_ROUNDS), draws=1)
+    recipe = trial.recipe.with_rounds(QUICK_ROUNDS)
+    return replace(trial, recipe=recipe, draws=1, most=QUICK_DEVICES)
 
 
 def _data(family: str) -> dict[str, str]:
     """Hashes of the data files that a task family reads."""
+    for data in DATA_SETS.values():
+        if family in data.families:
+            return {archive.name: archive.sha256 for archive in data.archives}
     return {} if family == "sine" else {FILE: SHA256}
 
 
@@ -301,7 +331,11 @@ _ALL = [
     _compare("wrist-150-visits-fedavg", "wrist", "fedavg", 30),
     _compare("wrist", "wrist", "tinyreptile,reptile,reptile-batched,fedavg,fedsgd,joint,scratch"),
     _compare("wrist-reptile-adam", "wrist", "reptile-adam"),  # apart, as it has no twin in C
-    _compare("wrist-commands", "wrist-commands", "tinyreptile,reptile,fedavg,fedsgd,joint,scratch"),
+    _family("wrist-commands"),
+    _family("omniglot"),
+    _family("omniglot", "tinyreptile,prototype", "omniglot-long", visits=60_000),
+    _family("keywords"),
+    _family("keywords-new-words", "tinyreptile"),
     _equal("wrist"),
     _mountings_search(),
     _mountings("wrist"),

@@ -1,26 +1,22 @@
 """Make figures, keep what is done, and tell which stored figures are stale."""
 
-import hashlib
 import json
 import runpy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinyreptile_lite.checkpoint import sync_folder, write_npz
+from tinyreptile_lite.checkpoint import sync_folder
 from tinyreptile_lite.errors import KitError, file_errors
-from tinyreptile_lite.experiment import run_all
 from tinyreptile_lite.figures.fingerprint import agree
 from tinyreptile_lite.figures.known import FIGURES, find_figure, sha256
+from tinyreptile_lite.pieces import places, run_kept
 from tinyreptile_lite.results import FOLDER, measured
 
 ROOT = FOLDER.parents[1]
 RESULTS = FOLDER.relative_to(ROOT)
 PARTS = "build/figures/parts"  # below the root; git ignores it
 QUICK = "build/figures/quick"
-Piece = tuple[Callable[[], Any], Path]  # a piece of work, and where its result is kept
 
 
 def make(
@@ -71,11 +67,8 @@ def make(
     for figure in chosen:
         try:
             stamp = figure.stamp() | ({"quick": True} if quick else {})
-            pieces: list[Piece] = [
-                (work, root / PARTS / f"{_key(figure.name, stamp, name)}.npz")
-                for name, work in figure.pieces(quick).items()
-            ]
-            results = run_all(_kept, pieces, jobs, progress, figure.name)
+            works, about = figure.pieces(quick), [figure.name, stamp]
+            results = run_kept(works, root / PARTS, about, jobs, progress, figure.name)
         except KitError as error:
             failed.append(f"{figure.name} ({error})")
             continue
@@ -84,7 +77,7 @@ def make(
         part.write_text(content + "\n", encoding="utf-8")
         made.append(part.replace(part.with_suffix(".json")))
         sync_folder(part.parent)
-        parts += [path for _, path in pieces]
+        parts += places(works, root / PARTS, about)
     # What writes into the documents of a clone is no part of the package.
     runpy.run_path(str(ROOT / "tools" / "documents.py"))["write_documents"](root, out)
     for path in parts:
@@ -92,20 +85,6 @@ def make(
     if failed:
         raise KitError(f"not made: {'; '.join(failed)}")
     return made
-
-
-def _key(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-def _kept(piece: Piece) -> Any:
-    """Read what was kept of a piece, or else do the work and keep it."""
-    work, path = piece
-    if not path.is_file():
-        done = work()
-        write_npz(path, value=done if isinstance(done, np.ndarray) else np.array(json.dumps(done)))
-    value = np.load(path, allow_pickle=False)["value"]
-    return json.loads(str(value)) if value.dtype.kind == "U" else value
 
 
 def stale(name: str, root: Path = ROOT) -> str:

@@ -95,7 +95,7 @@ def read_clips(archive: Archive, source: Path, remedy: str) -> Arrays:
 
 DATA = DataSet(
     "keywords",
-    ("keywords", "keywords-fixed", "keywords-new-words"),
+    ("keywords", "keywords-fixed", "keywords-new-words", "keywords-new-words-fixed"),
     "clips",
     "speech_commands",
     (
@@ -340,7 +340,8 @@ class Keywords:
         for outputs, kernel, stride in ((32, 3, 1), (32, 5, 2), (64, 5, 2)):
             layers += [Conv1D(channels, outputs, kernel, stride), LayerNorm(outputs), SiLU()]
             channels = outputs
-        layers += [GlobalAveragePool(), Dense(channels, len(WORDS))]
+        # Doubled features let the head learn four times as fast as the body.
+        layers += [GlobalAveragePool(), Scale(2.0), Dense(channels, len(WORDS))]
         return Network(layers, "cross_entropy", (ROWS, sound.BANDS))
 
     def devices(self) -> list[SpeakerDevice]:

@@ -58,6 +58,8 @@ class Sine:
     train_devices, test_devices : int
         How many of each `split` draws. A few waves of large amplitude hold much of the error, so
         the mean needs many test devices.
+    validate : bool, default False
+        Whether `split` holds out other waves than those to test on, to choose settings with.
     """
 
     name = "sine"
@@ -66,7 +68,11 @@ class Sine:
     counts: tuple[int, ...] = (0, 1, 2, 4, 8, 16, 32)
 
     def __init__(
-        self, phase_limit: float = 2 * np.pi, train_devices: int = 10_000, test_devices: int = 4_000
+        self,
+        phase_limit: float = 2 * np.pi,
+        train_devices: int = 10_000,
+        test_devices: int = 4_000,
+        validate: bool = False,
     ) -> None:
         if not 0 <= phase_limit <= 2 * np.pi:
             raise KitError(f"phase_limit is {phase_limit}; give radians from 0 to 2 pi")
@@ -74,6 +80,7 @@ class Sine:
             raise KitError("there must be at least one training and one test device")
         self.phase_limit = phase_limit
         self.sizes = train_devices, test_devices
+        self.validate = validate
 
     def network(self) -> Network:
         """Build the MLP 1-32-32-1 with tanh; its input is divided by 2.5."""
@@ -94,4 +101,5 @@ class Sine:
     ) -> tuple[Sequence[Device], Sequence[Device]]:
         """Draw training and test devices; there is one fold, as waves are drawn, not given."""
         train, test = self.sizes
-        return self.devices(train, rng), self.devices(test, rng, "new-sine")
+        trained, tested = self.devices(train, rng), self.devices(test, rng, "new-sine")
+        return trained, self.devices(test, rng, "other-sine") if self.validate else tested

@@ -168,6 +168,9 @@ class Wrist:
     own_frame : bool, default False
         True: each window is turned into a frame of its own, so that it does not matter how the
         sensor is mounted ("wrist-any"); see `frames.own_frame`.
+    validate : bool, default False
+        Whether the devices never seen in training are those to choose settings with: both wrists of
+        the next person, who is in neither training nor test.
     """
 
     metric = "accuracy"
@@ -181,7 +184,9 @@ class Wrist:
         scale: float = 0.2,
         anyhow: bool = False,
         own_frame: bool = False,
+        validate: bool = False,
     ) -> None:
+        self.validate = validate
         self.permute_labels, self.own_frame = permute_labels, own_frame
         self.augmentation = Augmentation(rotation, scale, anyhow)
         self.name = "wrist" + "-commands" * permute_labels + "-any" * (anyhow or own_frame)
@@ -212,13 +217,16 @@ class Wrist:
     ) -> tuple[Sequence[Device], Sequence[Device]]:
         """Hold out both arms of one person: fold 0 person 1, fold 9 person 10.
 
-        There are 18 devices to train on and 2 to test. ``rng`` is not used, as the folds are fixed.
+        There are 18 devices to train on, 16 to validate, and 2 to test. ``rng`` is not used, as the
+        folds are fixed.
         """
         if not 0 <= fold < self.folds:
             raise KitError(f"fold is {fold}; {self.name} has folds 0 to {self.folds - 1}")
+        shown = (fold + self.validate) % PEOPLE + 1
+        held_out = {fold + 1, shown}
         devices = self.devices()
-        train = [device for device in devices if device.person != fold + 1]
-        return train, [device for device in devices if device.person == fold + 1]
+        train = [device for device in devices if device.person not in held_out]
+        return train, [device for device in devices if device.person == shown]
 
 
 @cache

@@ -1,0 +1,63 @@
+"""The command ``tinyreptile reproduce``: the tables of a family from scratch, or as stored.
+
+Importing this does not import what makes them.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from tinyreptile_lite.errors import at_least_one, unknown_name
+from tinyreptile_lite.options import add_command, report
+from tinyreptile_lite.results import measured
+from tinyreptile_lite.tables import table
+
+# The figures that belong to a subject.
+SUBJECTS = {
+    "sine": ("sine",),
+    "wrist": ("wrist",),
+    "wrist-commands": ("wrist-commands",),
+    "omniglot": ("omniglot", "omniglot-long"),
+    "keywords": ("keywords", "keywords-new-words"),
+    "claim": ("claim",),
+}
+
+
+def add_reproduce_parser(commands: Any) -> None:
+    """Add the command `reproduce` to the command line."""
+    own = {
+        "--stored": (False, "print the stored result of the full run, and run nothing"),
+        "--quick": (False, "a smoke run of a few rounds, in build/figures/quick"),
+        "--jobs": (os.cpu_count() or 1, "processes to use"),
+    }
+    parser = add_command(commands, "reproduce", _run, "--json", own)
+    parser.add_argument("what", nargs="?", help=f"{', '.join(SUBJECTS)}; default: all of them")
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Make the tables of a family from scratch, and print them; an interrupted run goes on."""
+    from tinyreptile_lite.figures.make import make
+
+    at_least_one(jobs=options.jobs)
+    if options.what is not None and options.what not in SUBJECTS:
+        raise unknown_name("subject", options.what, SUBJECTS)
+    subjects = [options.what] if options.what else list(SUBJECTS)
+    names = [name for subject in subjects for name in SUBJECTS[subject]]
+    if options.stored:
+        found = {name: measured(name) for name in names}
+    else:
+        paths = make(names, options.quick, options.jobs, sys.stderr.isatty())
+        found = {path.stem: measured(path.stem, path.parent) for path in paths}
+    result = {"figures": found}
+    if options.what:
+        result = dict(found[names[0]]) | {
+            "rows": [r for one in found.values() for r in one["rows"]]
+        }
+    report(options, result, "\n\n".join(_text(name, one) for name, one in found.items()))
+
+
+def _text(name: str, figure: dict[str, Any]) -> str:
+    if "metric" not in figure:
+        return f"{name}\n" + "\n".join(map(str, figure["rows"]))
+    return f"{name}: {table(figure['rows'], figure['metric'])}"
