@@ -257,12 +257,7 @@ def _tune(options: argparse.Namespace) -> None:
         found = search(options.family, names, options.jobs, _on_terminal())
         write(options.family, found)
     lines = [
-        (
-            half,
-            name,
-            *one["setting"].values(),
-            max(try_["score"] for try_ in one["tried"] if try_["rung"] == len(found["rungs"])),
-        )
+        (half, name, *one["setting"].values(), one["tried"][-1]["score"])
         for half, some in enumerate(found["halves"], start=1)
         for name, one in some.items()
     ]

@@ -42,7 +42,7 @@ from tinyreptile_lite.tasks import find_family
 Array = np.ndarray
 
 SEED = 100  # of the first rung; no result is made with it
-RUNGS = (8, 0.125), (3, 0.5)  # trials, and which part of the most visits they may make
+RUNGS = 8, 3  # trials of a strategy, short and long
 ALONE = "alone"  # the kind of adaptation of a device that has no start
 HOPELESS = 1e9  # mean squared error of a run that diverged
 # Inner rates of a new device, as parts of the rate in training.
@@ -63,7 +63,7 @@ def strategies_of(family: str) -> tuple[str, ...]:
 
 def points(plan: Plan, name: str) -> list[Setting]:
     """Draw the settings of a strategy: a Latin hypercube, the same one for all strategies."""
-    count = RUNGS[0][0]
+    count = RUNGS[0]
     rng = np.random.default_rng(SEED)
     strata = np.stack([rng.permutation(count) for _ in range(6)], axis=1)
     cube = (strata + rng.random(strata.shape)) / count
@@ -232,7 +232,7 @@ def search(
     return {
         "command": f"tinyreptile tune {family}",
         "plan": asdict(PLANS[family]),
-        "rungs": [list(rung) for rung in RUNGS],
+        "trials": list(RUNGS),
         "halves": halves,
     }
 
@@ -245,7 +245,7 @@ def _race(
     left = {name: points(plan, name) for name in names}
     tried: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     rates = {}
-    for rung, (count, part) in enumerate(RUNGS):
+    for rung, (count, part) in enumerate(zip(RUNGS, plan.parts, strict=True)):
         last = rung == len(RUNGS) - 1
         trials = {
             (name, setting): Candidate(family, name, setting, fold, part, last)

@@ -54,6 +54,8 @@ class Plan:
         Tasks drawn from each validation device.
     devices : int
         Validation devices at most; 0 means all.
+    parts : tuple of float
+        Parts of the visits that the short and the long trials of the search make.
     """
 
     sample_count: int
@@ -68,6 +70,7 @@ class Plan:
     prototypes: bool = False
     draws: int = 10
     devices: int = 0
+    parts: tuple[float, float] = (0.125, 0.5)
 
 
 class Setting(NamedTuple):
@@ -89,7 +92,7 @@ PLANS = {
     "wrist-commands": Plan(21, 8_000, (0.02, 0.2), (3, 7)),
     "omniglot": Plan(
         25,
-        15_000,
+        60_000,
         (0.01, 0.1),
         (5,),
         passes=(4, 8),
@@ -97,10 +100,11 @@ PLANS = {
         prototypes=True,
         draws=1,
         devices=200,
+        parts=(0.0625, 0.25),
     ),
     "keywords": Plan(
         12,
-        4_000,
+        12_000,
         (0.01, 0.1),
         (4,),
         fresh_head=True,
