@@ -231,7 +231,7 @@ def search(
     ]
     return {
         "command": f"tinyreptile tune {family}",
-        "plan": asdict(PLANS[family]),
+        "plan": json.loads(json.dumps(asdict(PLANS[family]))),  # tuples become lists
         "trials": list(RUNGS),
         "halves": halves,
     }

@@ -4,6 +4,7 @@ The numbers stand in the folder ``tuned``, one file a family, written by ``tinyr
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -180,9 +181,9 @@ def start_strategy(plan: Plan, name: str, setting: Setting) -> Strategy:
 # What a new device does with its samples
 
 
-def adaptations(plan: Plan) -> dict[str, type[Learner] | Any]:
+def adaptations(plan: Plan) -> dict[str, Callable[[float], Learner]]:
     """Kinds of adaptation by name; each makes a learner of an inner rate."""
-    kinds: dict[str, Any] = {"one pass": OnlineSGD}
+    kinds: dict[str, Callable[[float], Learner]] = {"one pass": OnlineSGD}
     for passes in plan.passes:
         kinds[f"{passes} passes"] = _several(OnlinePasses, passes)
     if plan.labels:
@@ -193,7 +194,7 @@ def adaptations(plan: Plan) -> dict[str, type[Learner] | Any]:
     return kinds
 
 
-def _several(kind: Any, passes: int) -> Any:
+def _several(kind: Callable[[float, int], Learner], passes: int) -> Callable[[float], Learner]:
     return lambda rate: kind(rate, passes)
 
 
