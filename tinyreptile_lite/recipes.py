@@ -142,8 +142,14 @@ def made(plan: Plan, name: str, setting: Setting, ways: Sequence[Learner]) -> Re
     return Recipe(name, chosen, rounds, ways[0], tuple(ways[1:]), start)
 
 
-def _found(family: str) -> list[Recipe]:
-    """Recipes of a family that has a search."""
+def searched(family: str) -> dict[str, Recipe]:
+    """Recipes that the search of a family has found, by name of the strategy.
+
+    Raises
+    ------
+    KitError
+        If there is no such search.
+    """
     plan = plan_of(family)
     halves = [
         {
@@ -154,10 +160,10 @@ def _found(family: str) -> list[Recipe]:
         for half in tuned(family)["halves"]
     ]
     first, *second = halves
-    return [
-        replace(recipe, second=second[0][name] if second else None)
+    return {
+        name: replace(recipe, second=second[0][name] if second else None)
         for name, recipe in first.items()
-    ]
+    }
 
 
 def _ways(plan: Plan, name: str, setting: Setting, rates: dict[str, float]) -> list[Learner]:
@@ -166,7 +172,7 @@ def _ways(plan: Plan, name: str, setting: Setting, rates: dict[str, float]) -> l
     A starting point learned for keeping samples is used so first; prototypes are class means.
     """
     kinds = adaptations(plan)
-    ways: list[Learner] = [kinds[kind](rate) for kind, rate in rates.items()]
+    ways: list[Learner] = [kinds[kind](rate) for kind, rate in rates.items() if kind in kinds]
     if name == "prototype":
         ways.sort(key=lambda way: not isinstance(way, ClassMeans))
     elif name in BATCHES:
@@ -227,8 +233,9 @@ def recipes(family: str) -> dict[str, Recipe]:
     """All recipes of a task family, by name of the strategy."""
     if family not in FAMILIES:
         raise unknown_name("task family", family, FAMILIES)
-    found = _RECIPES[family]() if family in _RECIPES else _found(family)
-    return {recipe.name: recipe for recipe in found}
+    if family in _RECIPES:
+        return {recipe.name: recipe for recipe in _RECIPES[family]()}
+    return searched(family)
 
 
 def find_recipe(family: str, name: str) -> Recipe:

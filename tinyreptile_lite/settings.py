@@ -93,7 +93,7 @@ PLANS = {
     "wrist-commands": Plan(21, 8_000, (0.02, 0.2), (3, 7)),
     "omniglot": Plan(
         25,
-        60_000,
+        30_000,
         (0.01, 0.1),
         (5,),
         passes=(4, 8),
@@ -101,7 +101,6 @@ PLANS = {
         prototypes=True,
         draws=1,
         devices=200,
-        parts=(0.0625, 0.25),
     ),
     "keywords": Plan(
         12,

@@ -20,6 +20,8 @@ from tinyreptile_lite.nano.image import RAM_BYTES
 from tinyreptile_lite.recipes import Recipe
 from tinyreptile_lite.tasks import find_family
 
+WHOLE = "visits", "instructions", "cycles", "bytes_up", "bytes_down"  # of the whole training
+
 
 def claim_costs(family_name: str, recipe: Recipe, compiler: str | None = None) -> dict[str, int]:
     """Measure what training by a recipe costs the devices.
@@ -40,14 +42,14 @@ def claim_costs(family_name: str, recipe: Recipe, compiler: str | None = None) -
         ``stack_bytes``, their sum ``ram_bytes``, and ``fits``: 1 if the board has as much, else 0.
         Of one visit: ``visit_instructions`` and ``visit_cycles``, modelled. Of the whole training:
         ``visits``, ``instructions``, ``cycles``, and the bytes of parameters, without framing,
-        that all devices sent (``bytes_up``) and got (``bytes_down``).
+        that all devices sent (``bytes_up``) and got (``bytes_down``); what comes before is counted.
 
     Raises
     ------
     KitError
         If the server learns itself, nobody does, or the C core has no such learner.
     """
-    strategy = recipe.strategy
+    strategy, start = recipe.strategy, recipe.start
     if strategy is None or strategy.pooled:
         raise KitError(f"no device learns in training by {recipe.name!r}; choose another strategy")
     learner = native(strategy.learner)
@@ -57,7 +59,7 @@ def claim_costs(family_name: str, recipe: Recipe, compiler: str | None = None) -
     cost = measure(case, keeps, compiler)
     visits = recipe.rounds * strategy.client_count
     up, down = round_bytes(net, strategy)
-    return {
+    found = {
         "weights_bytes": cost.weights,
         "workspace_bytes": cost.workspace,
         "gradient_bytes": cost.gradient,
@@ -73,3 +75,9 @@ def claim_costs(family_name: str, recipe: Recipe, compiler: str | None = None) -
         "bytes_up": recipe.rounds * up,
         "bytes_down": recipe.rounds * down,
     }
+    if start is None:
+        return found
+    before = claim_costs(
+        family_name, Recipe(start.strategy.name, start.strategy, start.rounds, learner), compiler
+    )
+    return found | {key: found[key] + before[key] for key in WHOLE}

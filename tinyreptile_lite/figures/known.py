@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench import axes, device, equal, faults, host, mounting, wire
+from tinyreptile_lite.bench import axes, device, equal, equal_cost, faults, host, mounting, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.errors import unknown_name
@@ -159,6 +159,43 @@ def _data(family: str) -> dict[str, str]:
         if family in data.families:
             return {archive.name: archive.sha256 for archive in data.archives}
     return {} if family == "sine" else {FILE: SHA256}
+
+
+def _claim() -> Figure:
+    """TinyReptile and Reptile at equal accuracy: what the devices pay."""
+    whole = [run for run in equal_cost.runs() if run.part == 1]
+
+    def trials(run: equal_cost.Run, quick: bool) -> list[Trial]:
+        found = run.trials(SEEDS, DRAWS.get(run.family, 1))
+        return [_shorter(found[0])] if quick else found
+
+    def pieces(quick: bool) -> Pieces:
+        runs = whole if quick else equal_cost.runs()
+        return {repr(trial): trial.run for run in runs for trial in trials(run, quick)}
+
+    def assemble(results: list[Any], _: Path) -> dict[str, Any]:
+        quick, left, scores = len(results) == len(whole), iter(results), {}
+        for run in whole if quick else equal_cost.runs():
+            own = [next(left)[0, :, -1] for _ in trials(run, quick)]
+            scores[run] = np.concatenate(own).reshape(1 if quick else len(SEEDS), -1)
+        by_family = [equal_cost.rows(family, scores) for family in equal_cost.FAMILIES]
+        return {"rows": [row for rows in by_family for row in rows]}
+
+    return Figure(
+        "claim",
+        pieces,
+        lambda: {f"{run.family}, {run.name}": first_rounds(trials(run, True)[0]) for run in whole},
+        assemble,
+        {
+            "recipes": {f"{run.family}, {run.name}": repr(run.recipe) for run in whole},
+            "parts": list(equal_cost.PARTS),
+            "seeds": list(SEEDS),
+            "draws": {family: DRAWS.get(family, 1) for family in equal_cost.FAMILIES},
+            "data": {family: _data(family) for family in equal_cost.FAMILIES},
+            "protocol": PROTOCOL,
+        },
+        "tinyreptile reproduce claim --json",
+    )
 
 
 # Files made from one training run
@@ -333,9 +370,10 @@ _ALL = [
     _compare("wrist-reptile-adam", "wrist", "reptile-adam"),  # apart, as it has no twin in C
     _family("wrist-commands"),
     _family("omniglot"),
-    _family("omniglot", "tinyreptile,prototype", "omniglot-long", visits=60_000),
+    _family("omniglot", "tinyreptile,prototype", "omniglot-long", visits=120_000),
     _family("keywords"),
     _family("keywords-new-words", "tinyreptile"),
+    _claim(),
     _equal("wrist"),
     _mountings_search(),
     _mountings("wrist"),

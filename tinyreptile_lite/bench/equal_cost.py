@@ -1,0 +1,157 @@
+"""What TinyReptile and Reptile cost at equal accuracy, both as the same search has tuned them.
+
+Each is trained with all of its visits, and with a half and a quarter of them. What the less
+accurate one reaches with all of them is the aim; each may stop at the shortest training that
+reaches it, where "reaches" means that the difference, paired over seeds and devices, is inside its
+95 % interval, or better. In this way neither is charged for accuracy that the other one lacks.
+
+New devices adapt in the same way from both starting points: in several passes over samples they
+keep, each at its own best inner rate. That is Reptile's own way rather than TinyReptile's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinyreptile_lite.bench.claim import claim_costs
+from tinyreptile_lite.core.native import native
+from tinyreptile_lite.experiment import Trial, summary
+from tinyreptile_lite.recipes import Recipe, searched
+from tinyreptile_lite.settings import plan_of, spoken
+from tinyreptile_lite.tasks import find_family
+
+Array = np.ndarray
+
+FAMILIES = "sine", "wrist-commands", "omniglot", "keywords"
+RIVALS = "tinyreptile", "reptile"
+PARTS = 1.0, 0.5, 0.25
+BETTER_SIGN = {"mse": -1, "accuracy": 1}
+# How many times less a sample takes as the sensor gives it: int16, or a byte a point or a feature.
+PACKED = {"wrist-commands": 2, "omniglot": 4, "keywords": 4}
+
+
+@dataclass(frozen=True)
+class Run:
+    """All trials of one strategy with a part of its visits."""
+
+    family: str
+    name: str
+    part: float
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe found by the search, with the one adaptation that is compared."""
+        whole = searched(self.family)[self.name]
+        return self._shown(whole).with_rounds(max(1, int(whole.rounds * self.part)))
+
+    def _shown(self, recipe: Recipe) -> Recipe:
+        passes = plan_of(self.family).passes[0]
+        (way,) = (way for way in recipe.adaptations if spoken(way) == f"{passes} passes")
+        second = recipe.second and self._shown(recipe.second)
+        return replace(recipe, adaptation=way, more=(), second=second)
+
+    def trials(self, seeds: Sequence[int], draws: int) -> list[Trial]:
+        """List the training runs, seed by seed."""
+        folds = find_family(self.family).folds
+        recipe = self.recipe.with_learners(partial(native, strict=False))
+        return [
+            Trial(self.family, recipe.at(fold, folds), seed, fold, draws)
+            for seed in seeds
+            for fold in range(folds)
+        ]
+
+
+def runs(families: Sequence[str] = FAMILIES) -> list[Run]:
+    """List what is trained: families, strategies, parts of the visits."""
+    return [Run(family, name, part) for family in families for name in RIVALS for part in PARTS]
+
+
+def rows(
+    family: str, scores: dict[Run, Array], compiler: str | None = None
+) -> list[dict[str, Any]]:
+    """Sum up a family: a row for each strategy's shortest training, then a row for each ratio.
+
+    Parameters
+    ----------
+    family : str
+    scores : dict
+        For each run, its devices' scores after all samples, shape (seeds, devices).
+    compiler : {"gcc", "zig"}, optional
+        As in `nano.build`.
+
+    Returns
+    -------
+    list of dict
+        Costs are those of `claim_costs`.
+    """
+    metric = find_family(family).metric
+    sign = BETTER_SIGN[metric]
+    own = {run: values for run, values in scores.items() if run.family == family}
+    whole = [run for run in own if run.part == max(PARTS)]
+    aim = min(whole, key=lambda run: sign * own[run].mean())
+    found = {name: _shortest(own, name, own[aim], sign) for name in RIVALS}
+    costs = {
+        name: claim_costs(family, run.recipe.at(0, find_family(family).folds), compiler)
+        for name, run in found.items()
+    }
+    lines = [
+        {
+            "family": family,
+            "strategy": name,
+            "part": run.part,
+            "learner": repr(run.recipe.strategy and run.recipe.strategy.learner),
+            "score": summary(own[run], metric),
+            "score_of_all_visits": summary(own[Run(family, name, max(PARTS))], metric),
+            **costs[name],
+        }
+        for name, run in found.items()
+    ]
+    return [*lines, *_ratios(family, own, found, costs, metric)]
+
+
+def _shortest(own: dict[Run, Array], name: str, aim: Array, sign: int) -> Run:
+    """Return the shortest training that is as accurate as the aim, within the interval."""
+    good = [run for run, values in own.items() if run.name == name and _reaches(values, aim, sign)]
+    return min(good, key=lambda run: run.part)
+
+
+def _reaches(scores: Array, aim: Array, sign: int) -> bool:
+    difference = summary(sign * (scores - aim), "accuracy")
+    return difference["mean"] >= -difference["ci95"]
+
+
+def _ratios(
+    family: str,
+    own: dict[Run, Array],
+    found: dict[str, Run],
+    costs: dict[str, dict[str, int]],
+    metric: str,
+) -> list[dict[str, Any]]:
+    """How many times more Reptile costs than TinyReptile, and how far apart their scores are."""
+    tiny, reptile = (costs[name] for name in RIVALS)
+    apart = own[found["tinyreptile"]] - own[found["reptile"]]
+    less = reptile["sample_bytes"] - reptile["sample_bytes"] // PACKED.get(family, 1)
+    packed = reptile | {"ram_bytes": reptile["ram_bytes"] - less}
+    ratios = {
+        "ram_ratio": (reptile, "ram_bytes"),
+        "ram_ratio_with_packed_samples": (packed, "ram_bytes"),
+        "visit_instructions_ratio": (reptile, "visit_instructions"),
+        "instructions_ratio": (reptile, "instructions"),
+        "bytes_ratio": (reptile, "bytes_up"),
+    }
+    lines: list[dict[str, Any]] = [
+        {"name": f"{family}.{name}", "value": cost[key] / tiny[key]}
+        for name, (cost, key) in ratios.items()
+    ]
+    difference = summary(apart, metric)
+    return [
+        *lines,
+        {
+            "name": f"{family}.{metric}_difference",
+            "value": difference["mean"],
+            "ci95": difference["ci95"],
+        },
+    ]
