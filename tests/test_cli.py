@@ -125,6 +125,8 @@ ROW = {
     "bytes_up",
     "bytes_down",
     "device_ram_bytes",
+    "adaptation",
+    "adaptation_ram_bytes",
     "seeds",
 }
 

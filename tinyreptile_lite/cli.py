@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,9 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="tinyreptile", description="Meta-learning for microcontrollers, from the shell."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_command(
-        commands, "train", _train, "family --strategy --rounds --seed --fold --out --resume --json"
-    )
+    slow = {"--numpy": (False, "learners in NumPy only, not in the faster C core")}
+    names = "family --strategy --rounds --seed --fold --out --resume --json"
+    add_command(commands, "train", _train, names, slow)
     device = {"--device": (str, "one device by name; default: all test devices")}
     add_command(commands, "adapt", _adapt, "family --phi --strategy --seed --fold --json", device)
     comparison = {
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seeds": (3, "how many training seeds, from --seed on"),
         "--draws": (1, "tasks drawn from each test device"),
         "--jobs": (os.cpu_count() or 1, "processes to use"),
-        "--numpy": (False, "learners in NumPy only, not in the faster C core"),
+        **slow,
         "--plot": (Path, "also draw the comparison into this PNG file"),
     }
     add_command(commands, "compare", _compare, "family --seed --rounds --json", comparison)
@@ -122,13 +123,17 @@ def _train(options: argparse.Namespace) -> None:
     family = find_family(options.family)
     recipe = find_recipe(options.family, options.strategy).at(options.fold, family.folds)
     recipe = recipe.with_rounds(options.rounds)
+    if not options.numpy:
+        recipe = recipe.with_learners(partial(native, strict=False))
+    there = checkpoint.is_there(options.out)
+    if there and not options.resume:
+        raise KitError(f"{options.out} is already there; add --resume or name another --out")
     people = population(family, options.fold)
     rng = _generator(options.seed, options.fold)
-    phi = body(recipe.start, options.fold, rng, progress=_on_terminal()) if recipe.start else None
+    fresh = recipe.start if not there else None
+    phi = body(fresh, options.fold, rng, progress=_on_terminal()) if fresh else None
     federation = build(family, recipe, people, rng, phi)
-    if checkpoint.is_there(options.out):
-        if not options.resume:
-            raise KitError(f"{options.out} is already there; add --resume or name another --out")
+    if there:
         checkpoint.resume(federation, options.out)
     else:
         checkpoint.save(federation, options.out)  # so that it fails before the work

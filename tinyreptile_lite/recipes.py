@@ -90,11 +90,12 @@ class Recipe:
 
         What comes before takes no more rounds than that either.
         """
-        if rounds is None or self.strategy is None:
+        if rounds is None:
             return self
         at_least_one(rounds=rounds)
         start = self.start and replace(self.start, rounds=min(rounds, self.start.rounds))
         second = self.second and self.second.with_rounds(rounds)
+        rounds = 0 if self.strategy is None else rounds
         return replace(self, rounds=rounds, start=start, second=second)
 
     def with_learners(self, change: Callable[[Learner], Learner]) -> "Recipe":

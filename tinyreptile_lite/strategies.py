@@ -82,7 +82,8 @@ class Strategy:
 
     def config(self) -> dict[str, Any]:
         """Describe the strategy in plain JSON types, to recognise it in a checkpoint."""
-        learner = {"kind": type(self.learner).__name__} | asdict(self.learner)  # type: ignore[call-overload]
+        kind = type(self.learner).__name__.removeprefix("Native")  # where it runs does not matter
+        learner = {"kind": kind} | asdict(self.learner)  # type: ignore[call-overload]
         return asdict(self) | {"learner": learner}
 
 

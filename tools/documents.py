@@ -99,7 +99,9 @@ def _ram(row: dict[str, Any]) -> str:
 
 
 def _rows(read: Read, *names: str) -> dict[str, dict[str, Any]]:
-    return {row["strategy"]: row for name in names for row in read(name)["rows"]}
+    """Rows by strategy; of several ways to adapt, the usual one, which comes first."""
+    rows = [row for name in names for row in read(name)["rows"]]
+    return {row["strategy"]: row for row in reversed(rows)}
 
 
 def _scores(
@@ -115,6 +117,59 @@ def _scores(
         return _table(table)
 
     return block
+
+
+def _matrix(figure: str, count: int, kinds: Sequence[str]) -> Callable[[Read], str]:
+    """Strategies down, ways to adapt across; scores after so many samples."""
+
+    def block(read: Read) -> str:
+        rows = read(figure)["rows"]
+        cells = {(row["strategy"], row["adaptation"]): _score(row, count) for row in rows}
+        names = dict.fromkeys(row["strategy"] for row in rows)
+        body = [[name, *(cells.get((name, kind), "-") for kind in kinds)] for name in names]
+        return _table([["trained by", *kinds], *(row for row in body if set(row[1:]) != {"-"})])
+
+    return block
+
+
+def _ways(
+    figures: Sequence[str], chosen: Sequence[tuple[str, str]], columns: dict[str, int]
+) -> Callable[[Read], str]:
+    """Chosen strategies and ways to adapt down, numbers of samples across."""
+
+    def block(read: Read) -> str:
+        rows = {
+            (row["strategy"], row["adaptation"]): row
+            for figure in figures
+            for row in read(figure)["rows"]
+        }
+        body = [[*key, *(_score(rows[key], count) for count in columns.values())] for key in chosen]
+        return _table([["trained by", "adapts by", *columns], *body])
+
+    return block
+
+
+def _claim(read: Read) -> str:
+    """What Reptile costs the devices, as a multiple of TinyReptile's costs, at equal accuracy."""
+    rows = read("claim")["rows"]
+    values = {row["name"]: row for row in rows if "name" in row}
+    ratios = {
+        "RAM": "ram_ratio",
+        "RAM, packed samples": "ram_ratio_with_packed_samples",
+        "a visit": "visit_instructions_ratio",
+        "the whole training": "instructions_ratio",
+        "bytes sent": "bytes_ratio",
+    }
+    table = [["family", *ratios, "difference of the scores"]]
+    for row in rows:
+        if row.get("strategy") == "tinyreptile":
+            family = row["family"]
+            cells = [f"{values[f'{family}.{name}']['value']:.2f}" for name in ratios.values()]
+            (apart,) = (
+                values[name] for name in values if name.startswith(f"{family}.") and "diff" in name
+            )
+            table.append([family, *cells, f"{apart['value']:+.3f} ± {apart['ci95']:.3f}"])
+    return _table(table)
 
 
 def _mountings(family: str, shown: Sequence[tuple[str, str]]) -> Callable[[Read], str]:
