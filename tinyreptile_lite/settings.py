@@ -104,13 +104,13 @@ PLANS = {
     ),
     "keywords": Plan(
         12,
-        12_000,
+        6_000,
         (0.01, 0.1),
         (4,),
         fresh_head=True,
         start="keywords-fixed",
         start_samples=10,
-        draws=20,
+        draws=10,
     ),
 }
 # Families that take over what was found for another one.

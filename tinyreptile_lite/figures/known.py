@@ -14,7 +14,9 @@ import numpy as np
 from tinyreptile_lite.bench import axes, device, equal, equal_cost, faults, host, mounting, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
+from tinyreptile_lite.core.native import native_score
 from tinyreptile_lite.errors import unknown_name
+from tinyreptile_lite.evaluation import Scorer
 from tinyreptile_lite.experiment import Comparison, Trial, population
 from tinyreptile_lite.figures.fingerprint import ROUNDS, as_text, fingerprint, first_rounds
 from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
@@ -80,10 +82,15 @@ class Figure:
 
 
 def compared(
-    name: str, family: str, recipes: Sequence[Recipe], draws: int = 1, command: str = ""
+    name: str,
+    family: str,
+    recipes: Sequence[Recipe],
+    draws: int = 1,
+    command: str = "",
+    scorer: Scorer | None = None,
 ) -> Figure:
     """Recipes side by side, in the C core where they have a twin there."""
-    comparison = Comparison(family, tuple(recipes), SEEDS, draws)
+    comparison = Comparison(family, tuple(recipes), SEEDS, draws, scorer)
     about = find_family(family)
 
     def first() -> list[Trial]:
@@ -124,7 +131,8 @@ def _family(family: str, strategies: str = "", name: str = "", visits: int = 0) 
     names = strategies.split(",") if strategies else list(recipes(family))
     found = [_with_visits(find_recipe(family, one), visits) for one in names]
     command = f"tinyreptile reproduce {family} --json"
-    return compared(name or family, family, found, DRAWS.get(family, 1), command)
+    draws = DRAWS.get(family, 1)
+    return compared(name or family, family, found, draws, command, native_score)
 
 
 def _with_visits(recipe: Recipe, visits: int) -> Recipe:
