@@ -8,12 +8,11 @@ import pytest
 from tinyreptile_lite.costs import device_ram
 from tinyreptile_lite.few_shot import ClassMeans
 from tinyreptile_lite.learners import MinibatchSGD, OnlineSGD
-from tinyreptile_lite.recipes import find_recipe, made, recipes
+from tinyreptile_lite.recipes import BY_HAND, find_recipe, made, recipes
 from tinyreptile_lite.settings import PLANS, SAME, Setting, plan_of, tuned
 from tinyreptile_lite.tasks import FAMILIES, find_family
 
 NAMES = {"tinyreptile", "reptile", "reptile-batched", "fedavg", "fedsgd", "joint", "scratch"}
-BY_HAND = {"sine", "wrist", "wrist-any", "wrist-commands-any"}
 ANY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 SETTING = Setting(rate=0.03, outer=0.4, end=0.1, visits=1_000, passes=4, batch=3)
 

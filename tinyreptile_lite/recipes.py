@@ -222,7 +222,7 @@ def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
     return Recipe(strategy.name, strategy, rounds, strategy.learner)
 
 
-_RECIPES = {
+BY_HAND = {
     "sine": _sine,
     "wrist": _wrist,
     "wrist-any": _wrist,
@@ -234,8 +234,8 @@ def recipes(family: str) -> dict[str, Recipe]:
     """All recipes of a task family, by name of the strategy."""
     if family not in FAMILIES:
         raise unknown_name("task family", family, FAMILIES)
-    if family in _RECIPES:
-        return {recipe.name: recipe for recipe in _RECIPES[family]()}
+    if family in BY_HAND:
+        return {recipe.name: recipe for recipe in BY_HAND[family]()}
     return searched(family)
 
 

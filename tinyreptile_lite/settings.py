@@ -93,14 +93,14 @@ PLANS = {
     "wrist-commands": Plan(21, 8_000, (0.02, 0.2), (3, 7)),
     "omniglot": Plan(
         25,
-        30_000,
+        20_000,
         (0.01, 0.1),
         (5,),
         passes=(4, 8),
         fresh_head=True,
         prototypes=True,
         draws=1,
-        devices=200,
+        devices=100,
     ),
     "keywords": Plan(
         12,

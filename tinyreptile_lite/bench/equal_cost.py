@@ -2,7 +2,8 @@
 
 Each is trained with all of its visits, and with half of them. What the less accurate one reaches
 with all of them is the aim; each may take the shorter training if it reaches that, which means
-that the difference, paired over seeds and devices, is inside its 95 % interval, or better. In this way neither is charged for accuracy that the other one lacks.
+that the difference, paired over seeds and devices, is inside its 95 % interval, or better. In this
+way neither is charged for accuracy that the other one lacks.
 
 New devices adapt in the same way from both starting points: in several passes over samples they
 keep, each at its own best inner rate. That is Reptile's own way rather than TinyReptile's.
