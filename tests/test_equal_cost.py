@@ -1,27 +1,22 @@
 """The claim at equal accuracy: each may take its shortest training that is as accurate."""
 
-import numpy as np
 import pytest
 
-from tinyreptile_lite.bench.equal_cost import FAMILIES, PARTS, RIVALS, Run, rows, runs
+from tinyreptile_lite.bench.equal_cost import FAMILIES, PARTS, RIVALS, Run, rows, runs, stored
 from tinyreptile_lite.core.native import NativeMinibatchSGD, NativeOnlinePasses, NativeOnlineSGD
 
 
 @pytest.fixture(scope="module")
-def noise():
-    return np.random.default_rng(0).normal(0, 0.01, (3, 20))
-
-
-@pytest.fixture(scope="module")
-def found(noise):
-    """Rows where Reptile is better than TinyReptile, and as good with half of its visits."""
+def found():
+    """Rows where Reptile is better than TinyReptile, and about as good with half of its visits."""
     means = {("tinyreptile", 1): 0.1, ("tinyreptile", 0.5): 0.2}
-    means |= {("reptile", 1): 0.05, ("reptile", 0.5): 0.1}
-    return rows("sine", {Run("sine", *key): mean + noise for key, mean in means.items()})
+    means |= {("reptile", 1): 0.05, ("reptile", 0.5): 0.105}
+    return rows("sine", {Run("sine", *k): {"mean": v, "ci95": 0.01} for k, v in means.items()})
 
 
 def test_all_families_and_parts_are_trained():
-    assert len(runs()) == len(FAMILIES) * len(RIVALS) * len(PARTS)
+    known = {Run(family, name, part) for family in FAMILIES for name in RIVALS for part in PARTS}
+    assert {run for family in FAMILIES for run in stored(family)} | {*runs()} == known
     kinds = {"tinyreptile": NativeOnlineSGD, "reptile": NativeMinibatchSGD}
     for run in runs():
         (first, *_) = run.trials([0], 1)
@@ -35,7 +30,6 @@ def test_all_families_and_parts_are_trained():
 def test_each_stops_where_it_is_as_good_as_the_worse_one(found):
     tiny, reptile = (row for row in found if "strategy" in row)
     assert (tiny["part"], reptile["part"]) == (1, 0.5)
-    assert reptile["score"]["mean"] == pytest.approx(tiny["score"]["mean"])
     assert reptile["score_of_all_visits"]["mean"] < reptile["score"]["mean"]
 
 
@@ -46,4 +40,4 @@ def test_ratios_are_those_of_the_costs(found):
         assert values[f"sine.{ratio}_ratio"] == reptile[cost] / tiny[cost]
     assert values["sine.ram_ratio_with_packed_samples"] == values["sine.ram_ratio"]
     assert values["sine.bytes_ratio"] == reptile["bytes_up"] / tiny["bytes_up"]
-    assert values["sine.mse_difference"] == pytest.approx(0)
+    assert values["sine.mse_difference"] == pytest.approx(-0.005)

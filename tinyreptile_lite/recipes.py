@@ -198,23 +198,19 @@ def _sine() -> list[Recipe]:
     ]
 
 
-def _wrist(online_rate: float = 0.05, adaptation_rate: float = 0.03) -> list[Recipe]:
-    online = OnlineSGD(adaptation_rate)
+def _wrist() -> list[Recipe]:
+    online = OnlineSGD(0.03)
     return [
-        Recipe("tinyreptile", tiny_reptile(online_rate, 21), 2000, online),
+        Recipe("tinyreptile", tiny_reptile(0.05, 21), 2000, online),
         _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7), 2000),
         _adapts_as_trained(reptile(0.05, 21, epochs=4, batch=7, client_count=5), 400),
         _adapts_as_trained(reptile(0.002, 21, epochs=4, batch=7, adam=True), 2000),
-        Recipe("fedavg", fed_avg(online_rate, 21, client_count=5), 400, online),
+        Recipe("fedavg", fed_avg(0.05, 21, client_count=5), 400, online),
         Recipe("fedsgd", fed_sgd(0.1, 21, client_count=5), 400, online),
         Recipe("joint", joint(0.1, 21, batch=7), 2000, online),
         # Without a start, one pass teaches nothing: this device keeps its windows and repeats them.
         Recipe("scratch", None, 0, MinibatchSGD(0.1, epochs=60, batch=7)),
     ]
-
-
-def _wrist_commands_any() -> list[Recipe]:
-    return _wrist(online_rate=0.05, adaptation_rate=0.1)  # see the figure mountings-search
 
 
 def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
@@ -226,7 +222,6 @@ BY_HAND = {
     "sine": _sine,
     "wrist": _wrist,
     "wrist-any": _wrist,
-    "wrist-commands-any": _wrist_commands_any,
 }
 
 

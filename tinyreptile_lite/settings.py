@@ -115,6 +115,7 @@ PLANS = {
 }
 # Families that take over what was found for another one.
 SAME = {
+    "wrist-commands-any": "wrist-commands",
     "omniglot-small": "omniglot",
     "omniglot-drawers": "omniglot",
     "omniglot-small-drawers": "omniglot",

@@ -2,8 +2,9 @@
 
 Each is trained with all of its visits, and with half of them. What the less accurate one reaches
 with all of them is the aim; each may take the shorter training if it reaches that, which means
-that the difference, paired over seeds and devices, is inside its 95 % interval, or better. In this
-way neither is charged for accuracy that the other one lacks.
+that the difference of the means is inside the 95 % interval, or better. In this way neither is
+charged for accuracy that the other one lacks. Where the figure of a family has the longer training,
+it is taken from there.
 
 New devices adapt in the same way from both starting points: in several passes over samples they
 keep, each at its own best inner rate. That is Reptile's own way rather than TinyReptile's.
@@ -18,17 +19,17 @@ import numpy as np
 
 from tinyreptile_lite.bench.claim import claim_costs
 from tinyreptile_lite.core.native import native, native_score
-from tinyreptile_lite.experiment import Trial, summary
-from tinyreptile_lite.recipes import Recipe, searched
+from tinyreptile_lite.experiment import Trial
+from tinyreptile_lite.recipes import BY_HAND, Recipe, searched
+from tinyreptile_lite.results import measured
 from tinyreptile_lite.settings import plan_of, spoken
 from tinyreptile_lite.tasks import find_family
 
-Array = np.ndarray
+Summary = dict[str, float]  # see `experiment.summary`
 
 FAMILIES = "sine", "wrist-commands", "omniglot", "keywords"
 RIVALS = "tinyreptile", "reptile"
 PARTS = 1.0, 0.5
-BETTER_SIGN = {"mse": -1, "accuracy": 1}
 # How many times less a sample takes as the sensor gives it: int16, or a byte a point or a feature.
 PACKED = {"wrist-commands": 2, "omniglot": 4, "keywords": 4}
 
@@ -66,11 +67,29 @@ class Run:
 
 def runs(families: Sequence[str] = FAMILIES) -> list[Run]:
     """List what is trained: families, strategies, parts of the visits."""
-    return [Run(family, name, part) for family in families for name in RIVALS for part in PARTS]
+    return [
+        Run(family, name, part)
+        for family in families
+        for name in RIVALS
+        for part in PARTS
+        if part < max(PARTS) or family in BY_HAND  # else the family's own figure has it
+    ]
+
+
+def stored(family: str) -> dict[Run, Summary]:
+    """Return the scores of all visits that the figure of a family has."""
+    if family in BY_HAND:
+        return {}
+    rows = {(row["strategy"], row["adaptation"]): row for row in measured(family)["rows"]}
+    kind = f"{plan_of(family).passes[0]} passes"
+    return {
+        Run(family, name, max(PARTS)): [*rows[name, kind]["adapted_samples"].values()][-1]
+        for name in RIVALS
+    }
 
 
 def rows(
-    family: str, scores: dict[Run, Array], compiler: str | None = None
+    family: str, scores: dict[Run, Summary], compiler: str | None = None
 ) -> list[dict[str, Any]]:
     """Sum up a family: a row for each strategy's shortest training, then a row for each ratio.
 
@@ -78,7 +97,7 @@ def rows(
     ----------
     family : str
     scores : dict
-        For each run, its devices' scores after all samples, shape (seeds, devices).
+        For each run, the `summary` of its scores after all samples; of other families too.
     compiler : {"gcc", "zig"}, optional
         As in `nano.build`.
 
@@ -87,15 +106,14 @@ def rows(
     list of dict
         Costs are those of `claim_costs`.
     """
-    metric = find_family(family).metric
-    sign = BETTER_SIGN[metric]
-    own = {run: values for run, values in scores.items() if run.family == family}
+    own = {run: score for run, score in scores.items() if run.family == family}
+    better = 1 if find_family(family).metric == "accuracy" else -1
     whole = [run for run in own if run.part == max(PARTS)]
-    aim = min(whole, key=lambda run: sign * own[run].mean())
-    found = {name: _shortest(own, name, own[aim], sign) for name in RIVALS}
+    aim = own[min(whole, key=lambda run: better * own[run]["mean"])]
+    found = {name: _shortest(own, name, aim, better) for name in RIVALS}
+    folds = find_family(family).folds
     costs = {
-        name: claim_costs(family, run.recipe.at(0, find_family(family).folds), compiler)
-        for name, run in found.items()
+        name: claim_costs(family, run.recipe.at(0, folds), compiler) for name, run in found.items()
     }
     lines = [
         {
@@ -103,36 +121,33 @@ def rows(
             "strategy": name,
             "part": run.part,
             "learner": repr(run.recipe.strategy and run.recipe.strategy.learner),
-            "score": summary(own[run], metric),
-            "score_of_all_visits": summary(own[Run(family, name, max(PARTS))], metric),
+            "score": own[run],
+            "score_of_all_visits": own[Run(family, name, max(PARTS))],
             **costs[name],
         }
         for name, run in found.items()
     ]
-    return [*lines, *_ratios(family, own, found, costs, metric)]
+    return [*lines, *_ratios(family, costs), _difference(family, *(own[r] for r in found.values()))]
 
 
-def _shortest(own: dict[Run, Array], name: str, aim: Array, sign: int) -> Run:
+def _shortest(own: dict[Run, Summary], name: str, aim: Summary, better: int) -> Run:
     """Return the shortest training that is as accurate as the aim, within the interval."""
-    good = [run for run, values in own.items() if run.name == name and _reaches(values, aim, sign)]
+    good = [
+        run
+        for run, score in own.items()
+        if run.name == name and better * (score["mean"] - aim["mean"]) >= -_interval(score, aim)
+    ]
     return min(good, key=lambda run: run.part)
 
 
-def _reaches(scores: Array, aim: Array, sign: int) -> bool:
-    difference = summary(sign * (scores - aim), "accuracy")
-    return difference["mean"] >= -difference["ci95"]
+def _interval(one: Summary, other: Summary) -> float:
+    """Half width of the 95 % interval of a difference, as if the two had nothing in common."""
+    return float(np.hypot(one["ci95"], other["ci95"]))
 
 
-def _ratios(
-    family: str,
-    own: dict[Run, Array],
-    found: dict[str, Run],
-    costs: dict[str, dict[str, int]],
-    metric: str,
-) -> list[dict[str, Any]]:
-    """How many times more Reptile costs than TinyReptile, and how far apart their scores are."""
+def _ratios(family: str, costs: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+    """How many times more Reptile costs than TinyReptile."""
     tiny, reptile = (costs[name] for name in RIVALS)
-    apart = own[found["tinyreptile"]] - own[found["reptile"]]
     less = reptile["sample_bytes"] - reptile["sample_bytes"] // PACKED.get(family, 1)
     packed = reptile | {"ram_bytes": reptile["ram_bytes"] - less}
     ratios = {
@@ -142,16 +157,13 @@ def _ratios(
         "instructions_ratio": (reptile, "instructions"),
         "bytes_ratio": (reptile, "bytes_up"),
     }
-    lines: list[dict[str, Any]] = [
+    return [
         {"name": f"{family}.{name}", "value": cost[key] / tiny[key]}
         for name, (cost, key) in ratios.items()
     ]
-    difference = summary(apart, metric)
-    return [
-        *lines,
-        {
-            "name": f"{family}.{metric}_difference",
-            "value": difference["mean"],
-            "ci95": difference["ci95"],
-        },
-    ]
+
+
+def _difference(family: str, tiny: Summary, reptile: Summary) -> dict[str, Any]:
+    apart = tiny["mean"] - reptile["mean"]
+    name = f"{family}.{find_family(family).metric}_difference"
+    return {"name": name, "value": apart, "ci95": _interval(tiny, reptile)}

@@ -17,7 +17,7 @@ from tinyreptile_lite.core.export import export
 from tinyreptile_lite.core.native import native_score
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.evaluation import Scorer
-from tinyreptile_lite.experiment import Comparison, Trial, population
+from tinyreptile_lite.experiment import Comparison, Trial, population, summary
 from tinyreptile_lite.figures.fingerprint import ROUNDS, as_text, fingerprint, first_rounds
 from tinyreptile_lite.lab.demo import FAMILY, FOLD, demo
 from tinyreptile_lite.learners import OnlineSGD
@@ -174,35 +174,35 @@ def _data(family: str) -> dict[str, str]:
 
 def _claim() -> Figure:
     """TinyReptile and Reptile at equal accuracy: what the devices pay."""
-    whole = [run for run in equal_cost.runs() if run.part == 1]
+    runs, families = equal_cost.runs(), equal_cost.FAMILIES
 
     def trials(run: equal_cost.Run, quick: bool) -> list[Trial]:
         found = run.trials(SEEDS, DRAWS.get(run.family, 1))
         return [_shorter(found[0])] if quick else found
 
     def pieces(quick: bool) -> Pieces:
-        runs = whole if quick else equal_cost.runs()
-        return {repr(trial): trial.run for run in runs for trial in trials(run, quick)}
+        return {f"{run} {trial!r}": trial.run for run in runs for trial in trials(run, quick)}
 
     def assemble(results: list[Any], _: Path) -> dict[str, Any]:
-        quick, left, scores = len(results) == len(whole), iter(results), {}
-        for run in whole if quick else equal_cost.runs():
+        quick, left, scores = len(results) == len(runs), iter(results), {}
+        for run in runs:
             own = [next(left)[0, :, -1] for _ in trials(run, quick)]
-            scores[run] = np.concatenate(own).reshape(1 if quick else len(SEEDS), -1)
-        by_family = [equal_cost.rows(family, scores) for family in equal_cost.FAMILIES]
-        return {"rows": [row for rows in by_family for row in rows]}
+            devices = np.concatenate(own).reshape(1 if quick else len(SEEDS), -1)
+            scores[run] = summary(devices, find_family(run.family).metric)
+        for family in families:
+            scores |= equal_cost.stored(family)
+        return {"rows": [row for family in families for row in equal_cost.rows(family, scores)]}
 
     return Figure(
         "claim",
         pieces,
-        lambda: {f"{run.family}, {run.name}": first_rounds(trials(run, True)[0]) for run in whole},
+        lambda: {f"{run.family}, {run.name}": first_rounds(trials(run, True)[0]) for run in runs},
         assemble,
         {
-            "recipes": {f"{run.family}, {run.name}": repr(run.recipe) for run in whole},
-            "parts": list(equal_cost.PARTS),
+            "recipes": {f"{run.family}, {run.name}": repr(run.recipe) for run in runs},
             "seeds": list(SEEDS),
-            "draws": {family: DRAWS.get(family, 1) for family in equal_cost.FAMILIES},
-            "data": {family: _data(family) for family in equal_cost.FAMILIES},
+            "draws": {family: DRAWS.get(family, 1) for family in families},
+            "data": {family: _data(family) for family in families},
             "protocol": PROTOCOL | {"choice": SEARCHED},
         },
         "tinyreptile reproduce claim --json",
