@@ -126,7 +126,7 @@ def compared(
 
 
 # How many tasks of each test device, so that there are 600 or more of the people.
-DRAWS = {"wrist": 10, "wrist-commands": 10, "keywords": 15, "keywords-new-words": 15}
+DRAWS = {"wrist": 10, "wrist-commands": 10, "keywords": 12, "keywords-new-words": 12}
 
 
 def _family(family: str, strategies: str = "", name: str = "", visits: int = 0) -> Figure:
