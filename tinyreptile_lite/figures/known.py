@@ -14,7 +14,7 @@ import numpy as np
 from tinyreptile_lite.bench import axes, device, equal, equal_cost, faults, host, mounting, wire
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
-from tinyreptile_lite.core.native import native_score
+from tinyreptile_lite.core.native import native, native_score
 from tinyreptile_lite.errors import unknown_name
 from tinyreptile_lite.evaluation import Scorer
 from tinyreptile_lite.experiment import Comparison, Trial, population, summary
@@ -267,7 +267,10 @@ def _files(
 
 
 def _tiny_reptile(family: str, fold: int, rounds: int | None = None) -> Trial:
-    recipe = find_recipe(family, "tinyreptile").with_rounds(rounds)
+    recipe = find_recipe(family, "tinyreptile").at(fold, find_family(family).folds)
+    recipe = recipe.alone().with_rounds(rounds)
+    if family not in BY_HAND:  # larger networks
+        recipe = recipe.with_learners(partial(native, strict=False))
     return Trial(family, recipe, seed=0, fold=fold, draws=1)
 
 
@@ -391,6 +394,8 @@ _ALL = [
     _mountings("wrist-commands", SEEDS[:1]),
     _sketch("HelloTinyReptile", "sine", rounds=20_000),
     _sketch("WristAdapt", "wrist"),
+    _sketch("KeywordAdapt", "keywords"),
+    _sketch("DrawAdapt", "omniglot", rounds=60_000),
     _picture(),
     _bench("device", _device, _device_trace, tools=True),
     _bench("host", lambda quick: host.rows(2 if quick else host.REPEATS), _host_trace),
