@@ -40,6 +40,7 @@ JOBS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("KeywordAdapt", "", ()),
     ("FindAxes", "", ()),
     ("FindAxes", "", ("-DREV2=1",)),
+    ("DrawAdapt", "", ()),
     ("Recorder", "", ()),
     ("Recorder", "", ("-DREV2=1",)),
     ("FederatedClient", "", ()),
