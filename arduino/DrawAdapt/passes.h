@@ -26,7 +26,7 @@ static void startPasses() {
   lossSum = 0.0f;
   if (!training()) return;
   tr_reset(&model, phi);
-  meansAsHead(weights + PHI_WEIGHTS - headWeights);
+  memcpy(weights + PHI_WEIGHTS - headWeights, means, sizeof means);
   digitalWrite(LED_BUILTIN, HIGH);
 }
 
