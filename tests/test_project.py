@@ -71,7 +71,7 @@ ROOMS = (
     ("learners", "few_shot", "strategies", "clients", "federation", "checkpoint"),
     ("evaluation", "watch", "costs", "settings", "recipes", "options"),
     ("cache", "archives", "datasets", "sound"),
-    ("core", "radio"),
+    ("core", "radio", "drawing"),
     ("experiment",),
     ("pieces", "nano", "wire", "results", "tables"),
     ("search",),

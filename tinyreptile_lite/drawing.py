@@ -33,7 +33,7 @@ def draw_strokes(strokes: Sequence[ArrayLike]) -> Array:
     Parameters
     ----------
     strokes : sequence of array_like, each of shape (N, 2)
-        Points x, y through which the pen goes, in any unit; x goes right, y down. One point is a dot.
+        Points x, y through which the pen goes, in any unit; x goes right, y down. One is a dot.
 
     Returns
     -------
@@ -45,12 +45,14 @@ def draw_strokes(strokes: Sequence[ArrayLike]) -> Array:
     KitError
         If there is no stroke, or its points are no finite numbers.
     """
-    lines = [_stroke(stroke) for stroke in strokes]
+    lines = [stroke_points(stroke) for stroke in strokes]
     if not lines:
         raise KitError("there is no stroke; draw one first")
     everything = np.concatenate(lines)
     if len(everything) > _MOST_POINTS:
-        raise KitError(f"the strokes have {len(everything):,} points; give at most {_MOST_POINTS:,}")
+        raise KitError(
+            f"the strokes have {len(everything):,} points; give at most {_MOST_POINTS:,}"
+        )
     low, high = everything.min(axis=0), everything.max(axis=0)
     room = LONGEST * PICTURE[0] / SIZE - _PEN  # for the middle of the pen
     scale = room / max(*(high - low), 1e-9 * max(*np.abs(high), *np.abs(low), 1.0))
@@ -61,7 +63,8 @@ def draw_strokes(strokes: Sequence[ArrayLike]) -> Array:
     return _shrunk(_ink(lines))
 
 
-def _stroke(points: ArrayLike) -> Array:
+def stroke_points(points: ArrayLike) -> Array:
+    """Return the points of a stroke, (N, 2); `KitError` unless they are finite numbers."""
     try:
         stroke = np.asarray(points, float)
     except (TypeError, ValueError):
@@ -147,9 +150,8 @@ def read_drawing(path: str | Path) -> Array:
         If it cannot be read, is no picture, or holds no drawing.
     """
     path = Path(path)
-    with file_errors(_REMEDY):
-        with path.open("rb") as file:
-            content = file.read(_BIGGEST + 1)
+    with file_errors(_REMEDY), path.open("rb") as file:
+        content = file.read(_BIGGEST + 1)
     if len(content) > _BIGGEST:
         raise KitError(f"{path} has more than {_BIGGEST >> 20} MB; give a smaller picture")
     if path.suffix == ".npy":
@@ -171,7 +173,9 @@ def _grey(path: Path, content: bytes) -> Array:
     try:
         with pillow.open(io.BytesIO(content), formats=["PNG", "JPEG", "BMP", "GIF"]) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
-                raise KitError(f"{picture.width}x{picture.height} points are too many; make it smaller")
+                raise KitError(
+                    f"{picture.width}x{picture.height} points are too many; make it smaller"
+                )
             layers = picture.convert("RGBA")
             paper = pillow.new("RGBA", layers.size, "white")
             return np.asarray(pillow.alpha_composite(paper, layers).convert("L"), float)

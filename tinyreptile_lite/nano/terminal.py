@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from tinyreptile_lite.drawing import as_rows, read_drawing
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.microphone import read_wav
 from tinyreptile_lite.nano.mounting import as_worn
@@ -26,8 +27,9 @@ _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\U0010ffff]")  # what a terminal m
 HELP = (
     f":reset, :press PIN, :release PIN, :leds, :imu {'|'.join(FAULTS)}, :imu offset X Y Z; "
     ":pose 1, :pose 2, :pose 3 let a left arm that wears the board take the poses of FindAxes: "
-    "palm down, thumb up, hanging; :mic FILE.wav is said to the microphone; :save "
-    "FILE stores what the sketch sends next between its marks; anything else goes to the sketch; "
+    "palm down, thumb up, hanging; :mic FILE.wav is said to the microphone; :draw FILE.png 2 "
+    "teaches DrawAdapt a picture as character 2, and without a number asks for it; :save FILE "
+    "stores what the sketch sends next between its marks; anything else goes to the sketch; "
     "Ctrl-C ends"
 )
 
@@ -85,6 +87,8 @@ def _typed(nano: VirtualNano, screen: "_Screen", line: str) -> None:
         _do(partial(_pose, nano), rest.strip())
     elif word == ":mic":
         _do(partial(_say, nano), rest.strip())
+    elif word == ":draw":
+        _do(partial(_draw, nano.serial.write_line), rest.strip())
     elif word == ":leds":
         lit = [name for name, on in nano.leds.items() if on]
         say(f"LEDs on: {', '.join(lit) or 'none'}")
@@ -106,6 +110,16 @@ def _say(nano: VirtualNano, file: str) -> None:
     say(f"{file} is played, up to {seconds:.1f} s from now")
 
 
+def _draw(send: Callable[[str], None], given: str) -> None:
+    """Send a picture to the sketch DrawAdapt, which learns it as a number, or says what it is."""
+    named = re.fullmatch(r"(.*\S)\s+([0-9]+)", given)
+    file, command = (named[1], f"learn {named[2]}") if named else (given, "what")
+    if not file:
+        raise KitError(":draw needs the name of a picture, such as :draw letter.png 2")
+    for row in ["draw", *as_rows(read_drawing(file)), command]:
+        send(row)
+
+
 def _do(action: Callable[[Any], None], value: Any) -> None:
     """Act; a slip at the keyboard does not end the session."""
     try:
@@ -119,14 +133,21 @@ def run_real(port: str, seconds: float | None) -> None:
     keyboard, screen = _listen(sys.stdin), _Screen()
     end = None if seconds is None else time.monotonic() + seconds
     with open_port(port) as serial:
+
+        def send(line: str) -> None:
+            serial.write(f"{line}\n".encode())
+
         try:
             while end is None or time.monotonic() < end:
                 while not keyboard.empty():
                     line = keyboard.get()
-                    if line.partition(" ")[0] == ":save":
-                        screen.save(line.partition(" ")[2])
+                    word, _, rest = line.partition(" ")
+                    if word == ":save":
+                        screen.save(rest)
+                    elif word == ":draw":
+                        _do(partial(_draw, send), rest.strip())
                     else:
-                        serial.write(f"{line}\n".encode())
+                        send(line)
                 screen.show(serial.read(4096))
         except OSError:  # what pyserial raises too
             raise KitError(f"the board at {port} is gone; plug it in again") from None
