@@ -121,22 +121,19 @@ def centred(ink: Array) -> Array:
     if most <= 0 or not rows.size:
         raise KitError("there is no ink on the drawing; draw something first")
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] / most
-    longest = max(ink.shape)
-    height, width = (max(1, round(LONGEST * side / longest)) for side in ink.shape)
-    small = _resampled(_resampled(ink, height).T, width).T
-    whole = np.zeros((SIZE, SIZE), np.float32)
-    top, left = (SIZE - height) // 2, (SIZE - width) // 2
-    whole[top : top + height, left : left + width] = small / small.max()
-    return whole
+    part = max(ink.shape) / LONGEST  # of a point of the drawing, in points of the picture
+    whole = _resampled(_resampled(ink, part).T, part).T
+    return (whole / whole.max()).astype(np.float32)
 
 
-def _resampled(ink: Array, count: int) -> Array:
-    """Means over ``count`` equal parts of the rows; a row on an edge counts in shares."""
-    edges = np.linspace(0, len(ink), count + 1)
+def _resampled(ink: Array, part: float) -> Array:
+    """Means over `SIZE` parts of the rows, the ink in the middle; an edge may cut a row."""
+    edges = (np.arange(SIZE + 1) - SIZE / 2) * part + len(ink) / 2
+    edges = np.clip(edges, 0, len(ink))
     sums = np.concatenate([np.zeros((1, ink.shape[1])), np.cumsum(ink, axis=0)])
     at = np.minimum(edges.astype(int), len(ink) - 1)
     until = sums[at] + (edges - at)[:, None] * ink[at]
-    return np.diff(until, axis=0) * count / len(ink)
+    return np.diff(until, axis=0) / part
 
 
 def read_drawing(path: str | Path) -> Array:

@@ -99,8 +99,8 @@ class _Paper(anywidget.AnyWidget):
 class DrawingPad(ipywidgets.VBox):
     """Draw a character, teach it to a board, and let the board recognise the next one.
 
-    Beside the paper is the drawing as the board gets it; under it, what the board says. "Teach" empties
-    the paper; "Recognise" leaves it, so that what was taken for another can be taught.
+    Beside the paper is the drawing as the board gets it; under it, what the board says. "Teach"
+    empties the paper; "Recognise" does not, so that what was taken for another can be taught.
 
     Parameters
     ----------
