@@ -267,6 +267,18 @@ def test_a_real_board_is_flashed_and_monitored(sketch, cli, port, typed, capsys)
 
 
 @needs_pty
+def test_a_picture_is_sent_to_a_real_board_too(sketch, cli, port, typed, tmp_path, capsys):
+    board, name = port
+    path = tmp_path / "one.npy"
+    np.save(path, np.eye(28))
+    typed(f":draw {path} 2\n:draw no.png\n")
+    flash(sketch, name, seconds=0.3)
+    rows = os.read(board, 4096).decode().splitlines()
+    assert rows[0] == "draw" and rows[2] == "0f" + 26 * "0" and rows[29:] == ["learn 2"]
+    assert "cannot use no.png" in capsys.readouterr().err
+
+
+@needs_pty
 def test_a_sketch_for_one_revision_says_which_if_nobody_chose(cli, port, typed, capsys):
     flash(ARDUINO / "WristAdapt", port[1], seconds=0.1)
     assert (
