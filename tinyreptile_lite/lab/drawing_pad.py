@@ -127,7 +127,7 @@ class DrawingPad(ipywidgets.VBox):
     def __init__(self, board: DrawBoard | None = None) -> None:
         self.board = board
         self._paper = _Paper()
-        self._sent = ipywidgets.Image(format="png", width=SIZE * _ENLARGED)
+        self._sent = ipywidgets.Image(format="png", layout={"border": "1px solid silver"})
         self._said = ipywidgets.HTML()
         self.character = ipywidgets.ToggleButtons(
             options=list(range(1, LABELS + 1)),
@@ -142,7 +142,7 @@ class DrawingPad(ipywidgets.VBox):
             row, self.character.layout.display = self.clear, "none"
         self._paper.observe(self._show, "strokes")
         self._show()
-        papers = ipywidgets.HBox([self._paper, self._sent])
+        papers = ipywidgets.HBox([self._paper, self._sent], layout={"align_items": "center"})
         super().__init__([papers, self.character, row, self._said])
 
     @property
