@@ -196,7 +196,7 @@ def test_a_recording_may_begin_with_any_number(tmp_path):
         (["--check", "--keep", "x"], "--keep is for a sketch"),
         (["wristadapt"], "did you mean"),
         (["arduino/WristAdpt"], "did you mean"),
-        (["nothing-like-it"], "the sketches are: BoardCheck, FederatedClient"),
+        (["nothing-like-it"], "the sketches are: BoardCheck, DrawAdapt, FederatedClient"),
         (["arduino"], "is a folder of sketches; name one of: BoardCheck"),
         (["--check", "--image", "x.bin"], "no sketch to load"),
         (["Blink", "--image", "x.bin"], "x.bin is for a real board"),
