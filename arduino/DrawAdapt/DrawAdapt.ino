@@ -8,8 +8,9 @@
 
   Circuit: Nano 33 BLE, any revision, nothing else; the drawing comes from the computer.
 
-  Use: draw in the notebook, or in the monitor of `tinyreptile flash` with :draw FILE; or open the
-  Serial Monitor with "New Line" and send
+  Use: draw in the notebook; or in the monitor of `tinyreptile flash` send :draw FILE.png 1, to teach
+  this picture as character 1, and :draw FILE.png, to ask; or open the Serial Monitor with "New Line"
+  and send
     draw          and then 28 lines of 28 signs: 0 is no ink, 1 to 9 and a to f are more and more;
                   . is no ink as well, # is all
     learn 1       this drawing is character 1; there are 5, and of each 5 drawings are kept
@@ -60,10 +61,11 @@ void learnAgain() {
   startPasses();
 }
 
-void addToMean(int label, const uint8_t *ink) {
+bool addToMean(int label, const uint8_t *ink) {
   drawingPoints(x, ink);
   const tr_status status = meansAdd(label, x);
   if (status != TR_OK) Serial.println(String("not learnt: ") + tr_status_text(status));
+  return status == TR_OK;
 }
 
 void learn(int label) {
@@ -71,7 +73,7 @@ void learn(int label) {
   const bool again = keptAdd(label, drawn);
   stopPasses(*passes ? "another drawing has come" : nullptr);
   if (again) learnAgain();
-  else addToMean(label, drawn);
+  else if (!addToMean(label, drawn)) return;
   keepLater();
   Serial.println(String("learnt ") + (label + 1) + " from " + counts[label] +
                  (counts[label] == 1 ? " drawing" : " drawings"));

@@ -11,10 +11,7 @@ from tinyreptile_lite.nano.virtual import VirtualNano
 
 LABELS, MOST_PASSES = 5, 100  # as the sketch has them
 _SAID = re.compile(r"(?:class means|after \d+ pass(?:es)?): (\d), in percent(.*)")
-_REFUSED = re.compile(
-    r"no drawing|nothing was taught|teach two|not learnt|the passes ended: (?!an)"
-)
-_STARTING_MS, _LEARNING_MS, _MOMENT_MS, _PASS_MS = 30_000, 10_000, 200, 10_000
+_STARTING_MS, _ANSWER_MS, _MOMENT_MS, _PASS_MS = 30_000, 10_000, 200, 10_000
 
 
 class Answer(NamedTuple):
@@ -83,30 +80,35 @@ class DrawBoard:
         """Train all layers on the drawings kept, from the class means on; the loss of each pass."""
         if passes not in range(1, MOST_PASSES + 1):
             raise KitError(f"passes are {passes}; choose 1 to {MOST_PASSES}")
-        self._order([f"passes {passes}"], rf"pass {passes} of {passes}: ", passes * _PASS_MS)
+        end, refusal = rf"pass {passes} of {passes}: ", "teach two|the passes ended"
+        self._order([f"passes {passes}"], end, refusal, passes * _PASS_MS)
         return [float(line.rsplit(" ", 1)[1]) for line in self.said if line.startswith("pass ")]
 
     def forget(self) -> None:
         """Let the board forget all, in flash too."""
-        self._order(["forget"], "forgotten", _LEARNING_MS)
+        self._order(["forget"], "forgotten", "the flash")
 
     def _send(self, drawing: ArrayLike, order: str, reply: str) -> re.Match[str]:
-        return self._order(["draw", *as_rows(drawing), order], reply, _LEARNING_MS)
+        refusal = "no drawing|not learnt|nothing was taught"
+        return self._order(["draw", *as_rows(drawing), order], reply, refusal)
 
-    def _order(self, lines: list[str], reply: str, limit_ms: float) -> re.Match[str]:
+    def _order(
+        self, lines: list[str], reply: str, refusal: str, limit_ms: float = _ANSWER_MS
+    ) -> re.Match[str]:
         """Send lines; run until a line comes that begins with this reply, and a moment longer."""
         begin, end = len(self.board.serial.text), self.board.time_ms + limit_ms
         for line in lines:
             self.board.serial.write_line(line)
         while self.board.time_ms < end and not self.board.stopped:
             self.board.run(_MOMENT_MS)
-            if found := re.search(rf"^{reply}.*\n", self.board.serial.text[begin:], re.MULTILINE):
+            sent = self.board.serial.text[begin:]
+            self.said = sent.splitlines()
+            if found := re.search(rf"^{reply}.*\n", sent, re.MULTILINE):
                 self.board.run(_MOMENT_MS)  # for a second line
                 self.said = self.board.serial.text[begin:].splitlines()
                 return found
-            self.said = self.board.serial.text[begin:].splitlines()
-            if refused := next(filter(_REFUSED.match, self.said), None):
-                raise KitError(f"the board says: {refused}")
+            if refused := re.search(rf"^(?:{refusal}).*(?=\r\n)", sent, re.MULTILINE):
+                raise KitError(f"the board says: {refused[0]}")
         raise KitError("the board does not answer; reset it")
 
 
