@@ -59,17 +59,20 @@ def test_who_chooses_for_a_half_is_not_tested_in_it(folds):
 def test_a_search_goes_on_where_it_was(quick, tmp_path, monkeypatch):
     first = search("sine", NAMES, folder=tmp_path)
     kept = sorted(tmp_path.iterdir())
-    assert len(kept) == len(NAMES) * (4 + 2)
+    assert len(kept) >= len(NAMES) * (4 + 2)
     monkeypatch.setattr(Candidate, "run", None)  # nothing is left to do
     assert search("sine", NAMES, folder=tmp_path) == first
     (half,) = first["halves"]
     assert list(half) == NAMES
     for one in half.values():
-        tried = [entry["rung"] for entry in one["tried"]]
-        assert tried == [1] * 4 + [2] * 2
+        rungs = [entry["rung"] for entry in one["tried"]]
         last = one["tried"][-1]
+        best = one["tried"][5]  # after the long trials
+        assert rungs == [1] * 4 + [2] * 2 + [3] * 2 * (best["visits"] < quick.visits)
         assert all(last[key] == value for key, value in one["setting"].items())
-        assert last["score"] == max(entry["score"] for entry in one["tried"] if entry["rung"] == 2)
+        assert last["score"] == max(
+            entry["score"] for entry in one["tried"] if entry["rung"] == rungs[-1]
+        )
         assert set(one["rates"]) == {"one pass", "4 passes"}
     assert json.loads(json.dumps(first)) == first
 

@@ -3,7 +3,8 @@
 Every strategy gets the same number of trials, of the same lengths, at the same points of the space
 of settings: inner rate, outer rate at the start and at the end, visits, and for those that keep
 samples passes and minibatch. All trials of the first rung are short; the best few go on to longer
-ones (successive halving, Jamieson and Talwalkar 2016, arXiv 1502.07943).
+ones (successive halving, Jamieson and Talwalkar 2016, arXiv 1502.07943). If the best one has fewer
+visits than it may, it is tried with all of them too, both in full length.
 
 A setting is judged on devices that are neither trained nor tested on, by the means of two new
 devices: one that keeps nothing and makes one online pass, and one that makes several passes over
@@ -244,32 +245,43 @@ def _race(
     plan, metric, fold = PLANS[family], find_family(family).metric, search_fold(half, folds)
     left = {name: points(plan, name) for name in names}
     tried: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    rates = {}
-    for rung, (count, part) in enumerate(zip(RUNGS, plan.parts, strict=True)):
-        last = rung == len(RUNGS) - 1
+    rates: dict[str, dict[str, float]] = {}
+
+    def compete(rung: int, part: float, some: dict[str, list[Setting]], all_kinds: bool) -> None:
+        """Try these settings; the best of each strategy comes first in what is left."""
         trials = {
-            (name, setting): Candidate(family, name, setting, fold, part, last)
-            for name in names
-            for setting in left[name][:count]
+            (name, setting): Candidate(family, name, setting, fold, part, all_kinds)
+            for name, settings in some.items()
+            for setting in settings
         }
         works = {repr(one): one.run for one in trials.values()}
-        title = f"{family}, half {half + 1}, rung {rung + 1} of {len(RUNGS)}"
+        title = f"{family}, half {half + 1}, rung {rung} of {len(RUNGS) + 1}"
         found = dict(zip(trials, run(works, title=title), strict=True))
-        for name in names:
-            scores = {
-                setting: judged(found[name, setting], plan, name, metric)
-                for setting in left[name][:count]
-            }
+        for name, settings in some.items():
+            scores = {one: judged(found[name, one], plan, name, metric) for one in settings}
             left[name] = sorted(scores, key=scores.__getitem__, reverse=True)
             tried[name] += [
-                {"rung": rung + 1, "score": round(scores[setting], 4), **setting._asdict()}
+                {"rung": rung, "score": round(scores[setting], 4), **setting._asdict()}
                 for setting in reversed(left[name])  # the best comes last
             ]
             rates[name] = best_rates(found[name, left[name][0]], metric)
+
+    for rung, (count, part) in enumerate(zip(RUNGS, plan.parts, strict=True), start=1):
+        best = {name: left[name][:count] for name in names}
+        compete(rung, part, best, all_kinds=rung == len(RUNGS))
+    pairs = {name: [left[name][0], _with_all_visits(plan, name, left[name][0])] for name in names}
+    unlike = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    compete(len(RUNGS) + 1, 1.0, unlike, all_kinds=True)
     return [
         {"setting": left[name][0]._asdict(), "rates": rates[name], "tried": tried[name]}
         for name in names
     ]
+
+
+def _with_all_visits(plan: Plan, name: str, setting: Setting) -> Setting:
+    if name == "scratch":  # it makes none
+        return setting
+    return setting._replace(visits=plan.visits - plan.visits % clients(name))
 
 
 def write(family: str, found: dict[str, Any], folder: Path = TUNED) -> Path:
