@@ -172,6 +172,15 @@ def _claim(read: Read) -> str:
     return _table(table)
 
 
+_SCRATCH = "scratch", "60 passes in minibatches"
+
+
+def _kinds(few: int, many: int) -> list[str]:
+    """Ways to adapt, as a figure names them."""
+    means = "class means", f"class means, then {few} passes"
+    return ["one pass", f"{few} passes", f"{many} passes", f"head only, {few} passes", *means]
+
+
 def _mountings(family: str, shown: Sequence[tuple[str, str]]) -> Callable[[Read], str]:
     """How a sensor was mounted in training, and how in the test."""
 
@@ -192,11 +201,6 @@ def _many_visits(read: Read) -> Cells:
 def _few_visits(read: Read) -> Cells:
     rows = _rows(read, "wrist-150-visits-tinyreptile", "wrist-150-visits-fedavg")
     return [_score(row, 21) for row in rows.values()]
-
-
-def _wrist_ram(read: Read) -> Cells:
-    rows = _rows(read, "wrist-commands")
-    return [_ram(rows[name]) for name in ("scratch", "tinyreptile")]
 
 
 # Benchmarks
@@ -357,12 +361,37 @@ DOCUMENTS: dict[
             "page": _page,
             "sine": _scores(["sine"], _SINE),
             "wrist": _scores(["wrist", "wrist-reptile-adam"], _WRIST, costs=True),
-            "wrist-commands": _scores(["wrist-commands"], _WRIST),
+            "wrist-commands": _matrix("wrist-commands", 21, _kinds(4, 20)),
+            "wrist-commands-windows": _ways(
+                ["wrist-commands"],
+                [*(("tinyreptile", kind) for kind in _kinds(4, 20)[:3]), _SCRATCH],
+                {f"{count} windows": count for count in (7, 14, 21)},
+            ),
+            "omniglot": _matrix("omniglot", 25, _kinds(4, 8)),
+            "omniglot-long": _ways(
+                ["omniglot-long"],
+                [
+                    *(("tinyreptile", kind) for kind in _kinds(4, 8)),
+                    *(("prototype", kind) for kind in _kinds(4, 8)[:-1]),
+                ],
+                {"1 shot": 5, "5 shots": 25},
+            ),
+            "keywords": _matrix("keywords", 12, _kinds(4, 20)),
+            "keywords-clips": _ways(
+                ["keywords"],
+                [("tinyreptile", kind) for kind in _kinds(4, 20)],
+                {"1 clip": 4, "3 clips": 12},
+            ),
+            "keywords-new-words": _ways(
+                ["keywords-new-words"],
+                [("tinyreptile", kind) for kind in _kinds(4, 20)],
+                {"1 clip": 4, "3 clips": 12},
+            ),
+            "claim": _claim,
         },
         {
             "TinyReptile gets {} and {}.": _many_visits,
             "the same bytes, {} against {} with 21 windows": _few_visits,
-            "random weights does best; it needs {} bytes instead of {}": _wrist_ram,
             "on the virtual board, takes {} instructions and {} bytes of RAM": _step,
             "At the same accuracy Reptile needs {} times the RAM and {} times the instructions; "
             "for the wrists' network {} and {} times.": _ratios,
