@@ -284,7 +284,7 @@ def plot_rows(inputs: Sequence[Array], titles: Sequence[str]) -> Array:
         )  # fmt: skip
         ax.set_title(title, fontsize="medium")
         ax.set_xlabel("time (s)")
-    axes[0].set_ylabel("mel band")
+    axes[0].set(ylabel="mel band", yticks=range(0, np.shape(inputs[0])[1] + 1, 4))
     axes[0].figure.colorbar(shown, ax=axes, label="log energy, less the mean")
     return axes
 
