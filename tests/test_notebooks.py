@@ -33,6 +33,7 @@ COURSE = [
     "03_tinyreptile_online",
     "04_on_the_device",
     "05_learning_together",
+    "07_your_own_keyword",
 ]
 NBGRADER_KEYS = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
 
