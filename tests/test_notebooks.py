@@ -144,9 +144,7 @@ def test_the_students_copy_gives_nothing_away(path):
 
 
 @each
-def test_checks_pass_on_right_answers_and_fail_on_blank_and_wrong_ones(
-    path, monkeypatch, request
-):
+def test_checks_pass_on_right_answers_and_fail_on_blank_and_wrong_ones(path, monkeypatch, request):
     if path.stem in FETCHED:  # small sets stand in for what is fetched
         request.getfixturevalue("data")
     monkeypatch.chdir(FOLDER)
