@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tinyreptile_lite.lab import exercises
-from tinyreptile_lite.lab.checks import between
+from tinyreptile_lite.lab.checks import answer, between
 
 SOLVED = '''def double(x):
     """Twice x."""
@@ -140,3 +140,15 @@ def test_between_prints_the_bounds_and_not_the_value(capsys):
     for wrong in (1.5, float("nan")):
         with pytest.raises(AssertionError, match="error is"):
             between("error", wrong, 0, 1)
+
+
+def test_an_exercise_that_is_blank_or_returns_nothing_is_told_in_a_sentence():
+    def double(x):
+        raise NotImplementedError
+
+    with pytest.raises(AssertionError, match="double is not written yet"):
+        answer(double, 2)
+    double = lambda x: None  # noqa: E731
+    with pytest.raises(AssertionError, match="returns nothing"):
+        answer(double, 2)
+    assert answer(abs, -2) == 2

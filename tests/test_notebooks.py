@@ -33,7 +33,9 @@ COURSE = [
     "03_tinyreptile_online",
     "04_on_the_device",
     "05_learning_together",
+    "07_your_own_keyword",
 ]
+FETCHED = ["07_your_own_keyword"]  # need data that does not ship with the kit
 NBGRADER_KEYS = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -142,7 +144,9 @@ def test_the_students_copy_gives_nothing_away(path):
 
 
 @each
-def test_checks_pass_on_right_answers_and_fail_on_blank_and_wrong_ones(path, monkeypatch):
+def test_checks_pass_on_right_answers_and_fail_on_blank_and_wrong_ones(path, monkeypatch, request):
+    if path.stem in FETCHED:  # small sets stand in for what is fetched
+        request.getfixturevalue("data")
     monkeypatch.chdir(FOLDER)
     namespace, answered = {"__name__": "__main__"}, None
     cells = code_cells(path)

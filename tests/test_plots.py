@@ -142,6 +142,22 @@ def test_windows_refuse_other_shapes(refuses):
         plots.plot_windows(np.zeros((100, 6)), ["pendulum"])
 
 
+def test_rows_of_words_have_time_and_bands(refuses, rng):
+    loud, soft = rng.normal(size=(2, 49, 16))
+    axes = plots.plot_rows([loud, soft / 9], ["loud", "soft"])
+    first, second = (ax.images[0] for ax in axes)
+    np.testing.assert_array_equal(first.get_array(), loud.T)
+    assert first.get_clim() == second.get_clim()  # one colour bar tells of both
+    assert axes[1].get_xlim() == (0, 0.98) and axes[0].get_ylim() == (0, 16)
+    assert axes[0].get_xlabel() == "time (s)" and axes[0].get_ylabel() == "mel band"
+    with refuses("(16000,)", "1 titles", "(rows, bands)"):
+        plots.plot_rows([np.zeros(16_000)], ["a clip"])
+    with refuses("(49, 16)", "2 titles"):
+        plots.plot_rows([loud], ["loud", "soft"])
+    with refuses("[]", "0 titles"):
+        plots.plot_rows([], [])
+
+
 def test_plots_draw_on_the_axes_they_are_given():
     _, ax = plt.subplots()
     assert plots.plot_adaptation([row("fedavg", {0: 1.0})], "mse", ax) is ax

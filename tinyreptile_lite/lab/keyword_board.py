@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.nano import cycles
 from tinyreptile_lite.nano.virtual import VirtualNano
 from tinyreptile_lite.sound import BANDS
 
@@ -15,6 +16,9 @@ Array = np.ndarray
 _HEARD = re.compile(r"(?:heard|perhaps) (\d), (\d+) %")
 _LEARNT = re.compile(r"learnt: (\d) of 4 words known, ([\d.]+) s, loss ([\d.]+)")
 _SETTLING_MS, _LEARNING_MS, _REST_MS = 15_000, 60_000, 1_000
+_LISTENED_MS, _CYCLES_PER_MS = 2_000, 64_000
+# What listens: the sketch's loop and its interrupt, the front end, the library PDM
+_LISTENERS, _BEGINNINGS = {"loop", "hearSamples", "memmove", "memcpy"}, ("tr_", "PDM", "_ZN8PDM")
 
 
 class Heard(NamedTuple):
@@ -93,6 +97,21 @@ class KeywordBoard:
     def rows(self) -> Array:
         """Input of the network (49, 16) that the last word has become on the board."""
         return self.board.read_variable("clip").reshape(-1, BANDS)
+
+    def listening_share(self) -> float:
+        """Part of the processor's time, 0 to 1, that listening takes while nobody speaks; modelled.
+
+        It counts two seconds of the front end, of the loop that drives it and looks for words, and
+        of the library PDM.
+        """
+        self.board.profile()
+        self.board.run(_LISTENED_MS)
+        self.board.profile(False)
+        find = self.board.firmware.elf.function_at
+        named = [(block, find(block.address) or "") for block in self.board.blocks()]
+        own = [b for b, name in named if name in _LISTENERS or name.startswith(_BEGINNINGS)]
+        used = cycles.model(own, self.board.read_memory).cycles
+        return used / (_LISTENED_MS * _CYCLES_PER_MS)
 
     def _say(self, clip: Array, pattern: str) -> re.Match[str] | None:
         """Play a clip; returns what matches in the lines that come until a second after it."""

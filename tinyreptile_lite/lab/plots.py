@@ -17,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
+from tinyreptile_lite import sound
 from tinyreptile_lite.errors import KitError, file_errors, unknown_name
 from tinyreptile_lite.federation import History
 from tinyreptile_lite.tasks.base import Task
@@ -251,6 +252,40 @@ def plot_windows(
     axes[0, 0].set_ylabel("acceleration (g)")
     axes[1, 0].set_ylabel("rotation (rad/s)")
     _legend_outside(axes[0, -1])
+    return axes
+
+
+def plot_rows(inputs: Sequence[Array], titles: Sequence[str]) -> Array:
+    """Words as a network sees them, side by side: log-mel bands over time, dark where it is loud.
+
+    Returns the axes. Raises `KitError` if an input has another shape, or there is not one title for
+    each.
+
+    Parameters
+    ----------
+    inputs : sequence of ndarray, shape (rows, bands)
+        As `tasks.keywords.features` gives them; a row begins every 20 ms.
+    titles : sequence of str
+    """
+    shapes = [np.shape(each) for each in inputs]
+    if not shapes or any(len(shape) != 2 for shape in shapes) or len(shapes) != len(titles):
+        raise KitError(
+            f"the inputs have shapes {shapes} with {len(titles)} titles; "
+            "give (rows, bands) for each, and a title"
+        )
+    size = 2.2 * len(shapes) + 1.5, 2.8
+    axes = _figure(1, len(shapes), figsize=size, sharey=True, squeeze=False)[0]
+    low, high = min(map(np.min, inputs)), max(map(np.max, inputs))
+    for each, title, ax in zip(inputs, titles, axes, strict=True):
+        end = len(each) * sound.HOP / sound.RATE
+        shown = ax.imshow(
+            np.transpose(each), "gray_r", aspect="auto", origin="lower", vmin=low, vmax=high,
+            extent=(0, end, 0, np.shape(each)[1]),
+        )  # fmt: skip
+        ax.set_title(title, fontsize="medium")
+        ax.set_xlabel("time (s)")
+    axes[0].set(ylabel="mel band", yticks=range(0, np.shape(inputs[0])[1] + 1, 4))
+    axes[0].figure.colorbar(shown, ax=axes, label="log energy, less the mean")
     return axes
 
 
