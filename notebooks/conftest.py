@@ -2,7 +2,10 @@
 
 from tinyreptile_lite.tasks import DATA_SETS
 
-NEEDED = {"07_your_own_keyword.ipynb": "keywords"}
+NEEDED = {
+    "06_few_shot_characters.ipynb": "omniglot-small",
+    "07_your_own_keyword.ipynb": "keywords",
+}
 
 
 def _is_here(name: str) -> bool:
