@@ -11,7 +11,7 @@ from typing import Any
 from tinyreptile_lite.errors import at_least_one, unknown_name
 from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.results import measured
-from tinyreptile_lite.tables import table
+from tinyreptile_lite.tables import in_columns, table
 
 # The figures that belong to a subject.
 SUBJECTS = {
@@ -59,5 +59,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _text(name: str, figure: dict[str, Any]) -> str:
     if "metric" not in figure:
-        return f"{name}\n" + "\n".join(map(str, figure["rows"]))
+        named = [row for row in figure["rows"] if "name" in row]
+        lines = [(row["name"], f"{row['value']:.3f}") for row in named]
+        return f"{name}: TinyReptile against Reptile\n" + in_columns("{:50}{:>10}", lines)
     return f"{name}: {table(figure['rows'], figure['metric'])}"
