@@ -36,7 +36,10 @@ COURSE = [
     "06_few_shot_characters",
     "07_your_own_keyword",
 ]
-FETCHED = ["06_few_shot_characters", "07_your_own_keyword"]  # need data that does not ship with the kit
+FETCHED = [
+    "06_few_shot_characters",
+    "07_your_own_keyword",
+]  # need data that does not ship with the kit
 NBGRADER_KEYS = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
