@@ -185,11 +185,11 @@ def loss(family, way):
 
 
 def test_what_the_boards_guide_says_of_losses_is_so():
-    """With the exercises always more than 2 points; with own commands less, after 21 windows."""
+    """With the exercises always more than 2 points, with own commands more than 10."""
     rotations, frames = loss("wrist", "any rotation"), loss("wrist", "own frame")
     assert all(0.02 < frames[count] < rotations[count] for count in frames)
     lost = loss("wrist-commands", "any rotation")
-    assert lost[21] < 0.02 < min(lost[7], lost[14])
+    assert min(lost[7], lost[14], lost[21]) > 0.1
     assert lost[21] < loss("wrist-commands", "own frame")[21]
 
 

@@ -1,13 +1,9 @@
-"""What TinyReptile and Reptile cost at equal accuracy, both as the same search has tuned them.
+"""What TinyReptile and Reptile cost the devices, both as the same search has tuned them.
 
-Each is trained with all of its visits, and with half of them. What the less accurate one reaches
-with all of them is the aim; each may take the shorter training if it reaches that, which means
-that the difference of the means is inside the 95 % interval, or better. In this way neither is
-charged for accuracy that the other one lacks. Where the figure of a family has the longer training,
-it is taken from there.
-
-New devices adapt in the same way from both starting points: in several passes over samples they
-keep, each at its own best inner rate. That is Reptile's own way rather than TinyReptile's.
+Where the two are equally accurate, or TinyReptile is better, the costs can be compared; the
+difference of the scores stands beside them. New devices adapt in the same way from both starting
+points: in several passes over samples they keep, each at its own best inner rate. That is Reptile's
+own way rather than TinyReptile's.
 """
 
 from collections.abc import Sequence
@@ -29,28 +25,25 @@ Summary = dict[str, float]  # see `experiment.summary`
 
 FAMILIES = "sine", "wrist-commands", "omniglot", "keywords"
 RIVALS = "tinyreptile", "reptile"
-PARTS = 1.0, 0.5
 # How many times less a sample takes as the sensor gives it: int16, or a byte a point or a feature.
 PACKED = {"wrist-commands": 2, "omniglot": 4, "keywords": 4}
 
 
 @dataclass(frozen=True)
 class Run:
-    """All trials of one strategy with a part of its visits."""
+    """All trials of one strategy."""
 
     family: str
     name: str
-    part: float
 
     @property
     def recipe(self) -> Recipe:
         """The recipe found by the search, with the one adaptation that is compared."""
-        whole = searched(self.family)[self.name]
-        return self._shown(whole).with_rounds(max(1, int(whole.rounds * self.part)))
+        return self._shown(searched(self.family)[self.name])
 
     def _shown(self, recipe: Recipe) -> Recipe:
-        passes = plan_of(self.family).passes[0]
-        (way,) = (way for way in recipe.adaptations if spoken(way) == f"{passes} passes")
+        kind = _kind(self.family)
+        (way,) = (way for way in recipe.adaptations if spoken(way) == kind)
         second = recipe.second and self._shown(recipe.second)
         return replace(recipe, adaptation=way, more=(), second=second)
 
@@ -65,39 +58,36 @@ class Run:
         ]
 
 
-def runs(families: Sequence[str] = FAMILIES) -> list[Run]:
-    """List what is trained: families, strategies, parts of the visits."""
-    return [
-        Run(family, name, part)
-        for family in families
-        for name in RIVALS
-        for part in PARTS
-        if part < max(PARTS) or family in BY_HAND  # else the family's own figure has it
-    ]
+def _kind(family: str) -> str:
+    return f"{plan_of(family).passes[0]} passes"
 
 
-def stored(family: str) -> dict[Run, Summary]:
-    """Return the scores of all visits that the figure of a family has."""
-    if family in BY_HAND:
-        return {}
-    rows = {(row["strategy"], row["adaptation"]): row for row in measured(family)["rows"]}
-    kind = f"{plan_of(family).passes[0]} passes"
+def runs() -> list[Run]:
+    """List what is to be trained: where recipes come from the search, their figure has it."""
+    return [Run(family, name) for family in FAMILIES if family in BY_HAND for name in RIVALS]
+
+
+def stored() -> dict[Run, Summary]:
+    """Return the scores, after all samples, that the figures of the other families have."""
     return {
-        Run(family, name, max(PARTS)): [*rows[name, kind]["adapted_samples"].values()][-1]
-        for name in RIVALS
+        Run(family, row["strategy"]): [*row["adapted_samples"].values()][-1]
+        for family in FAMILIES
+        if family not in BY_HAND
+        for row in measured(family)["rows"]
+        if row["strategy"] in RIVALS and row["adaptation"] == _kind(family)
     }
 
 
 def rows(
     family: str, scores: dict[Run, Summary], compiler: str | None = None
 ) -> list[dict[str, Any]]:
-    """Sum up a family: a row for each strategy's shortest training, then a row for each ratio.
+    """Sum up a family: a row for each strategy, one for each ratio, and the scores' difference.
 
     Parameters
     ----------
     family : str
     scores : dict
-        For each run, the `summary` of its scores after all samples; of other families too.
+        For each run, the `summary` of its scores after all samples.
     compiler : {"gcc", "zig"}, optional
         As in `nano.build`.
 
@@ -106,12 +96,8 @@ def rows(
     list of dict
         Costs are those of `claim_costs`.
     """
-    own = {run: score for run, score in scores.items() if run.family == family}
-    better = 1 if find_family(family).metric == "accuracy" else -1
-    whole = [run for run in own if run.part == max(PARTS)]
-    aim = own[min(whole, key=lambda run: better * own[run]["mean"])]
-    found = {name: _shortest(own, name, aim, better) for name in RIVALS}
     folds = find_family(family).folds
+    found = {name: Run(family, name) for name in RIVALS}
     costs = {
         name: claim_costs(family, run.recipe.at(0, folds), compiler) for name, run in found.items()
     }
@@ -119,30 +105,15 @@ def rows(
         {
             "family": family,
             "strategy": name,
-            "part": run.part,
             "learner": repr(run.recipe.strategy and run.recipe.strategy.learner),
-            "score": own[run],
-            "score_of_all_visits": own[Run(family, name, max(PARTS))],
+            "adaptation": _kind(family),
+            "score": scores[run],
             **costs[name],
         }
         for name, run in found.items()
     ]
-    return [*lines, *_ratios(family, costs), _difference(family, *(own[r] for r in found.values()))]
-
-
-def _shortest(own: dict[Run, Summary], name: str, aim: Summary, better: int) -> Run:
-    """Return the shortest training that is as accurate as the aim, within the interval."""
-    good = [
-        run
-        for run, score in own.items()
-        if run.name == name and better * (score["mean"] - aim["mean"]) >= -_interval(score, aim)
-    ]
-    return min(good, key=lambda run: run.part)
-
-
-def _interval(one: Summary, other: Summary) -> float:
-    """Half width of the 95 % interval of a difference, as if the two had nothing in common."""
-    return float(np.hypot(one["ci95"], other["ci95"]))
+    both = [scores[run] for run in found.values()]
+    return [*lines, *_ratios(family, costs), _difference(family, *both)]
 
 
 def _ratios(family: str, costs: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
@@ -164,6 +135,7 @@ def _ratios(family: str, costs: dict[str, dict[str, int]]) -> list[dict[str, Any
 
 
 def _difference(family: str, tiny: Summary, reptile: Summary) -> dict[str, Any]:
-    apart = tiny["mean"] - reptile["mean"]
+    """Half width of the interval as if the two had nothing in common: rather too wide."""
     name = f"{family}.{find_family(family).metric}_difference"
-    return {"name": name, "value": apart, "ci95": _interval(tiny, reptile)}
+    interval = float(np.hypot(tiny["ci95"], reptile["ci95"]))
+    return {"name": name, "value": tiny["mean"] - reptile["mean"], "ci95": interval}

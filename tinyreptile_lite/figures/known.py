@@ -173,7 +173,7 @@ def _data(family: str) -> dict[str, str]:
 
 
 def _claim() -> Figure:
-    """TinyReptile and Reptile at equal accuracy: what the devices pay."""
+    """TinyReptile and Reptile, tuned alike: what the devices pay."""
     runs, families = equal_cost.runs(), equal_cost.FAMILIES
 
     def trials(run: equal_cost.Run, quick: bool) -> list[Trial]:
@@ -181,7 +181,7 @@ def _claim() -> Figure:
         return [_shorter(found[0])] if quick else found
 
     def pieces(quick: bool) -> Pieces:
-        return {f"{run} {trial!r}": trial.run for run in runs for trial in trials(run, quick)}
+        return {repr(trial): trial.run for run in runs for trial in trials(run, quick)}
 
     def assemble(results: list[Any], _: Path) -> dict[str, Any]:
         quick, left, scores = len(results) == len(runs), iter(results), {}
@@ -189,8 +189,7 @@ def _claim() -> Figure:
             own = [next(left)[0, :, -1] for _ in trials(run, quick)]
             devices = np.concatenate(own).reshape(1 if quick else len(SEEDS), -1)
             scores[run] = summary(devices, find_family(run.family).metric)
-        for family in families:
-            scores |= equal_cost.stored(family)
+        scores |= equal_cost.stored()
         return {"rows": [row for family in families for row in equal_cost.rows(family, scores)]}
 
     return Figure(
@@ -199,7 +198,11 @@ def _claim() -> Figure:
         lambda: {f"{run.family}, {run.name}": first_rounds(trials(run, True)[0]) for run in runs},
         assemble,
         {
-            "recipes": {f"{run.family}, {run.name}": repr(run.recipe) for run in runs},
+            "recipes": {
+                f"{family}, {name}": repr(equal_cost.Run(family, name).recipe)
+                for family in families
+                for name in equal_cost.RIVALS
+            },
             "seeds": list(SEEDS),
             "draws": {family: DRAWS.get(family, 1) for family in families},
             "data": {family: _data(family) for family in families},
