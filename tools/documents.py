@@ -100,8 +100,11 @@ def _ram(row: dict[str, Any]) -> str:
 
 def _rows(read: Read, *names: str) -> dict[str, dict[str, Any]]:
     """Rows by strategy; of several ways to adapt, the usual one, which comes first."""
-    rows = [row for name in names for row in read(name)["rows"]]
-    return {row["strategy"]: row for row in reversed(rows)}
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        for row in read(name)["rows"]:
+            found.setdefault(row["strategy"], row)
+    return found
 
 
 def _scores(
