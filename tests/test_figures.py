@@ -172,7 +172,27 @@ def table(name, figure):
     return [dict(zip(head, row, strict=True)) for row in rows]
 
 
-@pytest.mark.parametrize("figure", ["sine", "wrist", "wrist-commands"])
+@pytest.mark.parametrize(
+    ("figure", "count"), [("wrist-commands", "21"), ("omniglot", "25"), ("keywords", "12")]
+)
+def test_every_way_to_adapt_in_the_readme_is_the_stored_one(figure, count):
+    stored = {(r["strategy"], r["adaptation"]): r for r in measured(figure)["rows"]}
+    for cells in table("README.md", figure):
+        name = cells.pop("trained by")
+        for kind, cell in cells.items():
+            found = stored[name, kind]["adapted_samples"][count]
+            assert cell == f"{found['mean']:.3f} ± {found['ci95']:.3f}"
+
+
+def test_the_claim_in_the_readme_is_the_stored_one():
+    values = {row["name"]: row["value"] for row in measured("claim")["rows"] if "name" in row}
+    for cells in table("README.md", "claim"):
+        assert float(cells["RAM"]) == round(values[f"{cells['family']}.ram_ratio"], 2)
+        found = values[f"{cells['family']}.instructions_ratio"]
+        assert float(cells["the whole training"]) == round(found, 2)
+
+
+@pytest.mark.parametrize("figure", ["sine", "wrist"])
 def test_every_score_in_the_readme_is_the_stored_one(figure):
     stored = measured(figure)["rows"]
     stored += measured("wrist-reptile-adam")["rows"] if figure == "wrist" else []
@@ -337,8 +357,8 @@ def test_a_figure_that_cannot_be_made_leaves_the_others(clone, monkeypatch, refu
 def test_figures_are_made_in_a_clone(tmp_path, refuses):
     with refuses(tmp_path, "clone of the repository"):
         make.make(["sine"], root=tmp_path)
-    with refuses("unknown figure 'omniglot'", "sine, sine-20000-visits"):
-        make.make(["omniglot"])
+    with refuses("unknown figure 'mnist'", "sine, sine-20000-visits"):
+        make.make(["mnist"])
 
 
 def test_a_clone_that_cannot_be_written_is_one_sentence(tmp_path, refuses):
@@ -349,8 +369,8 @@ def test_a_clone_that_cannot_be_written_is_one_sentence(tmp_path, refuses):
 
 
 def test_unknown_and_damaged_results_are_refused(tmp_path, refuses):
-    with refuses("unknown figure 'omniglot'", "sine, sine-20000-visits"):
-        measured("omniglot")
+    with refuses("unknown figure 'mnist'", "sine, sine-20000-visits"):
+        measured("mnist")
     (tmp_path / "sine.json").write_text("{")
     with refuses("sine.json", "tinyreptile figures sine"):
         measured("sine", tmp_path)
