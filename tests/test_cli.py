@@ -265,7 +265,7 @@ def test_a_benchmark_prints_median_and_quartiles(run):
 
 def test_figures_are_checked_and_refused_by_name(run, slip, monkeypatch):
     assert run("figures", "--check", "wire", "sine-20000-visits") == ""
-    slip("figures", "omniglot", words=["'omniglot'", "sine-20000-visits"])
+    slip("figures", "mnist", words=["'mnist'", "sine-20000-visits"])
     slip("figures", "sine", "--jobs", 0, words=["jobs is 0"])
     name = measured("wire")["rows"][0]["name"]
     changed = replace(FIGURES["wire"], fingerprint=lambda: {name: "0.5"})
