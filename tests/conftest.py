@@ -101,15 +101,8 @@ def small_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def data(small_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The small archives in place of the real data, which is forgotten before and after."""
-    from tinyreptile_lite.tasks import keywords, omniglot
-
+def data(small_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small archives in place of the real data."""
     monkeypatch.setenv("TINYREPTILE_DATA", str(small_sets))
     monkeypatch.setenv("TINYREPTILE_CACHE", str(small_sets / "cache"))
-    readers = keywords._speakers, omniglot._characters
-    for reader in readers:
-        reader.cache_clear()
-    yield small_sets
-    for reader in readers:
-        reader.cache_clear()
+    return small_sets

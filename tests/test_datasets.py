@@ -189,6 +189,17 @@ def test_without_data_the_command_its_size_and_what_runs_without_are_named(home,
     assert len(files_in(home)) == 1
 
 
+def test_another_data_folder_is_read_although_one_was_read_before(
+    data, tmp_path, monkeypatch, refuses, rng
+):
+    monkeypatch.setenv("TINYREPTILE_DATA", str(data))
+    Omniglot(small=True, train_devices=1).split(0, rng)
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("TINYREPTILE_DATA", str(tmp_path / "other"))
+    with refuses("images_background_small1.zip is in none"):
+        Omniglot(small=True, train_devices=1).split(0, rng)
+
+
 def test_arrays_are_prepared_once_and_again_for_other_data(data, home, monkeypatch):
     shutil.copytree(data / "omniglot", home / "omniglot")
     first = SMALL.load()

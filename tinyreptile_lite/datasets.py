@@ -102,6 +102,26 @@ class DataSet:
                         return path
         return None
 
+    def sources(self) -> tuple[Path, ...]:
+        """Return where each archive is.
+
+        Raises
+        ------
+        KitError
+            If one is missing.
+        """
+        found = []
+        for archive in self.archives:
+            path = self.find(archive)
+            if path is None:
+                searched = ", ".join(str(folder / self.folder) for folder in data_folders())
+                raise KitError(
+                    f"{archive.name} is in none of the folders {searched}; get it with: "
+                    f"{self.command}; the notebooks 00 to 05 need no such data"
+                )
+            found.append(path)
+        return tuple(found)
+
     def load(self) -> list[Arrays]:
         """Return the arrays of each archive; they are prepared if they are not in the cache.
 
@@ -110,16 +130,8 @@ class DataSet:
         KitError
             If an archive is missing, or is not what it should be.
         """
-        paths = [self.find(archive) for archive in self.archives]
-        for archive, path in zip(self.archives, paths, strict=True):
-            if path is None:
-                searched = ", ".join(str(folder / self.folder) for folder in data_folders())
-                raise KitError(
-                    f"{archive.name} is in none of the folders {searched}; get it with: "
-                    f"{self.command}; the notebooks 00 to 05 need no such data"
-                )
-        pairs = zip(self.archives, paths, strict=True)
-        return [self._prepared(archive, path) for archive, path in pairs if path is not None]
+        pairs = zip(self.archives, self.sources(), strict=True)
+        return [self._prepared(archive, path) for archive, path in pairs]
 
     def _prepared(self, archive: Archive, path: Path) -> Arrays:
         remedy = f"delete it, and get it again with: {self.command}"

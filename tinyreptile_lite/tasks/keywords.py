@@ -380,13 +380,21 @@ class Keywords:
         return train, test
 
 
-@cache
-def _speakers() -> dict[str, tuple[dict[int, Array], dict[Hashable, Array]]]:
+Speakers = dict[str, tuple[dict[int, Array], dict[Hashable, Array]]]
+
+
+def _speakers() -> Speakers:
     """Clips (N, 16000) of each speaker and word, and room for what is made of them."""
+    return _read(DATA.sources())
+
+
+@cache
+def _read(_sources: tuple[Path, ...]) -> Speakers:
+    """Read them once, but again from another place, as the data folder may be changed."""
     (arrays,) = DATA.load()
     samples = arrays["samples"]
     samples.flags.writeable = False  # all devices share them
-    found: dict[str, tuple[dict[int, Array], dict[Hashable, Array]]] = {}
+    found: Speakers = {}
     keys = np.stack([arrays["speaker"], arrays["word"].astype(str)])
     starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
     for start, end in itertools.pairwise([*starts.tolist(), len(samples)]):

@@ -323,9 +323,14 @@ class Omniglot:
         ]
 
 
-@cache
 def _characters(data: DataSet) -> dict[str, Array]:
     """Drawings (characters, 20, 28, 28) to train on, to choose settings with, and to test on."""
+    return _read(data, data.sources())
+
+
+@cache
+def _read(data: DataSet, _sources: tuple[Path, ...]) -> dict[str, Array]:
+    """Read them once, but again from another place, as the data folder may be changed."""
     first, second = data.load()
     everything = joined([first, second])
     names, numbers = everything["alphabet"], everything["number"]
