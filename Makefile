@@ -55,7 +55,7 @@ figures: $(READY)
 	$(BIN)/tinyreptile figures
 
 student: $(READY)
-	$(BIN)/python -m tinyreptile_lite.lab.exercises notebooks build/student
+	$(BIN)/python -m tinyreptile_lite.exercises.copies notebooks build/student
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

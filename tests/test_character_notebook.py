@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyreptile_lite.exercises.copies import read_notebook, source, strip_solution
 from tinyreptile_lite.lab import answer
-from tinyreptile_lite.lab.exercises import read_notebook, source, strip_solution
 from tinyreptile_lite.tasks.omniglot import Omniglot
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "06_few_shot_characters.ipynb"

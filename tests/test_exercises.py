@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tinyreptile_lite.lab import exercises
+from tinyreptile_lite.exercises import copies as exercises
 from tinyreptile_lite.lab.checks import answer, between
 
 SOLVED = '''def double(x):

@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from tinyreptile_lite.lab.exercises import read_notebook, source, strip_solution
+from tinyreptile_lite.exercises.copies import read_notebook, source, strip_solution
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "07_your_own_keyword.ipynb"
 CELLS = {cell["id"]: source(cell) for cell in read_notebook(NOTEBOOK)["cells"]}

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyreptile_lite.clients import Order
+from tinyreptile_lite.exercises.copies import read_notebook, source
 from tinyreptile_lite.lab import link_view as lab
-from tinyreptile_lite.lab.exercises import read_notebook, source
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire import frames

@@ -15,7 +15,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from tinyreptile_lite.lab.exercises import (
+from tinyreptile_lite.exercises.copies import (
     is_check,
     is_solution,
     read_notebook,

@@ -77,6 +77,8 @@ ROOMS = (
     ("search",),
     ("serve", "flower"),
     ("lab",),
+    ("exercises",),
+    ("marking",),
     ("bench",),
     ("figures",),
     ("cli",),

@@ -3,7 +3,7 @@
 The solved notebooks are written in nbgrader's source format, and the copies are what nbgrader's
 ``generate_assignment`` would make of them: ::
 
-    python -m tinyreptile_lite.lab.exercises notebooks build/student
+    python -m tinyreptile_lite.exercises.copies notebooks build/student
 """
 
 import argparse
@@ -120,7 +120,7 @@ def write_student_copies(solved: Path, students: Path) -> list[Path]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a user's slip is one line on standard error and exit code 2."""
     parser = argparse.ArgumentParser(
-        prog="python -m tinyreptile_lite.lab.exercises",
+        prog="python -m tinyreptile_lite.exercises.copies",
         description="Make the students' copies of the notebooks: solutions and outputs removed.",
     )
     parser.add_argument("solved", type=Path, help="folder of the solved notebooks")
