@@ -180,7 +180,11 @@ def test_links_in_the_documents_lead_somewhere():
 
 
 def test_nothing_is_read_with_pickle_or_run_with_eval():
-    """Only `data/build_wrist.py` reads pickles, and it does so without running them."""
+    """Only `data/build_wrist.py` reads pickles, and it does so without running them.
+
+    What a student wrote is run, by the student's own process behind its walls.
+    """
+    runs_students = PACKAGE / "marking" / "student.py"
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -188,7 +192,7 @@ def test_nothing_is_read_with_pickle_or_run_with_eval():
                 assert not names & {"pickle", "marshal", "shelve"}, file
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", None)
-                assert called not in {"eval", "exec"}, file
+                assert called not in {"eval", "exec"} or file == runs_students, file
                 for keyword in node.keywords:
                     if keyword.arg == "allow_pickle":
                         assert ast.literal_eval(keyword.value) is False, file

@@ -31,6 +31,7 @@ from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.figures.reproduce import add_reproduce_parser
 from tinyreptile_lite.flower.command import add_flower_parser
+from tinyreptile_lite.marking.command import add_mark_parser
 from tinyreptile_lite.nano.monitor import add_flash_parser
 from tinyreptile_lite.nano.record import add_record_parser
 from tinyreptile_lite.nano.wrists import add_recording_parser
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add_recording_parser(commands)
     add_serve_parser(commands)
     add_flower_parser(commands)
+    add_mark_parser(commands)
     folder = {"--out": (Path("build/demo"), "folder of results")}
     add_command(commands, "demo", _demo, "--seed --json", folder)
     what = {"what": (str, "host, device, wire, faults, fleet or axes; axes takes a minute or two")}
