@@ -1,4 +1,8 @@
-"""``pytest --nbval notebooks`` leaves out the notebooks whose data is not here."""
+"""``pytest --nbval notebooks``: what is left out when outputs are compared, and which notebooks."""
+
+from pathlib import Path
+
+import pytest
 
 from tinyreptile_lite.tasks import DATA_SETS
 
@@ -14,3 +18,8 @@ def _is_here(name: str) -> bool:
 
 
 collect_ignore = [notebook for notebook, data in NEEDED.items() if not _is_here(data)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Numbers that `between` prints differ from processor to processor."""
+    config.option.nbval_sanitize_with = str(Path(__file__).with_name("sanitize.cfg"))

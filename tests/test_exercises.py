@@ -1,6 +1,9 @@
 """Students' copies: what is taken out, what stays, and that nobody's work is overwritten."""
 
 import json
+import re
+from configparser import ConfigParser
+from pathlib import Path
 
 import pytest
 
@@ -134,12 +137,23 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(folder, tmp_path, ca
     assert "cannot write to" in capsys.readouterr().err
 
 
-def test_between_prints_the_bounds_and_not_the_value(capsys):
-    between("error", 0.123, 0, 1)
-    assert capsys.readouterr().out == "error: between 0 and 1\n"
+def test_between_prints_value_and_bounds(capsys):
+    between("error", 0.12345, 0, 1)
+    assert capsys.readouterr().out == "error: 0.123, between 0 and 1\n"
     for wrong in (1.5, float("nan")):
         with pytest.raises(AssertionError, match="error is"):
             between("error", wrong, 0, 1)
+
+
+@pytest.mark.parametrize("value", [0.123, -0.5, 12345.6, 3e-9, 1e21])
+def test_the_value_is_left_out_where_outputs_are_compared(value, capsys):
+    settings = ConfigParser(interpolation=None)
+    settings.read(Path(__file__).parent.parent / "notebooks" / "sanitize.cfg")
+    (section,) = settings.sections()
+    between("error", value, -1e30, 1e30)
+    rule = settings[section]
+    text = re.sub(rule["regex"], rule["replace"], capsys.readouterr().out)
+    assert text == "error: NUMBER, between -1e+30 and 1e+30\n"
 
 
 def test_an_exercise_that_is_blank_or_returns_nothing_is_told_in_a_sentence():

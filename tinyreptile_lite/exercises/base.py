@@ -7,11 +7,13 @@ tuples, lists, sets and dicts of these), so that they can run in another process
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+Array = np.ndarray
 
 
 class Wrong(AssertionError):
@@ -67,8 +69,13 @@ def exercise(number: int, title: str) -> Callable[[Callable[..., None]], Callabl
     return declare
 
 
-def call(function: Callable[..., Any], *given: Any) -> Any:
+def call(function: Callable[..., Any], *given: Any, hint: str = "") -> Any:
     """Call what the student wrote.
+
+    Parameters
+    ----------
+    hint : str
+        What to say if it stops with an error.
 
     Raises
     ------
@@ -85,7 +92,88 @@ def call(function: Callable[..., Any], *given: Any) -> Any:
     except Wrong:
         raise
     except Exception as error:  # whatever a student's code may raise
-        raise Wrong(f"{name} stops with {type(error).__name__}: {error}") from error
+        text = f"{name} stops with {type(error).__name__}: {error}"
+        raise Wrong(f"{text}; {hint}" if hint else text) from error
     if result is None:
         raise Wrong(f"{name} returns nothing; end it with return")
     return result
+
+
+def explain(
+    what: str,
+    mine: Any,
+    right: Any,
+    slips: Mapping[str, Any],
+    look: str,
+    tolerance: float = 1e-6,
+) -> None:
+    """Compare an answer with the right one; else say which slip gives such an answer.
+
+    Parameters
+    ----------
+    what : str
+        What the answer is of, for example ``"best_answer([3, -1])"``.
+    mine, right : number or array_like
+    slips : mapping of str to number or array_like
+        Sentences, and the answer to which each slip leads.
+    look : str
+        Where to look, for any other answer.
+    tolerance : float
+        Relative, and absolute for numbers near 0.
+
+    Raises
+    ------
+    Wrong
+    """
+    found, wanted = numbers(what, mine), np.asarray(right, float)
+    if found.shape != wanted.shape:
+        raise Wrong(f"{what} must be {_kind(wanted)}, not {_kind(found)}; {look}")
+    if _near(found, wanted, tolerance):
+        return
+    for sentence, value in slips.items():
+        wrong = np.asarray(value, float)
+        if wrong.shape == found.shape and _near(found, wrong, tolerance):
+            look = sentence
+            break
+    raise Wrong(f"{what} must be {short(wanted)}, not {short(found)}: {look}")
+
+
+def numbers(what: str, mine: Any) -> Array:
+    """Return an answer as an array of float; raises `Wrong` if it holds no numbers."""
+    try:
+        return np.asarray(mine, float)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what} must be numbers, not {mine!r:.60}") from None
+
+
+def pair(what: str, mine: Any) -> tuple[Any, Any]:
+    """Return an answer that must be two things; raises `Wrong` if it is not."""
+    if not isinstance(mine, (tuple, list, np.ndarray)) or len(mine) != 2:
+        raise Wrong(f"{what} must return two things, with a comma between them, not {mine!r:.60}")
+    return mine[0], mine[1]
+
+
+def unchanged(name: str, before: Array, after: Array) -> None:
+    """Raise `Wrong` if an array that was handed over has been changed in place."""
+    if not np.array_equal(before, after):
+        raise Wrong(
+            f"{name} itself has changed: += and -= write into the array that was handed over; "
+            f"make a new one, as in new = {name} + ..."
+        )
+
+
+def short(values: Any) -> str:
+    """Write a number, or the first few of an array."""
+    flat = np.ravel(np.asarray(values, float))
+    text = ", ".join(f"{value:.4g}" for value in flat[:6])
+    if np.ndim(values) == 0:
+        return text
+    return f"[{text}{', ...' if flat.size > 6 else ''}]"
+
+
+def _kind(values: Array) -> str:
+    return "one number" if values.ndim == 0 else f"an array of shape {values.shape}"
+
+
+def _near(one: Array, other: Array, tolerance: float) -> bool:
+    return bool(np.allclose(one, other, tolerance, tolerance, equal_nan=True))

@@ -387,7 +387,7 @@ _ALL = [
     _compare("wrist-reptile-adam", "wrist", "reptile-adam"),  # apart, as it has no twin in C
     _family("wrist-commands"),
     _family("omniglot"),
-    _family("omniglot", "tinyreptile,prototype", "omniglot-long", visits=60_000),
+    _family("omniglot", "tinyreptile,prototype", "omniglot-long", visits=150_000),
     _family("keywords"),
     _family("keywords-new-words", "tinyreptile"),
     _claim(),
@@ -398,7 +398,7 @@ _ALL = [
     _sketch("HelloTinyReptile", "sine", rounds=20_000),
     _sketch("WristAdapt", "wrist"),
     _sketch("KeywordAdapt", "keywords"),
-    _sketch("DrawAdapt", "omniglot", rounds=60_000),
+    _sketch("DrawAdapt", "omniglot", rounds=150_000),
     _picture(),
     _bench("device", _device, _device_trace, tools=True),
     _bench("host", lambda quick: host.rows(2 if quick else host.REPEATS), _host_trace),

@@ -106,8 +106,8 @@ def choice(name: str, options: Sequence[Any], value: Any) -> ipywidgets.Selectio
         value=value,
         description=name,
         continuous_update=False,
-        style={"description_width": "6em"},
-        layout={"width": "28em"},
+        style={"description_width": "8em"},
+        layout={"width": "30em"},
     )
 
 

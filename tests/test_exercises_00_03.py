@@ -1,0 +1,184 @@
+"""The exercises of 00 to 03: solutions pass, and each typical slip gets its sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyreptile_lite.exercises import exercises_of
+from tinyreptile_lite.exercises.base import Blank, Wrong
+from tinyreptile_lite.exercises.copies import is_solution, read_notebook, source, strip_solution
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = "00_start_here", "01_one_model_for_all", "02_reptile_by_hand", "03_tinyreptile_online"
+ALL = [(name, one.number) for name in NOTEBOOKS for one in exercises_of(name)]
+SEEDS = {"own_outer_rate": 2}  # it trains
+
+
+def written(notebook: str, number: int, change=lambda text: text):
+    """What a student's cell defines, with the notebook's own cells that it needs before it."""
+    cells = read_notebook(FOLDER / f"{notebook}.ipynb")["cells"]
+    namespace = {}
+    for cell in cells:
+        if "needed" in cell["metadata"].get("tags", []):
+            exec(source(cell), namespace)
+    answers = {cell["id"]: source(cell) for cell in cells if is_solution(cell)}
+    exec(change(answers[f"ex{number}"]), namespace)
+    one = exercises_of(notebook)[number - 1]
+    return one, [namespace[name] for name in one.names]
+
+
+@pytest.mark.parametrize(("notebook", "number"), ALL)
+def test_the_solution_passes_and_the_blank_is_told(notebook, number):
+    one, answers = written(notebook, number)
+    assert one.number == number
+    for seed in range(SEEDS.get(one.names[0], 200)):
+        one.check(*answers, rng=np.random.default_rng(seed))
+    one, blanks = written(notebook, number, strip_solution)
+    with pytest.raises(Blank, match="is not written yet"):
+        one.check(*blanks, rng=np.random.default_rng(0))
+
+
+def test_there_are_enough_exercises_and_each_is_its_own():
+    assert len(ALL) >= 15
+    titles = [one.title for name in NOTEBOOKS for one in exercises_of(name)]
+    assert len(set(titles)) == len(titles)
+
+
+def query(count="steps", learn="support", test="query", start="phi"):
+    return (
+        f"p = {start}\nfor _ in range({count}):\n"
+        f"    p = p - rate * net.loss_and_gradient(p, *{learn})[1]\nreturn net.loss(p, *{test})"
+    )
+
+
+def adam(square="beta2*square + (1-beta2)*gradient**2", under="s / (1 - beta2**t)", then="s"):
+    step = f"rate * gradient / (np.sqrt({under}) + epsilon)"
+    return f"s = {square}\nreturn params - {step}, {then}"
+
+
+def a_round(row="i : i + 1", at="w", result="phi + outer_rate * (w - phi)", step="w = w -"):
+    slope = f"model.loss_and_gradient({at}, samples[0][{row}], samples[1][{row}])[1]"
+    loop = f"for i in range(len(samples[0])):\n    {step} inner_rate * {slope}"
+    return f"w = phi\n{loop}\nreturn {result}"
+
+
+def ram(floats, samples=" + kept_samples * sample_bytes"):
+    return f"return {floats}{samples}"
+
+
+# Notebook, exercise, what is written, and what must be said.
+SLIPS = [
+    ("00", 1, "e = w*x+b-y; return w - rate*e*x, b - rate*e", "the 2 is missing"),
+    ("00", 1, "e = w*x+b-y; return w + rate*2*e*x, b + rate*2*e", "minus, not plus"),
+    ("00", 1, "e = w*x+b-y; return w - rate*2*e*x, b", "b learns as well"),
+    ("00", 1, "e = w*x+b-y; return w - rate*2*e*x, b - rate*2*e*x", "no x there"),
+    ("00", 1, "w -= rate*2*(w*x+b-y)*x; return w, b - rate*2*(w*x+b-y)", "before w moves"),
+    ("00", 1, "return w - rate*2*(w*x+b-y)*x", "return two things"),
+    ("00", 1, "return w, c", "stops with NameError"),
+    ("00", 2, "return np.sum((prediction - target)**2)", "the mean, not the sum"),
+    ("00", 2, "return np.mean(prediction - target)**2", "square each difference first"),
+    ("00", 2, "return np.mean(np.abs(prediction - target))", "mean distance"),
+    ("00", 2, "return (prediction - target)**2", "must be one number"),
+    ("00", 2, "return 'four'", "must be numbers"),
+    ("00", 3, "return visits * weights * 2", "4 bytes"),
+    ("00", 3, "return visits * weights * 4", "twice"),
+    ("00", 3, "return 8 * weights", "multiply by the visits"),
+    (
+        "00",
+        3,
+        "return {(1, 1): 8, (10, 3): 240, (1000, 1200): 9600000}[weights, visits]",
+        "KeyError",
+    ),
+    ("01", 1, "return np.median(answers), answers.var()", "the median"),
+    ("01", 1, "return answers.mean(), answers.std()", "standard deviation"),
+    ("01", 1, "return answers.mean(), np.mean(answers**2)", "subtract the answer first"),
+    ("01", 1, "return answers.mean()", "return two things"),
+    ("01", 2, "return (low**2 + low*high + high**2) / 3", "mean 1/2"),
+    ("01", 2, "return ((low + high) / 2)**2 / 2", "not the square of the mean"),
+    ("01", 3, "return answers.mean()", "best on average"),
+    ("01", 3, "return np.median(answers)", "leaves the devices at the ends alone"),
+    ("01", 3, "return (answers.max() - answers.min()) / 2", "add the smallest"),
+    ("01", 4, "return np.mean(returned, axis=0)", "that is FedAvg"),
+    (
+        "01",
+        4,
+        "phi += rate * (returned[0] - phi); return phi",
+        "phi itself has changed",
+    ),
+    ("01", 4, "return phi + rate * np.sum(returned - phi, axis=0)", "not by their sum"),
+    ("01", 4, "return phi - rate * (np.mean(returned, axis=0) - phi)", "the sign is wrong"),
+    ("02", 1, query(test="support"), "scored on the support set"),
+    ("02", 1, query(count=0), "has not learned"),
+    ("02", 1, query(count=1), "one step only"),
+    ("02", 1, query(learn="query"), "learned from the query set"),
+    ("02", 1, query(count="steps + 1"), "one step too many"),
+    ("02", 1, query().replace("p = p - ", "p -= "), "phi itself has changed"),
+    ("02", 2, "return 0, 0", "nothing moves"),
+    ("02", 2, "return 1, 1", "the best common model is u \\* v = 0"),
+    ("02", 2, "return 0.2, 0", "how far one step goes"),
+    ("02", 2, "return 1", "return two things"),
+    ("02", 3, adam(under="s"), "the average is far too small"),
+    ("02", 3, adam(then="s / (1 - beta2**t)"), "not the unbiased one"),
+    ("02", 3, adam(square="square + gradient**2"), "beta2 and 1 - beta2"),
+    ("02", 3, adam(square="beta2*square + (1-beta2)*gradient"), "square the gradient"),
+    ("02", 3, adam(under="s / (1 - beta2 * t)"), "to the power of t"),
+    ("02", 3, "params -= rate * gradient; return params, square", "params itself has changed"),
+    ("02", 4, "return np.linspace(start, end, rounds)", "divide by the rounds"),
+    ("02", 4, "return start + (end - start) * np.arange(1, rounds + 1) / rounds", "count from 0"),
+    ("02", 4, "return np.linspace(start, end, rounds + 1)", "one for each round"),
+    ("02", 4, "return [start] * rounds", "must fall"),
+    (
+        "03",
+        1,
+        ram("weights * (1 + weight_buffers) + layer_floats"),
+        "4 bytes",
+    ),
+    (
+        "03",
+        1,
+        ram("4 * (weights + weight_buffers + layer_floats)"),
+        "times, not plus",
+    ),
+    (
+        "03",
+        1,
+        ram("4 * (weights * (1 + weight_buffers) + layer_floats)", ""),
+        "kept samples are missing",
+    ),
+    ("03", 2, a_round(row="i"), "keeps the shape"),
+    ("03", 2, a_round(at="phi"), "at the newest weights"),
+    ("03", 2, a_round(result="w"), "that is phi_hat"),
+    ("03", 2, a_round(step="w -="), "phi itself has changed"),
+    ("03", 2, a_round(result="w + outer_rate * (phi - w)"), "the part of the way"),
+    ("03", 3, "return (hidden == 0).all(axis=1).sum()", "not all units of one sample"),
+    ("03", 3, "return (hidden == 0).any(axis=0).sum()", "is alive"),
+    ("03", 3, "return (hidden == 0).sum()", "counts zeros"),
+    ("03", 4, "return 1.0, 1.0", "whoever came last"),
+    ("03", 4, "return 0.001, 0.001", "do not get far"),
+    ("03", 4, "return 3, 0", "from 0 to 1"),
+    ("03", 4, "return 0, 0", "never moves"),
+]
+
+
+@pytest.mark.parametrize(("notebook", "number", "body", "words"), SLIPS)
+def test_a_slip_gets_its_sentence(notebook, number, body, words):
+    (name,) = [one for one in NOTEBOOKS if one.startswith(notebook)]
+
+    def change(text):
+        head = text[: text.index("    ### BEGIN SOLUTION")]
+        lines = [part.strip("\n") for part in body.replace("; ", "\n").split("\n")]
+        return head + "".join(f"    {line}\n" for line in lines)
+
+    one, answers = written(name, number, change)
+    for seed in range(3):
+        with pytest.raises(Wrong, match=words) as told:
+            one.check(*answers, rng=np.random.default_rng(seed))
+        assert "\n" not in str(told.value)
+
+
+def test_every_exercise_has_two_slips_or_more():
+    told = [
+        (name, number) for name in NOTEBOOKS for start, number, *_ in SLIPS if name[:2] == start
+    ]
+    assert {one: told.count(one) for one in ALL if told.count(one) < 2} == {}
