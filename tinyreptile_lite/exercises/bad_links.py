@@ -30,11 +30,14 @@ def stuff(stuff: Function, rng: np.random.Generator) -> None:
         if bytes(mine) == right:
             continue
         what = f"{text} must become {right.hex(' ')}, not {bytes(mine).hex(' ')}"
-        if 0 in mine:
+        pieces = given.split(b"\0")
+        if bytes(mine) == b"".join(bytes([len(p)]) + p for p in pieces):
+            look = "the number is the length + 1, so that it is never zero"
+        elif 0 in mine:
             look = "there is still a zero in it"
-        elif bytes(mine) == b"".join(bytes([len(p)]) + p for p in given.split(b"\0") if p):
+        elif bytes(mine) == b"".join(bytes([len(p)]) + p for p in pieces if p):
             look = "an empty piece counts, too, and the number is the length + 1"
-        elif bytes(mine) == b"".join(bytes([len(p) + 1]) + p for p in given.split(b"\0") if p):
+        elif bytes(mine) == b"".join(bytes([len(p) + 1]) + p for p in pieces if p):
             look = "between two zeros, before the first and after the last is an empty piece: 01"
         elif len(mine) == len(right) - 1:
             look = "one piece is missing: the last one needs its number, too"

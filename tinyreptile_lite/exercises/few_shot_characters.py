@@ -101,7 +101,7 @@ def take_in(take_in: Function, rng: np.random.Generator) -> None:
 @exercise(4, "class means as a layer")
 def imprint(imprint: Function, rng: np.random.Generator) -> None:
     """Weights and bias of a layer whose largest output is the nearest class mean."""
-    ways, features = int(rng.integers(3, 6)), int(rng.integers(4, 8))
+    ways, features = int(rng.integers(3, 6)), int(rng.integers(6, 9))
     means = rng.normal(size=(ways, features)) * rng.uniform(0.3, 3, (ways, 1))
     weights, bias = (
         numbers("imprint", one) for one in pair("imprint", call(imprint, means.copy()))

@@ -16,7 +16,7 @@ def _bytes(width: int) -> int:
 @exercise(1, "predict the RAM")
 def learning_bytes(learning_bytes: Function, rng: np.random.Generator) -> None:
     """Bytes of weights and workspace of the network 1-width-width-1."""
-    for width in (1, *rng.integers(5, 300, 3).tolist()):
+    for width in (*rng.integers(5, 300, 3).tolist(), 1):
         square, workspace = width * width, 2 * width + 2
         weights = square + 4 * width + 1
         slips = {

@@ -2,7 +2,7 @@
 
 from tinyreptile_lite.lab import plots, widgets
 from tinyreptile_lite.lab.board_view import board_widget
-from tinyreptile_lite.lab.checks import answer, between
+from tinyreptile_lite.lab.checks import between
 from tinyreptile_lite.lab.draw_board import DrawBoard
 from tinyreptile_lite.lab.drawing_pad import DrawingPad
 from tinyreptile_lite.lab.keyword_board import KeywordBoard
@@ -15,7 +15,6 @@ __all__ = [
     "DrawingPad",
     "KeywordBoard",
     "Tap",
-    "answer",
     "as_rows",
     "between",
     "board_widget",
