@@ -81,7 +81,7 @@ def draw(lesson: int) -> Figure:
             number += 1
             lines = textwrap.wrap(f"{number}. {question}", 100 if size > 9 else 112)
             figure.text(0.08, at, "\n".join(lines), size=size, va="top", linespacing=1.15)
-            below = at - step + 0.008
+            below = at - step + 0.02
             figure.text(0.08, below, "My guess: " + "_" * 30, size=9)
             figure.text(0.52, below, "What came out: " + "_" * 30, size=9)
             at -= step
