@@ -1,6 +1,6 @@
 """For notebooks: pictures, widgets, checks and stored figures, all behind one door."""
 
-from tinyreptile_lite.lab import plots, widgets
+from tinyreptile_lite.lab import diagrams, plots, widgets
 from tinyreptile_lite.lab.board_view import board_widget
 from tinyreptile_lite.lab.checks import answer, between
 from tinyreptile_lite.lab.draw_board import DrawBoard
@@ -19,6 +19,7 @@ __all__ = [
     "as_rows",
     "between",
     "board_widget",
+    "diagrams",
     "link_costs",
     "link_widget",
     "measured",
