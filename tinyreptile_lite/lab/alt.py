@@ -8,8 +8,8 @@ from tinyreptile_lite.errors import KitError
 def show(*alt: str) -> None:
     """Show the open figures as ``plt.show()`` does, each with an alternative text.
 
-    In a notebook the text is kept in the metadata of the output, as ``{"image/png": {"alt": ...}}``.
-    Elsewhere it is the figure's ``alt``.
+    In a notebook the text is kept in the output's metadata, as ``{"image/png": {"alt": ...}}``.
+    Elsewhere it is the figure's attribute ``alt``.
 
     Parameters
     ----------

@@ -2,9 +2,9 @@
 
 Every function takes plain numbers and an ``ax`` (a new figure without one), draws, and returns the
 Axes (or, for `plot_windows`, an array of them). A ``metric`` is "mse" or "accuracy". Colours are
-those of Okabe and Ito, which colour-blind people can tell apart; the light ones are darker here, to
-stand out from white by 3:1. A strategy has the same colour, marker and line in every picture, so that
-it is known in grey as well. End a cell with `show`, which keeps what is to be seen in words.
+those of Okabe and Ito, which colour-blind people can tell apart; the light ones are darker here,
+to stand out from white by 3:1. A strategy has the same colour, marker and line in every picture, so
+that it is known in grey as well. End a cell with `show`, which keeps the picture in words.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Diagrams: the pictures that carry the idea, each drawn from what really runs or really is sent."""
+"""Diagrams that carry the idea, drawn from what really runs and what really is sent."""
 
 from tinyreptile_lite.lab.diagrams.frame import frame_diagram
 from tinyreptile_lite.lab.diagrams.path import Walk, arrows, record

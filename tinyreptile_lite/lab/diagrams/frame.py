@@ -13,9 +13,9 @@ from tinyreptile_lite.lab.plots import COLOURS
 from tinyreptile_lite.wire import frames
 
 BYTE = 0.4  # inches a byte is wide
-_GAP, _LEFT, _HEIGHT = 1.6, 1.1, 2.15  # inches: what is left out, the words before a row, a row
+_GAP, _LEFT, _HEIGHT = 1.6, 1.1, 2.05  # inches: what is left out, the words before a row, a row
 _LETTER = 0.085  # inches a letter of a name is wide
-ROW = 22  # bytes in a row
+ROW = 24  # bytes in a row
 SHOWN = 3 * ROW  # of a longer frame the middle is left out
 _ENDS = 15, 12  # payload bytes shown then before and behind the gap
 
@@ -140,8 +140,10 @@ def _rows(line: list[_Byte]) -> Iterator[Row]:
         first, last = line[: _ENDS[0]], line[-_ENDS[1] :]
         yield [*first, len(line) - len(first) - len(last), *last]
         return
-    for start in range(0, len(line), ROW):
-        yield [*line[start : start + ROW]]
+    count = -(-len(line) // ROW)
+    even = -(-len(line) // count)  # so that the last row is about as long as the others
+    for start in range(0, len(line), even):
+        yield [*line[start : start + even]]
 
 
 def _width(row: Row) -> float:

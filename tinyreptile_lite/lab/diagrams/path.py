@@ -154,8 +154,15 @@ def _draw_visits(ax: Axes, rounds: list[list[Array]]) -> None:
     for i, way in enumerate(ways):
         names = ("thin: inner steps of a visit", "phi_hat, where a visit ends") if not i else ()
         line, end = names or (None, None)
-        ax.plot(*way.T, "-", marker=".", markersize=3, color=BLUE, linewidth=0.8, label=line)
-        look = {"color": BLUE, "markerfacecolor": "white", "linestyle": "none", "zorder": 3}
+        ax.plot(
+            *way.T, "-", marker=".", markersize=2, color=BLUE, linewidth=0.6, alpha=0.7, label=line
+        )
+        look: dict[str, Any] = {
+            "color": BLUE,
+            "markerfacecolor": "white",
+            "linestyle": "none",
+            "zorder": 3,
+        }
         ax.plot(*way[-1], marker="s", markersize=6, label=end, **look)
 
 

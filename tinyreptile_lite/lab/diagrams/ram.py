@@ -40,16 +40,15 @@ def ram_map(sizes: Mapping[str, int], total: int = RAM_BYTES) -> list[Axes]:
     """
     parts = _checked(sizes, total)
     small = {name: size for name, size in parts.items() if size < _SMALL * total}
-    rows = len(parts) + 1
-    height = 2.0 + 1.6 * bool(small) + _LINE * rows
+    height = 1.45 + 1.8 * bool(small) + _LINE * (len(parts) + 1)
     figure = plt.figure(figsize=(WIDTH, height))
     sheet = place(figure, 0, 0, WIDTH, height)
     words(sheet, (WIDTH / 2, height - 0.25), f"RAM: {total:,} bytes, to scale", **_TITLE)
     looks = {name: _look(i) for i, name in enumerate(parts)}
     axes = [_bar(sheet, height - 1.25, parts, total, looks)]
     if small:
-        axes.append(_bar(sheet, height - 3.0, small, sum(small.values()), looks))
-        _magnify(sheet, height - 1.25, height - 3.0, sum(small.values()) / total)
+        axes.append(_bar(sheet, height - 3.05, small, sum(small.values()), looks))
+        _magnify(sheet, height - 1.25, height - 3.05, sum(small.values()) / total)
     _list(sheet, parts | {"free": total - sum(parts.values())}, looks, total)
     return axes
 

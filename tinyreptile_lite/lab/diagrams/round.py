@@ -1,5 +1,7 @@
 """One round: what the server does, what the device does, and what goes between them."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
@@ -64,7 +66,7 @@ def _one(ax: Axes, name: str) -> Axes:
 
 def _update(ax: Axes) -> None:
     """In the server's box: phi moves part of the way to phi_hat."""
-    words(ax, (1.68, 2.3), "4. phi moves a part of the way:\nouter rate × (phi_hat − phi)")
+    words(ax, (1.68, 2.3), "4. phi moves a part of the way:\nouter rate * (phi_hat - phi)")
     y, phi, there = 1.2, 0.6, 2.75
     ax.plot([phi, there], [y, y], ":", color=GREY, linewidth=1.5)
     new = phi + 0.45 * (there - phi)
@@ -81,7 +83,7 @@ def _mean_update(ax: Axes) -> None:
     y, phi, mean = 1.25, 0.6, 2.1
     for x, up in ((1.8, 0.6), (2.55, 0.1), (1.95, -0.7)):
         ax.plot([phi, x], [y, y + up], color=BLUE, linewidth=0.8)
-        look = {"markerfacecolor": "white", "markeredgewidth": 2, "markersize": 9}
+        look: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 2, "markersize": 9}
         ax.plot(x, y + up, "s", color=BLUE, **look)
     arrow(ax, (phi, y), (mean, y), VERMILION, 4)
     ax.plot(phi, y, "o", color=VERMILION, markersize=9)
@@ -113,12 +115,12 @@ def _samples(ax: Axes, middle: float, kept: bool) -> None:
             cell(ax, middle - 0.96 + 0.33 * i, y - size / 2, size, size, facecolor=GREY)
         return
     for i in range(3):
-        cell(ax, middle - 1.3 + 0.36 * i, y - size / 2, size, size)
-    arrow(ax, (middle - 0.2, y), (middle + 0.12, y), width=1.2)
-    cell(ax, middle + 0.16, y - size / 2, size, size, facecolor=GREY)
-    arrow(ax, (middle + 0.46, y), (middle + 0.78, y), width=1.2)
+        cell(ax, middle - 1.4 + 0.36 * i, y - size / 2, size, size)
+    arrow(ax, (middle - 0.3, y), (middle + 0.02, y), width=1.2)
+    cell(ax, middle + 0.06, y - size / 2, size, size, facecolor=GREY)
+    arrow(ax, (middle + 0.36, y), (middle + 0.68, y), width=1.2)
     for i in range(2):  # gone
-        left = middle + 0.82 + 0.36 * i
+        left = middle + 0.72 + 0.36 * i
         cell(ax, left, y - size / 2, size, size, linestyle=":", edgecolor=GREY)
 
 
