@@ -4,7 +4,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -20,11 +20,9 @@ def sheet(width: float, height: float) -> Axes:
     return place(figure, 0, 0, width, height)
 
 
-def place(
-    figure: Figure | SubFigure, left: float, bottom: float, width: float, height: float
-) -> Axes:
+def place(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
     """Axes without frame at this place of a figure, all in inches."""
-    whole_width, whole_height = figure.bbox_inches.size
+    whole_width, whole_height = figure.get_size_inches()
     part = left / whole_width, bottom / whole_height, width / whole_width, height / whole_height
     ax = figure.add_axes(part)
     ax.set(xlim=(0, width), ylim=(0, height))

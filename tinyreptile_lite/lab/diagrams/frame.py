@@ -52,7 +52,7 @@ def frame_diagram(frame: bytes) -> Axes:
     message = _read(frame)
     payload = frames.unstuff(frame[:-1])
     fields = list(_fields(message))
-    rows = list(_rows(list(_aligned(frame, payload))))
+    rows = list(_rows(list(aligned(frame, payload))))
     width = max(map(_width, rows)) + _LEFT + 0.15
     ax = sheet(max(width, 7.5), 0.85 + _HEIGHT * len(rows))
     middle, top = ax.get_xlim()[1] / 2, ax.get_ylim()[1]
@@ -117,7 +117,7 @@ def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else f"{value}"
 
 
-def _aligned(frame: bytes, payload: bytes) -> Iterator[_Byte]:
+def aligned(frame: bytes, payload: bytes) -> Iterator[_Byte]:
     """Each byte of the frame with the payload byte that it carries or stands for."""
     at, place, for_zero = 0, 0, False
     while at < len(frame) - 1:

@@ -140,8 +140,8 @@ def arrows(walk: Walk, ax: Axes | None = None, names: Sequence[str] = ()) -> Axe
     phi = plane.flat(walk.phi)
     for start, end in pairwise(phi):
         arrow(ax, start, end, VERMILION, 2.5)
-    ax.plot(*phi[0], "o", color=BLACK, markersize=10, label="phi at the start")
-    ax.plot(*phi[-1], "*", color=BLACK, markersize=16, label=f"phi after {len(phi) - 1} rounds")
+    ax.plot(*phi[0], "o", color=BLACK, markersize=9, label="phi at the start")
+    ax.plot(*phi[-1], "*", color=BLACK, markersize=12, label=f"phi after {len(phi) - 1} rounds")
     ax.plot([], [], color=VERMILION, linewidth=4, label="thick: outer step, phi moves")
     ax.set(xlabel=plane.labels[0], ylabel=plane.labels[1])
     ax.margins(0.06)

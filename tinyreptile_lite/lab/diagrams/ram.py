@@ -5,6 +5,7 @@ from numbers import Integral
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.lab.diagrams.canvas import INK, cell, place, words
@@ -45,9 +46,9 @@ def ram_map(sizes: Mapping[str, int], total: int = RAM_BYTES) -> list[Axes]:
     sheet = place(figure, 0, 0, WIDTH, height)
     words(sheet, (WIDTH / 2, height - 0.25), f"RAM: {total:,} bytes, to scale", **_TITLE)
     looks = {name: _look(i) for i, name in enumerate(parts)}
-    axes = [_bar(sheet, height - 1.25, parts, total, looks)]
+    axes = [_bar(figure, height - 1.25, parts, total, looks)]
     if small:
-        axes.append(_bar(sheet, height - 3.05, small, sum(small.values()), looks))
+        axes.append(_bar(figure, height - 3.05, small, sum(small.values()), looks))
         _magnify(sheet, height - 1.25, height - 3.05, sum(small.values()) / total)
     _list(sheet, parts | {"free": total - sum(parts.values())}, looks, total)
     return axes
@@ -76,9 +77,9 @@ def _look(i: int) -> dict[str, str]:
     return {"facecolor": COLOURS[i % 6], "hatch": _HATCHES[i % 6], "edgecolor": "white"}
 
 
-def _bar(sheet: Axes, bottom: float, parts: dict[str, int], end: int, looks: _Looks) -> Axes:
+def _bar(figure: Figure, bottom: float, parts: dict[str, int], end: int, looks: _Looks) -> Axes:
     """The parts one behind the other; the bar is ``end`` bytes long."""
-    ax = place(sheet.figure, (WIDTH - LONG) / 2, bottom, LONG, _BAR)
+    ax = place(figure, (WIDTH - LONG) / 2, bottom, LONG, _BAR)
     ax.set(xlim=(0, end), ylim=(0, 1))
     at = 0
     for name, size in parts.items():
