@@ -1,6 +1,7 @@
 """Show pictures together with what is on them in words, for those who cannot see them."""
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from tinyreptile_lite.errors import KitError
 
@@ -22,18 +23,17 @@ def show(*alt: str) -> None:
     KitError
         If a text is missing or empty, or no figure is open.
     """
-    numbers = plt.get_fignums()
-    if not numbers:
+    figures = _not_shown()
+    if not figures:
         raise KitError("there is no figure to show; draw one first")
-    if len(alt) != len(numbers):
+    if len(alt) != len(figures):
         raise KitError(
-            f"{len(numbers)} open figures and {len(alt)} alternative texts; "
+            f"{len(figures)} open figures and {len(alt)} alternative texts; "
             "give one text for each, and show each figure before you draw the next one"
         )
     for text in alt:
         if not isinstance(text, str) or not text.strip():
             raise KitError(f"the alternative text is {text!r}; say what the picture shows")
-    figures = [plt.figure(number) for number in numbers]
     for figure, text in zip(figures, alt, strict=True):
         figure.alt = " ".join(text.split())  # type: ignore[attr-defined]
     if "inline" in plt.get_backend():
@@ -42,10 +42,16 @@ def show(*alt: str) -> None:
         plt.show()
 
 
-def _display(figures: list) -> None:
+def _not_shown() -> list[Figure]:
+    """The open figures that have no words yet: outside of notebooks they stay open for ever."""
+    figures = [plt.figure(number) for number in plt.get_fignums()]
+    return [figure for figure in figures if not hasattr(figure, "alt")] or figures
+
+
+def _display(figures: list[Figure]) -> None:
     """As the inline backend does it, and with our metadata."""
     from IPython.display import display
 
     for figure in figures:
-        display(figure, metadata={"image/png": {"alt": figure.alt}})
+        display(figure, metadata={"image/png": {"alt": figure.alt}})  # type: ignore[attr-defined]
         plt.close(figure)

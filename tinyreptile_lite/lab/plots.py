@@ -40,7 +40,7 @@ __all__ = [
     "style",
 ]
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#B87A00", "#2E96CF", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", "#B87A00", "#288CC2", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#8F8500", "#0072B2", "#D55E00", "#BC5F92"
 GREY = "#767676"
 
@@ -195,7 +195,7 @@ def plot_history(
     window = min(window or max(1, len(loss) // 50), len(loss))
     smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
     rounds = np.arange(1, len(loss) + 1)
-    ax.plot(rounds, loss, color=SKY, alpha=0.35, linewidth=0.6)
+    ax.plot(rounds, loss, color=SKY, alpha=0.35, linewidth=0.6, label="each round")
     middle = np.arange(len(smooth)) + (window + 1) / 2
     ax.plot(middle, smooth, color=BLUE, label=f"mean of {window} rounds")
     ax.set(xlabel="round", ylabel=f"{label} of the visited devices")

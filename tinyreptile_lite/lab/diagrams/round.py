@@ -71,7 +71,7 @@ def _update(ax: Axes) -> None:
     ax.plot([phi, there], [y, y], ":", color=GREY, linewidth=1.5)
     new = phi + 0.45 * (there - phi)
     arrow(ax, (phi, y), (new, y), VERMILION, 4)
-    ax.plot(phi, y, "o", color=VERMILION, markersize=9)
+    ax.plot(phi, y, "o", color=VERMILION, markersize=9, zorder=5)
     ax.plot(there, y, "s", color=BLUE, markersize=9, markerfacecolor="white", markeredgewidth=2)
     for x, text in ((phi, "phi"), (new, "new phi"), (there, "phi_hat")):
         words(ax, (x, y - 0.3), text)
@@ -86,7 +86,7 @@ def _mean_update(ax: Axes) -> None:
         look: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 2, "markersize": 9}
         ax.plot(x, y + up, "s", color=BLUE, **look)
     arrow(ax, (phi, y), (mean, y), VERMILION, 4)
-    ax.plot(phi, y, "o", color=VERMILION, markersize=9)
+    ax.plot(phi, y, "o", color=VERMILION, markersize=9, zorder=5)
     words(ax, (phi, y - 0.3), "phi")
     words(ax, (mean + 0.02, y - 0.27), "new phi")
     words(ax, (2.55, y + 0.6), "phi_hat")
