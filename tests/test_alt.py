@@ -9,6 +9,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import json
+import re
+import shutil
+import tomllib
+from html.parser import HTMLParser
+
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
@@ -32,7 +38,7 @@ def notebook() -> nbformat.NotebookNode:
     cells = [
         "import matplotlib.pyplot as plt\nfrom tinyreptile_lite.lab import plots",
         f"plt.plot([0, 1])\nplots.show({ALT!r})",
-        "for i in 2, 3:\n    plt.figure(figsize=(i, 2))\nplots.show('small', 'wide')\nprint(1)",
+        "for i in 2, 3:\n    plt.subplots(figsize=(i, 2))\nplots.show('small', 'wide')\nprint(1)",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
@@ -83,3 +89,61 @@ def test_pictures_without_words_are_refused(refuses):
     plt.figure()
     plots.show("three\n   lines of   text")
     assert plt.gcf().alt == "three lines of text"
+
+
+# Jupyter
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def jupyter(tmp_path_factory) -> dict[str, str]:
+    """Environment in which Jupyter finds what an installation of the kit puts below it."""
+    folder = tmp_path_factory.mktemp("environment")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for place, files in project["tool"]["setuptools"]["data-files"].items():
+        (folder / place).mkdir(parents=True)
+        for file in files:
+            shutil.copy(ROOT / file, folder / place)
+    paths = {"JUPYTER_CONFIG_PATH": "etc/jupyter", "JUPYTER_PATH": "share/jupyter"}
+    own = {name: str(folder / place) for name, place in paths.items()}
+    return os.environ | own | {"JUPYTER_CONFIG_DIR": str(folder / "own"), "PYTHONPATH": str(ROOT)}
+
+
+def run(*command: object, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(command, check=True, capture_output=True, text=True, **options)
+
+
+def test_a_page_made_by_nbconvert_has_the_words(notebook, jupyter, tmp_path):
+    path = tmp_path / "lesson.ipynb"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    run("jupyter", "nbconvert", "--to", "html", path, env=jupyter)
+    pictures = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, about: tag == "img" and pictures.append(dict(about))
+    parser.feed(path.with_suffix(".html").read_text())
+    assert [each["alt"] for each in pictures] == [ALT, "small", "wide"]
+    assert all(each["src"].startswith("data:image/png;base64,iVBOR") for each in pictures)
+    assert path.read_bytes() == before
+
+
+def test_jupyterlab_takes_the_extension_as_it_is(jupyter):
+    listed = run("jupyter", "labextension", "list", env=jupyter)
+    assert re.search(r"tinyreptile-alt v[\d.]+\S*.*enabled.*OK", listed.stdout + listed.stderr)
+
+
+def test_every_file_for_jupyter_is_there_and_tells_the_kits_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    files = [f for each in project["tool"]["setuptools"]["data-files"].values() for f in each]
+    folder = ROOT / "tinyreptile_lite" / "lab" / "jupyter"
+    there = {path for path in folder.rglob("*.js*") if path.is_file()}
+    assert {ROOT / file for file in files} == there
+    package = json.loads((folder / "labextension" / "package.json").read_text())
+    assert package["version"] == project["project"]["version"]
+    assert package["jupyterlab"]["_build"]["load"] == "static/remoteEntry.js"
+    assert (
+        f'_JUPYTERLAB["{package["name"]}"]'
+        in (folder / "labextension" / "static" / "remoteEntry.js").read_text()
+    )
