@@ -11,7 +11,6 @@ matplotlib.use("Agg")
 
 import json
 import re
-import shutil
 import tomllib
 from html.parser import HTMLParser
 
@@ -21,6 +20,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tinyreptile_lite.lab import plots
+from tinyreptile_lite.lab.jupyter.install import EXTENSION, HERE, SETTING, install
 
 ALT = 'A line that rises from 0 to 1, "steeply" & <at once>.'
 
@@ -98,13 +98,10 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory) -> dict[str, str]:
-    """Environment in which Jupyter finds what an installation of the kit puts below it."""
+    """Jupyter as it is in an environment that was told."""
     folder = tmp_path_factory.mktemp("environment")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    for place, files in project["tool"]["setuptools"]["data-files"].items():
-        (folder / place).mkdir(parents=True)
-        for file in files:
-            shutil.copy(ROOT / file, folder / place)
+    install(folder)
+    install(folder)
     paths = {"JUPYTER_CONFIG_PATH": "etc/jupyter", "JUPYTER_PATH": "share/jupyter"}
     own = {name: str(folder / place) for name, place in paths.items()}
     return os.environ | own | {"JUPYTER_CONFIG_DIR": str(folder / "own"), "PYTHONPATH": str(ROOT)}
@@ -134,16 +131,25 @@ def test_jupyterlab_takes_the_extension_as_it_is(jupyter):
     assert re.search(r"tinyreptile-alt v[\d.]+\S*.*enabled.*OK", listed.stdout + listed.stderr)
 
 
-def test_every_file_for_jupyter_is_there_and_tells_the_kits_version():
+def test_the_extension_has_the_kits_version_and_one_name():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    files = [f for each in project["tool"]["setuptools"]["data-files"].values() for f in each]
-    folder = ROOT / "tinyreptile_lite" / "lab" / "jupyter"
-    there = {path for path in folder.rglob("*.js*") if path.is_file()}
-    assert {ROOT / file for file in files} == there
-    package = json.loads((folder / "labextension" / "package.json").read_text())
+    package = json.loads((HERE / "labextension" / "package.json").read_text())
     assert package["version"] == project["project"]["version"]
-    assert package["jupyterlab"]["_build"]["load"] == "static/remoteEntry.js"
-    assert (
-        f'_JUPYTERLAB["{package["name"]}"]'
-        in (folder / "labextension" / "static" / "remoteEntry.js").read_text()
-    )
+    assert package["name"] == EXTENSION.name
+    script = HERE / "labextension" / package["jupyterlab"]["_build"]["load"]
+    assert f'_JUPYTERLAB["{package["name"]}"]' in script.read_text()
+
+
+def test_settings_of_somebody_else_are_left_alone(tmp_path, refuses):
+    setting = tmp_path / SETTING
+    setting.parent.mkdir(parents=True)
+    setting.write_text("c.NbConvertApp.log_level = 10\n")
+    with refuses(setting, "somebody else", "make lab"):
+        install(tmp_path)
+    assert setting.read_text() == "c.NbConvertApp.log_level = 10\n"
+
+
+def test_an_environment_that_cannot_be_written_to_is_named(tmp_path, refuses):
+    (tmp_path / "share").write_text("a file, no folder")
+    with refuses("cannot use", "share", "make lab"):
+        install(tmp_path)
