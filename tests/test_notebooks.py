@@ -96,7 +96,13 @@ def test_outputs_are_stored_and_tell_nothing_of_the_machine(path):
         for output in cell["outputs"]
         if "image/png" in output.get("data", {})
     ]
+    shown = [
+        one for one in pictures if "application/vnd.jupyter.widget-view+json" not in one["data"]
+    ]
     assert pictures
+    texts = [output.get("metadata", {}).get("image/png", {}).get("alt", "") for output in shown]
+    assert all(len(text) > 40 for text in texts), "end with plots.show(what is to be seen)"
+    assert all("plt.show(" not in source(cell) for cell in cells)
     assert all("execution" not in cell["metadata"] for cell in cells)  # no timing
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     outputs = [output for cell in cells for output in cell["outputs"]]
