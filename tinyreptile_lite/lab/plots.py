@@ -235,7 +235,9 @@ def plot_per_device(
             raise KitError(f"{label!r} has scores of shape {values.shape} for {len(names)} devices")
         colour, marker = COLOURS[i % 6], MARKERS[i % 6]
         y = rows + 0.2 * (i - (len(scores) - 1) / 2)  # equal scores must not hide each other
-        ax.plot(values, y, marker, color=colour, label=f"{label} (mean {values.mean():.2f})")
+        ax.plot(values, y, marker, color=colour)
+        named = f"{label} (line: mean {values.mean():.2f})"
+        ax.plot([], [], marker=marker, linewidth=1, label=named, **look(i))
         ax.axvline(values.mean(), **look(i), linewidth=1)
         worst = values.argmax() if metric == "mse" else values.argmin()
         ax.plot(values[worst], y[worst], "o", markersize=14, markerfacecolor="none", color=colour)
@@ -342,7 +344,9 @@ def _figure(*shape: int, **options: Any) -> Any:
 
 
 def _legend_outside(ax: Axes) -> None:
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    ax.legend(
+        fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=3
+    )
 
 
 def _score_axis(axis: Axis, metric: str) -> None:
