@@ -27,6 +27,7 @@ $(READY): pyproject.toml
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 lab: $(READY)
+	@$(BIN)/python -m tinyreptile_lite.lab.jupyter
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 

@@ -91,6 +91,13 @@ def test_the_plotter_leaves_gaps_for_nan():
     assert plotter_svg({}).startswith("<svg")
 
 
+def test_the_plotter_tells_its_lines_apart_without_colours_and_says_them():
+    svg = plotter_svg({name: [1, 2] for name in 'ab"<'})
+    dashes = re.findall(r'<polyline[^>]*stroke-dasharray="([^"]*)"', svg)
+    assert len(set(dashes)) == 4
+    assert 'role="img" aria-label="Plotter: a 2, b 2, &quot; 2, &lt; 2"' in svg
+
+
 def test_the_widget_runs_the_board(board):
     panel = board_widget(board)
     _, controls, line, screens = panel.children

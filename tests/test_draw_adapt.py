@@ -266,7 +266,8 @@ def test_the_pad_says_what_is_wrong(board):
     pad._paper.strokes = [["<b>"]]  # what no pen draws
     assert "give pairs x, y" in pad.text and "<b>" not in pad._said.value
     assert repr(pad) == repr(DrawingPad())
-    assert "image/png" in pad._repr_mimebundle_()
+    bundle, about = pad._repr_mimebundle_()
+    assert "image/png" in bundle and "drawing" in about["image/png"]["alt"]
 
 
 def test_a_pad_alone_only_draws(refuses):

@@ -16,7 +16,7 @@ from tinyreptile_lite.wire.links import LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
 
 NET = Sine().network()
-NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05_learning_together.ipynb"
+NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "05b_bad_links.ipynb"
 
 
 def test_a_tap_hears_all_and_changes_nothing(rng):

@@ -5,6 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
+from matplotlib.lines import Line2D
+from pictures import BLINDNESS, SEEN, contrast_with_white, seen
 
 from tinyreptile_lite.federation import History
 from tinyreptile_lite.lab import plots
@@ -72,11 +75,66 @@ def test_adaptation_refuses_no_rows_and_unknown_metrics(refuses):
         plots.plot_adaptation([row("fedavg", {0: 1.0})], metric="auc")
 
 
-def test_every_recipe_has_a_style_of_its_own():
-    styles = [tuple(plots.style(name).values()) for name in recipes("sine")]
-    assert len(set(styles)) == len(styles)
-    assert not set(recipes("sine")) - set(plots.STYLES)
+LOOKS = {name: plots.style(name) for name in plots.STYLES} | {
+    f"spare {i}": dict(zip(("color", "marker", "linestyle"), spare, strict=True))
+    for i, spare in enumerate(plots.SPARE_STYLES)
+}
+
+
+def test_every_recipe_has_a_style_and_any_other_name_always_the_same():
+    for family in ("sine", "wrist", "omniglot"):
+        assert not set(recipes(family)) - set(plots.STYLES)
     assert plots.style("mine") == plots.style("mine")
+
+
+@pytest.mark.parametrize("part", ["marker", "linestyle"])
+def test_any_two_strategies_differ_in_marker_and_in_line_without_any_colour(part):
+    for (one, here), (other, there) in combinations(LOOKS.items(), 2):
+        assert here[part] != there[part], f"{one} and {other} have the same {part}"
+
+
+@pytest.mark.parametrize("how", SEEN)
+def test_every_colour_stands_out_from_white_however_it_is_seen(how):
+    colours = {look["color"] for look in LOOKS.values()} | {*plots.COLOURS, plots.GREY}
+    for colour in colours:
+        assert contrast_with_white(colour, how) >= 3, f"{colour} is too light"
+
+
+def _without_colour(line: Line2D) -> tuple:
+    sizes = line.get_linewidth(), line.get_markersize()
+    return line.get_linestyle(), line._dash_pattern, line.get_marker(), *sizes
+
+
+@pytest.mark.parametrize("how", SEEN)
+def test_curves_of_a_picture_are_told_apart_however_it_is_seen(how):
+    """By line or marker; and but for a print without colours by the colour as well."""
+    x = np.linspace(-5, 5, 11, dtype=np.float32)[:, None]
+    names = list(plots.STYLES)
+    task = Task("new", Samples(x, np.sin(x)), Samples(x, np.sin(x)))
+    history = History(loss=[1.0, 2.0, 3.0], outer_rate=[1.0, 0.7, 0.3])
+    drawn = [
+        plots.plot_adaptation([row(name, {0: 1.0, 8: 0.5}) for name in names], "mse"),
+        plots.plot_common_curves(x, [], dict.fromkeys(names, x)),
+        plots.plot_sine_adaptation(task, dict.fromkeys((0, 1, 4, 8, 11), x)),
+        plots.plot_per_device(["a"], {name: [0.5] for name in "uvwxyz"}, "accuracy"),
+        *plots.plot_windows(np.zeros((1, 100, 6)), ["one"])[:, 0],
+        plots.plot_history(history),
+    ]
+    for ax in drawn:
+        named = [one for one in ax.lines if not one.get_label().startswith("_")]
+        for one, other in combinations(named, 2):
+            assert _without_colour(one) != _without_colour(other), one.get_label()
+    main = [seen(plots.STYLES[name][0], how) for name in ("tinyreptile", "reptile", "fedavg")]
+    for here, there in combinations(main, 2):
+        assert how == "grey" or np.abs(here - there).max() > 0.05
+
+
+@pytest.mark.parametrize("how", list(BLINDNESS))
+def test_what_a_colour_blind_person_sees_is_still_a_picture(how):
+    for grey in ("#000000", "#808080", "#FFFFFF"):  # greys look as they do to everyone
+        np.testing.assert_allclose(seen(grey, how), seen(grey, "usual"), atol=0.01)
+    red, green = seen("#D00000", how), seen("#006000", how)
+    assert np.abs(red - green).max() < np.abs(seen("#D00000", "usual")).max()
 
 
 def test_sine_adaptation_shows_only_the_points_that_were_learned():

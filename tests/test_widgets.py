@@ -122,7 +122,9 @@ def test_a_widget_prints_the_same_in_every_run(sine, rng):
 def test_a_widget_carries_its_picture_to_where_no_widget_lives(sine, rng):
     net, _, tasks = sine
     widget = widgets.adaptation_widget(net, net.init(rng), tasks)
-    bundle = widget._repr_mimebundle_()
+    bundle, metadata = widget._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == widget.image.tooltip
+    assert widget.title in widget.image.tooltip and widget.caption.value in widget.image.tooltip
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(widget)
     assert b64decode(bundle["image/png"]) == bytes(widget.image.value)

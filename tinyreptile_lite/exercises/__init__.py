@@ -17,6 +17,7 @@ NOTEBOOKS = (
     "03_tinyreptile_online",
     "04_on_the_device",
     "05_learning_together",
+    "05b_bad_links",
     "06_few_shot_characters",
     "07_your_own_keyword",
 )

@@ -130,7 +130,7 @@ def count_dead(count_dead: Function, rng: np.random.Generator) -> None:
         explain(what, mine, zero.all(axis=0).sum(), slips, "a column, all zero, is a dead unit")
 
 
-VISITS, RATE = 600, 0.1
+VISITS, RATE = 400, 0.1
 GROUPS = 5  # of people, one after the other
 GAIN = 0.02  # of accuracy that a chosen outer rate must bring
 
@@ -139,7 +139,7 @@ GAIN = 0.02  # of accuracy that a chosen outer rate must bring
 def own_outer_rate(own_outer_rate: Function, rng: np.random.Generator) -> None:
     """Outer rate at the start and at the end, for wearers with commands of their own.
 
-    Judged by real runs of 600 visits against 1 down to 0, on people held out at random.
+    Judged by real runs of 400 visits against 1 down to 0, on people held out at random.
     """
     start, end = (
         float(numbers("own_outer_rate()", one))
@@ -161,7 +161,7 @@ def own_outer_rate(own_outer_rate: Function, rng: np.random.Generator) -> None:
     look = (
         "phi still jumps to the commands of whoever came last: smaller steps"
         if start + end > 0.6
-        else "in 600 visits such small steps do not get far: larger ones, at the start at least"
+        else "in 400 visits such small steps do not get far: larger ones, at the start at least"
     )
     raise Wrong(f"{result}; find one that is {GAIN:g} better: {look}")
 

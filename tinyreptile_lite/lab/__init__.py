@@ -1,8 +1,8 @@
 """For notebooks: pictures, widgets, checks and stored figures, all behind one door."""
 
-from tinyreptile_lite.lab import plots, widgets
+from tinyreptile_lite.lab import diagrams, plots, widgets
 from tinyreptile_lite.lab.board_view import board_widget
-from tinyreptile_lite.lab.checks import answer, between
+from tinyreptile_lite.lab.checks import between
 from tinyreptile_lite.lab.draw_board import DrawBoard
 from tinyreptile_lite.lab.drawing_pad import DrawingPad
 from tinyreptile_lite.lab.keyword_board import KeywordBoard
@@ -15,10 +15,10 @@ __all__ = [
     "DrawingPad",
     "KeywordBoard",
     "Tap",
-    "answer",
     "as_rows",
     "between",
     "board_widget",
+    "diagrams",
     "link_costs",
     "link_widget",
     "measured",

@@ -12,6 +12,7 @@ import ipywidgets
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.lab.plots import COLOURS
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 STEP_MS = 50.0  # of virtual time between two refreshes
@@ -19,7 +20,7 @@ KEPT_LINES = 200
 KEPT_POINTS = 500
 BUTTON_PIN = 2
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf"
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("none", "6 2", "1 2", "6 2 1 2", "12 3", "2 2")
 _LEDS = {"builtin": "#F0C000", "red": "#E03030", "green": "#20A020", "blue": "#3060E0"}
 
 
@@ -123,17 +124,22 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
         f'<text x="{left - 6}" y="{top + 9}" text-anchor="end">{high:.3g}</text>',
         f'<text x="{left - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>',
     ]
+    said = []
     for i, (label, values) in enumerate(series.items()):
-        colour = _COLOURS[i % len(_COLOURS)]
+        look = f'stroke="{COLOURS[i % 6]}" stroke-dasharray="{_DASHES[i % 6]}" stroke-width="1.5"'
         points = " ".join(
             f"{left + j * step:.1f},{bottom - (v - low) * scale:.1f}"
             for j, v in enumerate(values)
             if np.isfinite(v)
         )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}"/>')
-        text = f"{escape(label)} {values[-1]:.4g}"
-        parts.append(f'<text x="{left + 140 * i}" y="16" fill="{colour}">{text}</text>')
-    return f'<svg width="{width}" height="{height}" font-size="12">{"".join(parts)}</svg>'
+        parts.append(f'<polyline points="{points}" fill="none" {look}/>')
+        text, x = f"{label} {values[-1]:.4g}", left + 140 * i
+        said.append(text)
+        parts.append(f'<line x1="{x}" x2="{x + 24}" y1="12" y2="12" {look}/>')
+        parts.append(f'<text x="{x + 28}" y="16" fill="{COLOURS[i % 6]}">{escape(text)}</text>')
+    alt = escape(f"Plotter: {', '.join(said)}")
+    head = f'<svg width="{width}" height="{height}" font-size="12" role="img" aria-label="{alt}">'
+    return f"{head}{''.join(parts)}</svg>"
 
 
 def board_widget(board: VirtualNano) -> ipywidgets.VBox:

@@ -1,8 +1,5 @@
 """Checks: numbers of a long run differ a little from processor to processor, bounds do not."""
 
-from collections.abc import Callable
-from typing import Any
-
 
 def between(name: str, value: float, low: float, high: float) -> None:
     """Print a value and two bounds; raise `AssertionError` if it does not lie between them.
@@ -13,16 +10,3 @@ def between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise AssertionError(f"{name} is {value:.4g}, not between {low:g} and {high:g}")
     print(f"{name}: {value:.3g}, between {low:g} and {high:g}")
-
-
-def answer(function: Callable[..., Any], *given: Any) -> Any:
-    """Call the function that an exercise asks for.
-
-    Raises `AssertionError`, with a sentence, if it is still blank or returns nothing.
-    """
-    try:
-        result = function(*given)
-    except NotImplementedError:
-        raise AssertionError(f"{function.__name__} is not written yet") from None
-    assert result is not None, f"{function.__name__} returns nothing; end it with return"
-    return result

@@ -128,6 +128,7 @@ class DrawingPad(ipywidgets.VBox):
         self.board = board
         self._paper = _Paper()
         self._sent = ipywidgets.Image(format="png", layout={"border": "1px solid silver"})
+        self._sent.tooltip = f"the drawing as a board gets it, {SIZE} by {SIZE} pixels"
         self._said = ipywidgets.HTML()
         self.character = ipywidgets.ToggleButtons(
             options=list(range(1, LABELS + 1)),
@@ -213,10 +214,11 @@ class DrawingPad(ipywidgets.VBox):
         imsave(file, large, vmin=0, vmax=1, cmap="gray_r", format="png")
         self._sent.value = file.getvalue()
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Add the drawing, for places where no widget lives, as `widgets.Explorer` does."""
         bundle = super()._repr_mimebundle_(**options)
-        return bundle | {"image/png": b64encode(self._sent.value).decode()}
+        picture = b64encode(self._sent.value).decode()
+        return bundle | {"image/png": picture}, {"image/png": {"alt": self._sent.tooltip}}
 
     def __repr__(self) -> str:
         return "<a pad to draw on: run the cell, then draw with mouse or finger>"

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tinyreptile_lite.federation import Federation
-from tinyreptile_lite.lab.plots import BLACK, BLUE, GREY, VERMILION
+from tinyreptile_lite.lab.plots import BLACK, BLUE, DASHES, GREY, VERMILION
 from tinyreptile_lite.lab.widgets import Explorer, Picture, choice, panels
 from tinyreptile_lite.strategies import tiny_reptile
 from tinyreptile_lite.tasks.sine import Sine
@@ -23,7 +23,7 @@ Array = np.ndarray
 
 DROPS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 LINKS = {"USB": (USB_FRAME, SerialLink.timeout), "Bluetooth": (BLE_FRAME, BleLink.timeout)}
-_COLOURS = {"USB": BLUE, "Bluetooth": VERMILION}
+_LOOKS = {"USB": (BLUE, "-", "s"), "Bluetooth": (VERMILION, DASHES[0], "o")}
 
 
 class Tap:
@@ -96,8 +96,11 @@ def link_widget() -> Explorer:
         for each, (longest, _) in LINKS.items():
             line = [value(costs[each, rate]) for rate in DROPS]
             label = f"{each}: frames up to {longest:,} bytes"
-            ax.plot(percent, line, color=_COLOURS[each] if each == kind else GREY, label=label)
-        ax.plot(100 * drop, value(costs[kind, drop]), "o", color=_COLOURS[kind], markersize=9)
+            colour, dashes, marker = _LOOKS[each]
+            own = colour if each == kind else GREY
+            ax.plot(percent, line, color=own, linestyle=dashes, label=label)
+            if each == kind:
+                ax.plot(100 * drop, value(costs[kind, drop]), marker, color=own, markersize=9)
         ax.set_xlabel("frames lost, in percent")
 
     def draw(drop: float, kind: str) -> Picture:

@@ -2,8 +2,9 @@
 
 Every function takes plain numbers and an ``ax`` (a new figure without one), draws, and returns the
 Axes (or, for `plot_windows`, an array of them). A ``metric`` is "mse" or "accuracy". Colours are
-those of Okabe and Ito, which colour-blind people can tell apart; a strategy has the same colour and
-marker in every picture.
+those of Okabe and Ito, which colour-blind people can tell apart; the light ones are darker here,
+to stand out from white by 3:1. A strategy has the same colour, marker and line in every picture, so
+that it is known in grey as well. End a cell with `show`, which keeps the picture in words.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,35 +21,66 @@ from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 from tinyreptile_lite import sound
 from tinyreptile_lite.errors import KitError, file_errors, unknown_name
 from tinyreptile_lite.federation import History
+from tinyreptile_lite.lab.alt import show
 from tinyreptile_lite.tasks.base import Task
 
 Array = np.ndarray
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY = "#8C8C8C"
+__all__ = [
+    "look",
+    "plot_adaptation",
+    "plot_common_curves",
+    "plot_history",
+    "plot_per_device",
+    "plot_rows",
+    "plot_sine_adaptation",
+    "plot_windows",
+    "save",
+    "show",
+    "style",
+]
 
+BLACK, ORANGE, SKY, GREEN = "#000000", "#B87A00", "#288CC2", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#8F8500", "#0072B2", "#D55E00", "#BC5F92"
+GREY = "#767676"
+
+DASHES = (0, (6, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)), (0, (6, 2, 1, 2, 1, 2)), (0, (2, 2))
 STYLES = {
-    "tinyreptile": (VERMILION, "o"),
-    "reptile": (BLUE, "s"),
-    "reptile-batched": (PURPLE, "D"),
-    "reptile-adam": (SKY, "^"),
-    "fedavg": (GREEN, "v"),
-    "fedsgd": (ORANGE, "P"),
-    "joint": (BLACK, "X"),
-    "scratch": (GREY, "*"),
+    "tinyreptile": (VERMILION, "o", "-"),
+    "reptile": (BLUE, "s", DASHES[0]),
+    "reptile-batched": (PURPLE, "D", DASHES[2]),
+    "reptile-adam": (SKY, "^", DASHES[1]),
+    "fedavg": (GREEN, "v", DASHES[3]),
+    "fedsgd": (ORANGE, "P", DASHES[4]),
+    "joint": (BLACK, "X", (0, (12, 2))),
+    "scratch": (GREY, "*", (0, (3, 1, 1, 1))),
+    "prototype": (YELLOW, "h", (0, (1, 3))),
 }
-SPARE_STYLES = [(YELLOW, "h"), (SKY, "<"), (PURPLE, ">"), (BLUE, "p"), (GREEN, "d")]
+SPARE_STYLES = [
+    (YELLOW, "<", (0, (9, 3, 1, 3))),
+    (SKY, ">", (0, (4, 4))),
+    (PURPLE, "p", (0, (8, 1, 2, 1))),
+    (BLUE, "d", (0, (3, 1, 1, 1, 1, 1))),
+    (GREEN, "H", (0, (12, 2, 3, 2))),
+]
+# For curves that are no strategies: look number i in every picture.
+COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
+LINES = ("-", *DASHES)
+MARKERS = "osD^vP"
 
 SCORE_LABELS = {"mse": "mean squared error", "accuracy": "accuracy"}
-AXIS_COLOURS = [VERMILION, GREEN, BLUE]
 
 
 def style(strategy: str) -> dict[str, Any]:
-    """Colour and marker of a strategy: fixed for the known names, by spelling for any other."""
+    """Colour, marker and line of a strategy: fixed for known names, by spelling for any other."""
     spare = SPARE_STYLES[sum(strategy.encode()) % len(SPARE_STYLES)]
-    colour, marker = STYLES.get(strategy, spare)
-    return {"color": colour, "marker": marker}
+    colour, marker, line = STYLES.get(strategy, spare)
+    return {"color": colour, "marker": marker, "linestyle": line}
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour and line of curve number ``place`` where no strategies are compared."""
+    return {"color": COLOURS[place % 6], "linestyle": LINES[place % 6]}
 
 
 def plot_adaptation(
@@ -75,11 +107,11 @@ def plot_adaptation(
         scores = row["adapted_samples"].items()
         points = sorted((int(count), score["mean"], score["ci95"]) for count, score in scores)
         counts, mean, spread = np.array(points).T
-        look = style(row["strategy"])
-        ax.plot(counts, mean, label=row["strategy"], markersize=6, **look)
+        own = style(row["strategy"])
+        ax.plot(counts, mean, label=row["strategy"], markersize=6, **own)
         # A logarithmic axis has no place for zero.
         low = np.maximum(mean - spread, mean / 10) if metric == "mse" else mean - spread
-        ax.fill_between(counts, low, mean + spread, color=look["color"], alpha=0.2, linewidth=0)
+        ax.fill_between(counts, low, mean + spread, color=own["color"], alpha=0.2, linewidth=0)
     _count_axis(ax, sorted({int(count) for row in rows for count in row["adapted_samples"]}))
     ax.set_xlabel(f"{unit} the new device has learned from")
     if metric == "mse":
@@ -105,10 +137,11 @@ def plot_sine_adaptation(task: Task, curves: Mapping[int, Array], ax: Axes | Non
     ax = _axes(ax)
     x = task.query.x[:, 0]
     ax.plot(x, task.query.y[:, 0], color=BLACK, linewidth=3, alpha=0.3, label="the device's curve")
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.2, 0.95, len(curves)))
-    for (count, y), shade in zip(sorted(curves.items()), shades, strict=True):
+    shades = plt.get_cmap("viridis_r")(np.linspace(0.5, 0.95, len(curves)))
+    for i, (count, shade) in enumerate(zip(sorted(curves), shades, strict=True), 1):
         label = f"after {count} point{'s' * (count != 1)}" if count else "before learning"
-        ax.plot(x, y[:, 0], color=shade, linestyle="-" if count else "--", label=label)
+        line = "-" if i == len(curves) else DASHES[i % len(DASHES)] if count else DASHES[0]
+        ax.plot(x, curves[count][:, 0], color=shade, linestyle=line, label=label)
     seen = max(curves)
     points = task.support.x[:seen, 0], task.support.y[:seen, 0]
     ax.plot(*points, "x", color=BLACK, label="points it measured")
@@ -134,8 +167,8 @@ def plot_common_curves(
     for y in devices:
         ax.plot(x[:, 0], y[:, 0], color=GREY, linewidth=0.5)
     for name, y in models.items():
-        colour = style(name)["color"]
-        ax.plot(x[:, 0], y[:, 0], color=colour, linewidth=3, alpha=0.8, label=name)
+        own = style(name) | {"marker": ""}
+        ax.plot(x[:, 0], y[:, 0], linewidth=3, label=name, **own)
     ax.set(xlabel="input x", ylabel="output y")
     ax.legend(fontsize="small")
     return ax
@@ -162,7 +195,7 @@ def plot_history(
     window = min(window or max(1, len(loss) // 50), len(loss))
     smooth = np.convolve(loss, np.ones(window) / window, mode="valid")
     rounds = np.arange(1, len(loss) + 1)
-    ax.plot(rounds, loss, color=SKY, alpha=0.35, linewidth=0.6)
+    ax.plot(rounds, loss, color=SKY, alpha=0.35, linewidth=0.6, label="each round")
     middle = np.arange(len(smooth)) + (window + 1) / 2
     ax.plot(middle, smooth, color=BLUE, label=f"mean of {window} rounds")
     ax.set(xlabel="round", ylabel=f"{label} of the visited devices")
@@ -195,16 +228,17 @@ def plot_per_device(
     if not names:
         raise KitError("there are 0 devices to plot; give at least one")
     ax = _axes(ax)
-    colours = [ORANGE, BLUE, GREEN, PURPLE, VERMILION, SKY]
     rows = np.arange(len(names))
     for i, (label, values) in enumerate(scores.items()):
         values = np.asarray(values, float)
         if values.shape != rows.shape:
             raise KitError(f"{label!r} has scores of shape {values.shape} for {len(names)} devices")
-        colour, marker = colours[i % len(colours)], "osD^vP"[i % 6]
+        colour, marker = COLOURS[i % 6], MARKERS[i % 6]
         y = rows + 0.2 * (i - (len(scores) - 1) / 2)  # equal scores must not hide each other
-        ax.plot(values, y, marker, color=colour, label=f"{label} (mean {values.mean():.2f})")
-        ax.axvline(values.mean(), color=colour, linestyle=":", linewidth=1)
+        ax.plot(values, y, marker, color=colour)
+        named = f"{label} (line: mean {values.mean():.2f})"
+        ax.plot([], [], marker=marker, linewidth=1, label=named, **look(i))
+        ax.axvline(values.mean(), **look(i), linewidth=1)
         worst = values.argmax() if metric == "mse" else values.argmin()
         ax.plot(values[worst], y[worst], "o", markersize=14, markerfacecolor="none", color=colour)
     ax.plot([], [], "o", markersize=10, markerfacecolor="none", color=BLACK, label="worst device")
@@ -244,9 +278,9 @@ def plot_windows(
         axes = _figure(2, len(windows), figsize=size, sharex=True, sharey="row", squeeze=False)
     time = np.linspace(0, seconds, windows.shape[1], endpoint=False)
     for window, title, (above, below) in zip(windows, titles, axes.T, strict=True):
-        for axis, (name, colour) in enumerate(zip("xyz", AXIS_COLOURS, strict=True)):
-            above.plot(time, window[:, axis], color=colour, label=name, linewidth=1)
-            below.plot(time, window[:, axis + 3], color=colour, linewidth=1)
+        for axis, name in enumerate("xyz"):
+            above.plot(time, window[:, axis], **look(axis), label=name, linewidth=1)
+            below.plot(time, window[:, axis + 3], **look(axis), linewidth=1)
         above.set_title(title, fontsize="medium")
         below.set_xlabel("time (s)")
     axes[0, 0].set_ylabel("acceleration (g)")
@@ -310,7 +344,9 @@ def _figure(*shape: int, **options: Any) -> Any:
 
 
 def _legend_outside(ax: Axes) -> None:
-    ax.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    ax.legend(
+        fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=3
+    )
 
 
 def _score_axis(axis: Axis, metric: str) -> None:

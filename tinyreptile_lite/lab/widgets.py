@@ -23,7 +23,7 @@ from tinyreptile_lite.core.native import native
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.evaluation import adapt, evaluate
 from tinyreptile_lite.federation import Federation
-from tinyreptile_lite.lab.plots import BLACK, GREY, ORANGE, VERMILION, plot_sine_adaptation
+from tinyreptile_lite.lab.plots import BLACK, BLUE, DASHES, GREY, VERMILION, plot_sine_adaptation
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.strategies import ANNEALED, Schedule, Strategy
@@ -74,12 +74,15 @@ class Explorer(ipywidgets.VBox):
         file = BytesIO()
         figure.savefig(file, format="png", dpi=80)
         self.image.value = file.getvalue()
+        self.image.tooltip = f"{self.title}. {text}"  # what a screen reader says of the picture
         self.image.layout.visibility, self.caption.value = "visible", escape(text)
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Add the picture, for places where no widget lives: a page on the web, a file not run."""
         bundle = super()._repr_mimebundle_(**options)
-        return bundle | {"image/png": b64encode(self.image.value).decode()}
+        picture = b64encode(self.image.value).decode()
+        words = {"image/png": {"alt": self.image.tooltip or self.title}}
+        return bundle | {"image/png": picture}, words
 
     def __repr__(self) -> str:
         return f"<{self.title}: run the cell, then move {', '.join(self.controls)}>"
@@ -272,9 +275,9 @@ def difference_widget() -> Explorer:
     in_pi = np.array(PHASE_LIMITS) / np.pi
     x = np.linspace(-X_LIMIT, X_LIMIT, 100, dtype=np.float32)[:, None]
     lines = {
-        "common": ("best common model", BLACK),
-        "after_8": ("adapted to 8 samples", ORANGE),
-        "after_32": ("adapted to 32 samples", VERMILION),
+        "common": ("best common model", BLACK, "-", "s"),
+        "after_8": ("adapted to 8 samples", BLUE, DASHES[0], "^"),
+        "after_32": ("adapted to 32 samples", VERMILION, DASHES[1], "o"),
     }
 
     def draw(limit: float) -> Picture:
@@ -285,10 +288,11 @@ def difference_widget() -> Explorer:
         left.plot(x, common_curve(group, x), color=BLACK, linewidth=3, label="best common model")
         left.set(xlabel="input x", ylabel="output y", ylim=(-6, 6))
         left.legend(loc="upper right")
-        for name, (label, colour) in lines.items():
+        for name, (label, colour, dashes, marker) in lines.items():
             errors = [getattr(run, name) for run in runs.values()]
-            right.plot(in_pi, errors, color=colour, label=label)
-            right.plot(limit / np.pi, getattr(runs[limit], name), "o", color=colour, markersize=9)
+            right.plot(in_pi, errors, color=colour, linestyle=dashes, label=label)
+            chosen = getattr(runs[limit], name)
+            right.plot(limit / np.pi, chosen, marker, color=colour, markersize=9)
         right.set(xlabel="phases from 0 to so many pi", ylabel="error on new devices", ylim=0)
         right.legend()
         common, _, after_8, after_32 = runs[limit]

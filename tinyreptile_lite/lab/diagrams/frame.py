@@ -1,0 +1,201 @@
+"""A frame as it goes over the wire: byte by byte, each field with its name and value."""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+
+from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.lab.diagrams.canvas import INK, cell, sheet, words
+from tinyreptile_lite.lab.plots import COLOURS
+from tinyreptile_lite.wire import frames
+
+BYTE = 0.4  # inches a byte is wide
+_GAP, _LEFT, _HEIGHT = 1.6, 1.1, 2.05  # inches: what is left out, the words before a row, a row
+_LETTER = 0.085  # inches a letter of a name is wide
+ROW = 24  # bytes in a row
+SHOWN = 3 * ROW  # of a longer frame the middle is left out
+_ENDS = 15, 12  # payload bytes shown then before and behind the gap
+
+
+class _Field(NamedTuple):
+    """A part of the payload: what it is called, its value in words, its bytes."""
+
+    name: str
+    value: str
+    size: int
+
+
+class _Byte(NamedTuple):
+    """A byte of the frame, and the byte of the payload above it; -1 where there is none."""
+
+    sent: int
+    payload: int  # position
+    added: bool  # by the stuffing, or the zero at the end
+
+
+def frame_diagram(frame: bytes) -> Axes:
+    """The bytes of a frame, drawn to scale: below as they are sent, above the payload in them.
+
+    A zero of the payload stands above the COBS byte that takes its place. Of a long chunk the
+    middle is left out, and the gap says how many bytes it has.
+
+    Raises `KitError` unless it is one whole, undamaged frame.
+
+    Parameters
+    ----------
+    frame : bytes
+        For example from ``frames.encode(message)``.
+    """
+    message = _read(frame)
+    payload = frames.unstuff(frame[:-1])
+    fields = list(_fields(message))
+    rows = list(_rows(list(aligned(frame, payload))))
+    width = max(map(_width, rows)) + _LEFT + 0.15
+    ax = sheet(max(width, 7.5), 0.85 + _HEIGHT * len(rows))
+    middle, top = ax.get_xlim()[1] / 2, ax.get_ylim()[1]
+    title = f"{type(message).__name__.upper()}: a frame of {len(frame):,} bytes"
+    words(ax, (middle, top - 0.25), title, fontsize=12, weight="bold")
+    for i, row in enumerate(rows, 1):
+        _draw_row(ax, top - 0.5 - _HEIGHT * i, row, payload, fields)
+    words(
+        ax, (middle, 0.2), "dark: put in by COBS, also where a zero was; the last 00 ends the frame"
+    )
+    return ax
+
+
+def _read(frame: bytes) -> frames.Message:
+    decoder = frames.Decoder()
+    found = decoder.feed(bytes(frame))
+    if len(found) != 1 or decoder.damaged or frame[-1:] != frames.DELIMITER or frame[:1] == b"\0":
+        raise KitError(
+            f"these {len(frame)} bytes hold {len(found)} whole and {decoder.damaged} damaged "
+            "frames; give one whole frame, as frames.encode returns it"
+        )
+    try:
+        return frames.parse(found[0])
+    except frames.FrameError as error:
+        raise KitError(f"the frame holds no message: {error}; give one of wire version 1") from None
+
+
+def _fields(message: frames.Message) -> Iterator[_Field]:
+    """Names, values and sizes, in the order of the payload."""
+    yield _Field("version", str(frames.VERSION), 1)
+    yield _Field("kind", f"{message.KIND} {type(message).__name__.upper()}", 1)
+    sizes = [struct.calcsize("<" + part) for part in _codes(message.LAYOUT)]
+    for (name, value), size in zip(vars(message).items(), [*sizes, 0], strict=False):
+        if isinstance(message, frames.Chunk) and name == "data":
+            yield _Field("weights", _floats(value), len(value))
+        else:
+            yield _Field(name, _short(value), size)
+    yield _Field("CRC-32", "checksum", frames.CHECK_BYTES)
+
+
+def _codes(layout: str) -> Iterator[str]:
+    """The codes of a `struct` layout, a count with the code that it counts."""
+    count = ""
+    for letter in layout.lstrip("<"):
+        if letter.isdigit():
+            count += letter
+        else:
+            yield count + letter
+            count = ""
+
+
+def _floats(data: bytes) -> str:
+    values = struct.unpack(f"<{len(data) // 4}f", data)
+    if len(values) > 3:
+        return f"{len(values)} of 4 bytes each"
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return f"{value:.3g}" if isinstance(value, float) else f"{value}"
+
+
+def aligned(frame: bytes, payload: bytes) -> Iterator[_Byte]:
+    """Each byte of the frame with the payload byte that it carries or stands for."""
+    at, place, for_zero = 0, 0, False
+    while at < len(frame) - 1:
+        code = frame[at]
+        yield _Byte(code, place if for_zero else -1, added=True)
+        place += for_zero
+        for sent in frame[at + 1 : at + code]:
+            yield _Byte(sent, place, added=False)
+            place += 1
+        for_zero = code < 255  # a full run stands for no zero
+        at += code
+    yield _Byte(frame[-1], -1, added=True)
+
+
+Row = list[_Byte | int]  # an int is a gap of so many bytes
+
+
+def _rows(line: list[_Byte]) -> Iterator[Row]:
+    if len(line) > SHOWN:
+        first, last = line[: _ENDS[0]], line[-_ENDS[1] :]
+        yield [*first, len(line) - len(first) - len(last), *last]
+        return
+    count = -(-len(line) // ROW)
+    even = -(-len(line) // count)  # so that the last row is about as long as the others
+    for start in range(0, len(line), even):
+        yield [*line[start : start + even]]
+
+
+def _width(row: Row) -> float:
+    return sum(_GAP if isinstance(each, int) else BYTE for each in row)
+
+
+def _draw_row(ax: Axes, bottom: float, row: Row, payload: bytes, fields: list[_Field]) -> None:
+    words(ax, (0.1, bottom + 0.7), "payload", ha="left")
+    words(ax, (0.1, bottom + 0.2), "on the wire", ha="left")
+    owners = [i for i, field in enumerate(fields) for _ in range(field.size)]
+    ends: dict[int, tuple[float, float]] = {}  # of each field in this row
+    x = _LEFT
+    for each in row:
+        if isinstance(each, int):
+            words(ax, (x + _GAP / 2, bottom + 0.45), f"… {each:,} bytes …")
+            x += _GAP
+            continue
+        _draw_sent(ax, x, bottom, each)
+        if each.payload >= 0:
+            owner = owners[each.payload]
+            _draw_payload(ax, x, bottom + 0.5, payload[each.payload], owner)
+            ends[owner] = ends.get(owner, (x, x))[0], x + BYTE
+        x += BYTE
+    for owner, (left, right) in ends.items():
+        _draw_name(ax, fields[owner], left, right, bottom + 1.0)
+
+
+def _draw_sent(ax: Axes, x: float, y: float, each: _Byte) -> None:
+    cell(ax, x, y, BYTE, 0.4, facecolor=INK if each.added else "white")
+    colour = "white" if each.added else INK
+    words(ax, (x + BYTE / 2, y + 0.2), f"{each.sent:02x}", color=colour, family="monospace")
+
+
+def _draw_payload(ax: Axes, x: float, y: float, byte: int, owner: int) -> None:
+    """In the tint of its field; neighbours differ in grey as well."""
+    share = 0.5 if owner % 2 else 0.2
+    colour = to_rgba(COLOURS[owner % len(COLOURS)])
+    tint = tuple(1 - share * (1 - part) for part in colour[:3])
+    cell(ax, x, y, BYTE, 0.4, facecolor=tint)
+    words(ax, (x + BYTE / 2, y + 0.2), f"{byte:02x}", family="monospace")
+
+
+def _draw_name(ax: Axes, field: _Field, left: float, right: float, y: float) -> None:
+    """Name and value over a bracket; on end where they are wider than the field."""
+    ax.plot(
+        [left + 0.05, left + 0.05, right - 0.05, right - 0.05],
+        [y - 0.05, y, y, y - 0.05],
+        color=INK,
+        linewidth=1,
+    )
+    longest = max(len(field.name), len(field.value))
+    upright = longest * _LETTER < right - left
+    text = f"{field.name}\n{field.value}"
+    style = {"va": "bottom", "fontsize": 9.5, "rotation": 0 if upright else 90}
+    words(ax, ((left + right) / 2, y + 0.05), text, **style)

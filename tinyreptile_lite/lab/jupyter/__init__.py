@@ -1,0 +1,1 @@
+"""What Jupyter must know: that pictures have words, in JupyterLab and in pages made of it."""
