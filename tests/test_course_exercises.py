@@ -197,7 +197,7 @@ SLIPS = [
     ("03", 4, "return 0, 0", "never moves"),
     ("04", 1, "return width * width + 6 * width + 3", "4 bytes"),
     ("04", 1, "return 4 * (width * width + 4 * width + 1)", "workspace is missing"),
-    ("04", 1, "return 4 * (width * width + 4 * width + 2)", "has a bias, too"),
+    ("04", 1, "return 4 * (width * width + 4 * width + 2)", "has a bias for each"),
     (
         "04",
         2,

@@ -55,7 +55,7 @@ def test_a_notebook_shows_the_sentence_without_a_traceback():
 def test_a_notebook_that_is_none_is_refused(refuses):
     with refuses("08_what", "00_start_here"):
         exercises_of("08_what")
-    assert len(NOTEBOOKS) == 8
+    assert len(NOTEBOOKS) == 9
     assert np.all([name[:2].isdigit() for name in NOTEBOOKS])
 
 
