@@ -5,6 +5,16 @@ from tinyreptile_lite.nano.firmware import Firmware, build
 from tinyreptile_lite.nano.image import Memory
 from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.nano.microphone import read_wav
+from tinyreptile_lite.nano.sketch import sketch_folder
 from tinyreptile_lite.nano.virtual import VirtualNano
 
-__all__ = ["BoardFault", "BuildError", "Firmware", "Memory", "VirtualNano", "build", "read_wav"]
+__all__ = [
+    "BoardFault",
+    "BuildError",
+    "Firmware",
+    "Memory",
+    "VirtualNano",
+    "build",
+    "read_wav",
+    "sketch_folder",
+]

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyreptile_lite.errors import KitError, file_errors
+from tinyreptile_lite.errors import KitError, file_errors, unknown_name
 
 SOURCES = {".c", ".cpp"}
-_KIT = Path(__file__).resolve().parents[2] / "arduino"
+SKETCHBOOK = Path(__file__).resolve().parents[2] / "arduino"
 HEADERS = {".h", ".hpp", ".inc"}
 _KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "catch", "do", "else"}
 _NOT_A_FUNCTION = re.compile(r"^(class|struct|union|enum|namespace|typedef|using)\b(?!.*\()")
@@ -40,6 +40,17 @@ class Sketch:
     files: dict[str, bytes]  # sources and headers by their name; the .ino files too, for messages
     units: list[str]  # what has to be compiled; <name>.ino.cpp is the joined sketch
     libraries: list[Library]  # that it includes, and those that they include
+
+
+def sketch_folder(name: str) -> Path:
+    """Return the folder of one of the kit's own sketches, from wherever it is asked.
+
+    Raises `KitError` if the kit has no such sketch.
+    """
+    there = _sketches_in(SKETCHBOOK)
+    if name not in there:
+        raise unknown_name("sketch", name, there)
+    return there[name]
 
 
 @file_errors("choose a sketch whose files you can read")
@@ -82,7 +93,7 @@ def _sketches_in(folder: Path) -> dict[str, Path]:
 
 def _others(folder: Path) -> str:
     """Say which sketches there are, the one that was probably meant or all of them."""
-    there = _sketches_in(folder.parent) or _sketches_in(_KIT)
+    there = _sketches_in(folder.parent) or _sketches_in(SKETCHBOOK)
     lower = {name.lower(): path for name, path in there.items()}
     close = difflib.get_close_matches(folder.name.lower(), lower, 1)
     if close:
@@ -161,7 +172,7 @@ def _blank(text: str) -> str:
 def _library_folders(folder: Path) -> list[Path]:
     """Folders of libraries: the nearest above the sketch, then the kit's own."""
     above = [p / "libraries" for p in folder.parents if (p / "libraries").is_dir()]
-    return [*above[:1], _KIT / "libraries"]
+    return [*above[:1], SKETCHBOOK / "libraries"]
 
 
 def _find_libraries(sources: Iterable[bytes], places: list[Path]) -> list[Library]:
