@@ -140,12 +140,8 @@ def is_whole(info: Path) -> bool:
             rows = list(csv.reader(lines))
     except OSError:
         return False
-    packages = info.parent
-    for name, _, size in rows:
-        file = packages / name
-        if size and not is_unused(name) and not (file.is_file() and file.stat().st_size == int(size)):
-            return False
-    return True
+    sizes = {info.parent / name: size for name, _, size in rows if size and not is_unused(name)}
+    return all(file.is_file() and file.stat().st_size == int(sizes[file]) for file in sizes)
 
 
 def is_unused(name: str) -> bool:

@@ -3,16 +3,16 @@
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.nano.arduino_cli import upload
 from tinyreptile_lite.nano.firmware import build
 from tinyreptile_lite.nano.ports import open_port
 from tinyreptile_lite.nano.revisions import chip_of
+from tinyreptile_lite.nano.sketch import SKETCHBOOK
 from tinyreptile_lite.nano.virtual import VirtualNano
 
-SKETCH = Path(__file__).parents[2] / "arduino" / "BoardCheck"
+SKETCH = SKETCHBOOK / "BoardCheck"
 _MHZ = 64
 _PATIENCE_S = 30.0
 _LONGEST = 65_536  # characters of a report, with what stands before it

@@ -16,8 +16,9 @@ from tinyreptile_lite.nano.recording import (
     read_recording,
     recorded_rate,
 )
+from tinyreptile_lite.nano.sketch import SKETCHBOOK
 
-SKETCH = Path(__file__).resolve().parents[2] / "arduino" / "Recorder"
+SKETCH = SKETCHBOOK / "Recorder"
 _PATIENCE_S = 10.0  # for a sketch that is just starting
 _GOODBYE_S = 1.0  # for the last lines
 
