@@ -13,6 +13,7 @@ window.seen = (() => {
     ["button", "button"],
     ["paper", "canvas"],
   ];
+  const WIDGETS = ".jupyter-widgets, [data-mime-type*='jupyter.widget-view']";
   const MOVABLE = "input, select, textarea, button, canvas, [role=slider], [tabindex='0'], "
     + "[contenteditable=true]";
   const all = (root, selector) => [...root.querySelectorAll(selector)];
@@ -27,7 +28,7 @@ window.seen = (() => {
     const found = [];
     let count = 0;
     all(notebook(), ".jp-OutputArea-output")
-      .filter((output) => output.querySelector(".jupyter-widgets"))
+      .filter((output) => output.matches(WIDGETS) || output.querySelector(WIDGETS))
       .filter((output) => !output.parentElement.closest(".jp-OutputArea-output"))
       .forEach((output, place) => {
         output.dataset.seenArea = place;

@@ -249,16 +249,9 @@ class _Reader:
         done = [press("ArrowRight" if start < at("max") else "ArrowLeft")]
         done += [press("Home")] if at() > at("min") else []
         done += [press("End")] if at() < at("max") else []
-        while at() > start:  # a page is five steps
-            here = at()
-            handle.press("PageDown")
-            if not start <= at() < here:
-                break
-        for key, beyond in (
-            ("ArrowRight", lambda: at() < start),
-            ("ArrowLeft", lambda: at() > start),
-        ):
-            while beyond():
+        # Back to the start, so that the next widget shows something; a page is five steps.
+        for key, sign in (("PageDown", 1), ("ArrowRight", -1), ("ArrowLeft", 1)):
+            while sign * (at() - start) > 0:
                 here = at()
                 handle.press(key)
                 if at() == here:
