@@ -6,11 +6,12 @@ READY := $(VENV)/ready
 # The kit's matrices are small: more threads only get in each other's way.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help lab test lint fuzz demo bench figures student clean
+.PHONY: help lab test browser lint fuzz demo bench figures student clean
 
 help:
 	@echo "make lab    set everything up and open the course in JupyterLab"
 	@echo "make test   set everything up and pass all tests"
+	@echo "make browser  only the tests that read the notebooks in a browser; leaves screenshots"
 	@echo "make demo   the whole story in the terminal, in two minutes"
 	@echo "make bench  speed on this machine (installs PyTorch first)"
 	@echo "make figures  every figure of the documents again, an hour or two; goes on if interrupted"
@@ -33,8 +34,15 @@ lab: $(READY)
 
 # Two at a time; the tests of one file share what they have built, so they stay together.
 test: lint
+	@$(BIN)/python tests/browsers.py
 	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval --nbval-current-env notebooks
+
+# Two notebooks at a time, each in a browser of its own.
+browser: $(READY)
+	@$(BIN)/python tests/browsers.py
+	@echo "The screenshots go to build/browser."
+	$(BIN)/pytest -n 2 --dist worksteal tests/test_browser.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,7 +13,6 @@ window.seen = (() => {
     ["button", "button"],
     ["paper", "canvas"],
   ];
-  const WIDGETS = ".jupyter-widgets, [data-mime-type*='jupyter.widget-view']";
   const MOVABLE = "input, select, textarea, button, canvas, [role=slider], [tabindex='0'], "
     + "[contenteditable=true]";
   const all = (root, selector) => [...root.querySelectorAll(selector)];
@@ -23,12 +22,12 @@ window.seen = (() => {
   const control = (i) => notebook().querySelector(`[data-seen-control="${i}"]`);
   let before = {};
 
-  /** Outputs that hold widgets, with their cell, and all that can be moved in them. */
+  /** All that can be moved in outputs, with the output and the cell. */
   function controls() {
     const found = [];
     let count = 0;
     all(notebook(), ".jp-OutputArea-output")
-      .filter((output) => output.matches(WIDGETS) || output.querySelector(WIDGETS))
+      .filter((output) => all(output, MOVABLE).some(visible))
       .filter((output) => !output.parentElement.closest(".jp-OutputArea-output"))
       .forEach((output, place) => {
         output.dataset.seenArea = place;
@@ -51,9 +50,9 @@ window.seen = (() => {
 
   function name(element) {
     const words = (one) => one ? one.textContent.replace(/\u200b/g, "").trim() : "";
-    const group = element.closest(".widget-inline-hbox, .jupyter-widgets");
+    const group = element.closest("label, .widget-inline-hbox") || element.parentElement;
     const own = words(element) || element.getAttribute("aria-label");
-    const label = all(group, "label").map(words).find((text) => text);
+    const label = words(group.matches("label") ? group : group.querySelector("label"));
     return (element.matches("button") ? own : label || own) || element.tagName.toLowerCase();
   }
 
@@ -128,9 +127,11 @@ window.seen = (() => {
   const formulas = () => all(notebook(), "mjx-merror, .MathJax_Error")
     .map((one) => `a formula cannot be set: ${one.textContent}`);
 
+  const panels = () => all(notebook(), ".jp-WindowedPanel-outer");
+
   return {
     controls, remember, changed, unloaded, progress, outputs, formulas,
-    height: () => Math.max(0, ...all(notebook(), ".jp-WindowedPanel-outer, .jp-WindowedPanel-inner")
-      .map((panel) => panel.scrollHeight)),
+    to_top: () => panels().forEach((panel) => { panel.scrollTop = 0; }),
+    height: () => Math.max(0, ...panels().map((panel) => panel.scrollHeight)),
   };
 })();

@@ -173,8 +173,9 @@ class _Reader:
 
     def shot(self, name: str) -> None:
         """Keep a picture of the whole notebook, with nothing to scroll."""
-        height = min(self._ask("height") + 150, TALLEST)
+        height = min(self._ask("height") + 150, TALLEST)  # with menus, tabs and tools
         self.page.set_viewport_size(SCREEN | {"height": height})
+        self._ask("to_top")
         self.page.wait_for_timeout(300)
         self.page.locator(".jp-Notebook").first.screenshot(path=self.pictures / f"{name}.png")
         self.page.set_viewport_size(SCREEN)
@@ -231,7 +232,7 @@ class _Reader:
         """Wait until nothing changes any more; but some boards never stop."""
         for _ in range(15):
             self._ask("remember", one["area"], one["number"])
-            self.page.wait_for_timeout(150)
+            self.page.wait_for_timeout(100)
             quiet = not self._ask("changed", one["area"], one["number"], "picture text look")
             if quiet and self._ask("progress")["idle"]:
                 return
