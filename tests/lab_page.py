@@ -165,7 +165,7 @@ class _Reader:
         self.page.wait_for_timeout(300)  # the last output may just be coming
         for i, text in self._ask("outputs", "error"):
             if "raises-exception" not in self.cells[i]["metadata"].get("tags", []):
-                self._fault(f"cell {self.cells[i]['id']} fails: {text[-300:]}")
+                self._fault(f"cell {self.cells[i]['id']} fails: {text.splitlines()[-1][:300]}")
         for i, text in self._ask("outputs", "stderr"):
             self._fault(f"cell {self.cells[i]['id']} complains: {text[-300:]}")
         for sentence in self._ask("unloaded") + self._ask("formulas"):
