@@ -98,7 +98,7 @@ window.seen = (() => {
   function unloaded() {
     const pictures = all(notebook(), "img")
       .filter((image) => !image.complete || !image.naturalWidth)
-      .map((image) => `the picture ${image.getAttribute("src").slice(0, 80)} does not load`);
+      .map((image) => `the picture ${image.getAttribute("src").split("?")[0].slice(-80)} does not load`);
     const sounds = all(notebook(), "audio, video").filter((one) => one.error)
       .map((one) => `a sound does not load: ${one.error.message}`);
     return [...pictures, ...sounds];
@@ -116,13 +116,6 @@ window.seen = (() => {
     };
   }
 
-  /** Outputs of one kind, with the number of their cell in the notebook, from 0. */
-  function outputs(kind) {
-    const cells = all(notebook(), ".jp-Cell");
-    return all(notebook(), `[data-mime-type="application/vnd.jupyter.${kind}"]`)
-      .map((one) => [cells.indexOf(one.closest(".jp-Cell")), one.textContent.trim()]);
-  }
-
   /** Formulas that could not be set. */
   const formulas = () => all(notebook(), "mjx-merror, .MathJax_Error")
     .map((one) => `a formula cannot be set: ${one.textContent}`);
@@ -130,7 +123,7 @@ window.seen = (() => {
   const panels = () => all(notebook(), ".jp-WindowedPanel-outer");
 
   return {
-    controls, remember, changed, unloaded, progress, outputs, formulas,
+    controls, remember, changed, unloaded, progress, formulas,
     to_top: () => panels().forEach((panel) => { panel.scrollTop = 0; }),
     height: () => Math.max(0, ...panels().map((panel) => panel.scrollHeight)),
   };

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab_server import LabServer
 from playwright.sync_api import Browser, ConsoleMessage, Page, WebSocket, expect
@@ -63,6 +63,23 @@ def read(
         server.end_kernels()
 
 
+class Message(NamedTuple):
+    """To or from the kernel."""
+
+    header: dict
+    parent: dict  # header of the message that this one answers
+    metadata: dict
+    content: dict
+
+
+def kernel_message(frame: bytes) -> Message:
+    """Read a frame of v1.kernel.websocket.jupyter.org."""
+    count = int.from_bytes(frame[:8], "little")
+    places = [int.from_bytes(frame[8 * i : 8 * i + 8], "little") for i in range(1, count + 1)]
+    parts = [frame[start:end] for start, end in itertools.pairwise(places)]
+    return Message(*map(json.loads, parts[1:5]))
+
+
 class _Reader:
     def __init__(
         self,
@@ -76,8 +93,10 @@ class _Reader:
         self.page, self.server, self.notebook = page, server, notebook
         self.pictures, self.say, self.answer = pictures, say, answer
         self.cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        self.tags = {f"cell {c['id']}": c["metadata"].get("tags", []) for c in self.cells}
         self.reading, self.shots = Reading(), itertools.count(1)
         self.heard: set[str] = set()  # kinds of messages from the kernel
+        self.asked: dict[str, str] = {}  # from a message to the kernel to the cell it is for
         page.add_init_script(path=Path(__file__).with_name("lab_page.js"))
         page.context.route(lambda url: not url.startswith(server.url), self._refuse)
         page.on("console", self._console)
@@ -97,23 +116,37 @@ class _Reader:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self._fault(f"the browser's console has an error: {message.text[:300]}")
+            place = message.location["url"].split("?")[0]
+            self._fault(f"the browser's console has an error: {message.text[:300]} ({place})")
 
     def _listen(self, socket: WebSocket) -> None:
-        socket.on("framereceived", lambda frame: self._hear(frame))
+        socket.on("framesent", self._note)
+        socket.on("framereceived", self._hear)
+
+    def _note(self, frame: bytes | str) -> None:
+        """Note which cell a request to the kernel is for."""
+        if isinstance(frame, bytes):
+            message = kernel_message(frame)
+            self.asked[message.header["msg_id"]] = message.metadata.get("cellId", "")
 
     def _hear(self, frame: bytes | str) -> None:
-        """Note errors that no cell shows: those of a widget's own code go to a hidden log."""
+        """Note what fails, also what no cell shows: a widget's own code writes to a hidden log."""
         if isinstance(frame, str):
             return
-        header, parent, content = kernel_message(frame)
-        self.heard.add(header["msg_type"])
-        if parent.get("msg_type") == "execute_request" or not self.reading.cells:
-            return  # a cell's output, which is in the page; or JupyterLab asks for old widgets
-        if header["msg_type"] == "error":
-            self._fault(f"a widget's code fails: {content['ename']}: {content['evalue']}")
-        if header["msg_type"] == "stream" and content["name"] == "stderr":
-            self._fault(f"a widget's code complains: {content['text'].strip()[-300:]}")
+        kind, content, who = self._who_says(kernel_message(frame))
+        self.heard.add(kind)
+        if kind == "error" and "raises-exception" not in self.tags.get(who, []):
+            self._fault(f"{who} fails: {content['ename']}: {content['evalue'][:300]}")
+        if kind == "stream" and content["name"] == "stderr" and who:
+            self._fault(f"{who} complains: {content['text'].strip()[-300:]}")
+
+    def _who_says(self, message: Message) -> tuple[str, dict, str]:
+        """Kind and content, and which cell it is that says so, or a widget's code, or neither."""
+        kind, parent = message.header["msg_type"], message.parent
+        if parent.get("msg_type") == "execute_request":
+            return kind, message.content, f"cell {self.asked.get(parent['msg_id'], '')}"
+        # Before a cell has run, JupyterLab asks for old widgets, which the kernel does not know.
+        return kind, message.content, "a widget's code" if self.reading.cells else ""
 
     def _ask(self, call: str, *arguments: Any) -> Any:
         return self.page.evaluate(f"(given) => seen.{call}(...given)", list(arguments))
@@ -161,13 +194,8 @@ class _Reader:
     # Look
 
     def look(self) -> None:
-        """Note errors and warnings in outputs, and what has not loaded."""
-        self.page.wait_for_timeout(300)  # the last output may just be coming
-        for i, text in self._ask("outputs", "error"):
-            if "raises-exception" not in self.cells[i]["metadata"].get("tags", []):
-                self._fault(f"cell {self.cells[i]['id']} fails: {text.splitlines()[-1][:300]}")
-        for i, text in self._ask("outputs", "stderr"):
-            self._fault(f"cell {self.cells[i]['id']} complains: {text[-300:]}")
+        """Note what has not loaded."""
+        self.page.wait_for_timeout(300)  # the last picture may just be coming
         for sentence in self._ask("unloaded") + self._ask("formulas"):
             self._fault(sentence)
 
@@ -338,12 +366,3 @@ def _named(one: dict) -> str:
 def _plain(text: str) -> str:
     """For a file's name."""
     return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())[:30]
-
-
-def kernel_message(frame: bytes) -> tuple[dict, dict, dict]:
-    """Header, parent header and content of a frame of v1.kernel.websocket.jupyter.org."""
-    count = int.from_bytes(frame[:8], "little")
-    places = [int.from_bytes(frame[8 * i : 8 * i + 8], "little") for i in range(1, count + 1)]
-    parts = [frame[start:end] for start, end in itertools.pairwise(places)]
-    header, parent, _, content = map(json.loads, parts[1:5])
-    return header, parent, content
