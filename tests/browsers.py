@@ -42,7 +42,7 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
-FETCH = (sys.executable, "-m", "playwright", "install", "chromium")
+FETCH = (sys.executable, "-m", "playwright", "install", "--no-shell", "chromium")
 INSTALL = "apt install chromium (Debian), or anywhere: python -m playwright install chromium"
 
 

@@ -104,6 +104,19 @@ window.seen = (() => {
     return [...pictures, ...sounds];
   }
 
+  /** What is there but not to be read: cut words, cut outputs, pictures blown up until they blur. */
+  function unreadable() {
+    const wide = (one) => visible(one) && one.scrollWidth > one.clientWidth + 1;
+    const labels = all(notebook(), ".widget-label, .jupyter-button").filter(wide)
+      .map((one) => `the label "${one.textContent.trim()}" is cut`);
+    const outputs = all(notebook(), ".jp-OutputArea-output").filter(wide)
+      .map((one) => `an output is cut on the right: ${one.textContent.trim().slice(0, 60)}`);
+    const blurred = all(notebook(), "img").filter(visible)
+      .filter((one) => one.naturalWidth && one.clientWidth > 1.02 * one.naturalWidth)
+      .map((one) => `a picture of ${one.naturalWidth} points is blown up to ${one.clientWidth}`);
+    return [...labels, ...outputs, ...blurred];
+  }
+
   /** Code cells: how many are there, wait or run, and are done. */
   function progress() {
     const prompts = all(notebook(), ".jp-CodeCell .jp-InputPrompt").map((one) => one.textContent);
@@ -123,7 +136,7 @@ window.seen = (() => {
   const panels = () => all(notebook(), ".jp-WindowedPanel-outer");
 
   return {
-    controls, remember, changed, unloaded, progress, formulas,
+    controls, remember, changed, unloaded, unreadable, progress, formulas,
     to_top: () => panels().forEach((panel) => { panel.scrollTop = 0; }),
     height: () => Math.max(0, ...panels().map((panel) => panel.scrollHeight)),
   };

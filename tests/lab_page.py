@@ -194,10 +194,11 @@ class _Reader:
     # Look
 
     def look(self) -> None:
-        """Note what has not loaded."""
+        """Note what has not loaded or cannot be read."""
         self.page.wait_for_timeout(300)  # the last picture may just be coming
-        for sentence in self._ask("unloaded") + self._ask("formulas"):
-            self._fault(sentence)
+        for what in ("unloaded", "formulas", "unreadable"):
+            for sentence in self._ask(what):
+                self._fault(sentence)
 
     def shot(self, name: str) -> None:
         """Keep a picture of the whole notebook, with nothing to scroll."""

@@ -46,8 +46,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     try:
         with browsers.browser() as browser, lab_server(folder, own, log) as server:
             yield Desk(browser, server, notebooks)
+            return
     except browsers.NoBrowser as error:
-        pytest.fail(str(error), pytrace=False)
+        sentence = str(error)
+    pytest.fail(sentence, pytrace=False)
 
 
 @pytest.fixture
@@ -131,7 +133,8 @@ controls = [
     w.Text(description="text", continuous_update=False), w.Textarea(description="long text"),
     w.IntText(description="number"), Paper(),
 ]
-button, picture, clicks = w.Button(description="button"), w.Image(), []
+button, clicks = w.Button(description="button"), []
+picture = w.Image(layout={"align_self": "flex-start"})
 
 def draw(_):
     picture.value = png(len(clicks), *(control.value for control in controls))
@@ -198,6 +201,9 @@ WRONG = {
     "class New(anywidget.AnyWidget):\n"
     "    _esm = 'export default { render({ el }) { el.innerHTML = \"<p tabindex=0>knob</p>\" } }'\n"
     "New()": "nobody knows how to move",
+    "w.Label('x' * 99, layout={'width': '3em'})": 'xxx" is cut',
+    "w.HTML('<div style=\"width: 3000px\">wide</div>')": "an output is cut on the right: wide",
+    "w.Image(value=png(), width=400)": "a picture of 40 points is blown up to 400",
     "assert 1 == 2": "fails: AssertionError",
     "1": "cells have run",
 }
