@@ -36,7 +36,7 @@ lab: $(READY)
 test: lint
 	@$(BIN)/python tests/browsers.py
 	$(BIN)/pytest -n 2 --dist loadfile
-	$(BIN)/pytest --nbval --nbval-current-env notebooks
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env notebooks
 
 # Two notebooks at a time, each in a browser of its own.
 browser: $(READY)
