@@ -6,12 +6,13 @@ COURSE := my_course
 # The kit's matrices are small: more threads only get in each other's way.
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help lab lab-solved test lint fuzz demo bench figures clean
+.PHONY: help lab lab-solved test browser lint fuzz demo bench figures clean
 
 help:
 	@echo "make lab    set everything up and open the course in JupyterLab, in your own copies"
 	@echo "make lab-solved  the same with the solved notebooks"
 	@echo "make test   set everything up and pass all tests"
+	@echo "make browser  only the tests that read the notebooks in a browser; leaves screenshots"
 	@echo "make demo   the whole story in the terminal, in two minutes"
 	@echo "make bench  speed on this machine (installs PyTorch first)"
 	@echo "make figures  every figure of the documents again, an hour or two; goes on if interrupted"
@@ -46,10 +47,17 @@ lab-solved: $(VENV)/ready-lab
 # Two at a time; the tests of one file share what they have built, so they stay together.
 # The solved notebooks run elsewhere, as nothing in them may depend on the folder.
 test: lint
+	@$(BIN)/python tests/browsers.py
 	$(BIN)/pytest -n 2 --dist loadfile
 	rm -rf build/solved && mkdir -p build/solved/deeper
 	cp notebooks/*.ipynb notebooks/conftest.py notebooks/sanitize.cfg build/solved/deeper
-	$(BIN)/pytest --nbval --nbval-current-env build/solved
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env build/solved
+
+# Two notebooks at a time, each in a browser of its own.
+browser: $(VENV)/ready-test
+	@$(BIN)/python tests/browsers.py
+	@echo "The screenshots go to build/browser."
+	$(BIN)/pytest -n 2 --dist worksteal tests/test_browser.py
 
 lint: $(VENV)/ready-test
 	$(BIN)/ruff check .

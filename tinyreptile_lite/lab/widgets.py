@@ -57,7 +57,9 @@ class Explorer(ipywidgets.VBox):
         self, title: str, controls: dict[str, ipywidgets.Widget], draw: Callable[..., Picture]
     ) -> None:
         self.title, self.controls, self._draw = title, controls, draw
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        # A box stretches what is in it, and a stretched picture blurs.
+        layout = {"max_width": "100%", "align_self": "flex-start"}
+        self.image = ipywidgets.Image(format="png", layout=layout)
         self.caption = ipywidgets.HTML()
         super().__init__([*controls.values(), self.caption, self.image])
         for control in controls.values():
