@@ -125,7 +125,7 @@ def write_student_copies(solved: Path, students: Path) -> list[str]:
     if not sources:
         raise KitError(f"there are no notebooks in {solved}; name the folder of the solved ones")
     copies = {path.name: _text_of(student_copy(read_notebook(path))) for path in sources}
-    with file_errors(f"the copies go to {students}; choose a folder you can write to"):
+    with file_errors("choose a folder you can write to for the copies"):
         students.mkdir(parents=True, exist_ok=True)
         made_from = _read_made_from(students)
         lines = []
