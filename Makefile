@@ -31,18 +31,19 @@ $(VENV)/ready-test $(VENV)/ready-bench: $(VENV)/ready-%: $(VENV)/ready-lab
 
 # In a container people often are root; Jupyter wants to be told that this is meant.
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+# Each has its own workspace, or the one would open the notebooks that were open in the other.
 JUPYTER = $(BIN)/jupyter lab $(ROOT) --ServerApp.ip=127.0.0.1 --ServerApp.root_dir='$(CURDIR)' \
-	--LabApp.default_url=/lab/tree
+	--LabApp.default_url=/lab/workspaces
 
 # A copy that is there already is a student's work: it is never written over.
 lab: $(VENV)/ready-lab
 	@$(BIN)/python -m tinyreptile_lite.lab.jupyter
 	@$(BIN)/python -m tinyreptile_lite.exercises.copies notebooks $(COURSE)
-	$(JUPYTER)/$(COURSE)/00_start_here.ipynb
+	$(JUPYTER)/$(COURSE)/tree/$(COURSE)/00_start_here.ipynb
 
 lab-solved: $(VENV)/ready-lab
 	@$(BIN)/python -m tinyreptile_lite.lab.jupyter
-	$(JUPYTER)/notebooks/00_start_here.ipynb
+	$(JUPYTER)/solved/tree/notebooks/00_start_here.ipynb
 
 # Two at a time; the tests of one file share what they have built, so they stay together.
 # The solved notebooks run elsewhere, as nothing in them may depend on the folder.

@@ -9,6 +9,7 @@ again. Nothing but Python is here yet, so only its standard library is used.
 """
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -33,6 +34,11 @@ UNUSED = (
 )
 
 
+QUIET = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
+}
+
+
 class Part(NamedTuple):
     """Extras of `pyproject.toml`, and what is said before they are fetched."""
 
@@ -45,7 +51,7 @@ PARTS = {
         "lab,data,boards,ble,flower",
         "This fetches about 260 MB, fills 800 MB on the disk and takes 1 to 5 minutes.",
     ),
-    "test": Part("simulation,test", "This fetches 110 MB more and takes a minute."),
+    "test": Part("simulation,test", "This fetches about 150 MB more and takes 1 to 3 minutes."),
     "bench": Part("bench", "This fetches PyTorch: on some systems gigabytes, for many minutes."),
 }
 
@@ -77,10 +83,12 @@ def set_up(name: str, venv: Path = VENV, project: Path = ROOT) -> None:
         failed = subprocess.run(  # noqa: S603
             [*map(str, pip), "--editable", f"{project}[{part.extras}]"], check=False
         ).returncode
-    unfinished.unlink()  # pip cleans up when it fails, and cannot when it is killed
+    if failed >= 0:  # pip cleans up when it fails, and cannot when it is killed
+        unfinished.unlink()
     if failed:
         raise subprocess.CalledProcessError(failed, "pip")
     slim(packages)
+    keep_quiet(venv)
     (venv / f"ready-{name}").touch()
     print(f"Ready after {time.monotonic() - begun:.0f} seconds.", flush=True)
 
@@ -114,6 +122,13 @@ def site_packages(python: Path) -> Path:
     """Folder in which the environment's packages are."""
     asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return Path(subprocess.check_output([str(python), "-c", asked], text=True).strip())  # noqa: S603
+
+
+def keep_quiet(venv: Path) -> None:
+    """Let JupyterLab not ask a student about news, and not look for any."""
+    file = venv / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(QUIET, indent=1))
 
 
 def slim(packages: Path) -> None:
