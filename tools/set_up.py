@@ -49,7 +49,7 @@ class Part(NamedTuple):
 PARTS = {
     "lab": Part(
         "lab,data,boards,ble,flower",
-        "This fetches about 260 MB, fills 800 MB on the disk and takes 1 to 5 minutes.",
+        "This fetches about 260 MB, fills 860 MB on the disk and takes 1 to 5 minutes.",
     ),
     "test": Part("simulation,test", "This fetches about 150 MB more and takes 1 to 3 minutes."),
     "bench": Part("bench", "This fetches PyTorch: on some systems gigabytes, for many minutes."),
