@@ -64,7 +64,7 @@ def test_size(path):
     lines = [sum(map(bool, map(str.strip, source(cell).split("\n")))) for cell in cells]
     words = sum(len(text.split()) for text in prose(path))
     assert 12 <= len(cells) <= 25
-    assert statistics.median(lines) <= 6
+    assert statistics.median(lines) <= 7
     assert 700 <= words <= 1350
 
 
