@@ -197,7 +197,7 @@ SLIPS = [
     ("03", 4, "return 0, 0", "never moves"),
     ("04", 1, "return width * width + 6 * width + 3", "4 bytes"),
     ("04", 1, "return 4 * (width * width + 4 * width + 1)", "workspace is missing"),
-    ("04", 1, "return 4 * (width * width + 4 * width + 2)", "has a bias, too"),
+    ("04", 1, "return 4 * (width * width + 4 * width + 2)", "has a bias for each"),
     (
         "04",
         2,
@@ -257,6 +257,7 @@ SLIPS = [
     ("06", 1, drawn(labels="copy()"), "one label for each drawing"),
     ("06", 1, drawn(labels=TILED), "repeat each label, do not tile them"),
     ("06", 1, drawn(support="some(5, shots)", query="some(0, 5)"), "take the first drawings"),
+    ("06", 1, drawn(query="some(shots + 1, 5)"), "take the first drawings"),
     ("06", 2, "phi[net.head] = 0; return phi", "copy it first"),
     ("06", 2, "return phi[: net.head.start]", "keep the body too"),
     ("06", 2, "return phi.copy()", "the head is not zero"),
@@ -288,6 +289,7 @@ SLIPS = [
     ("07", 4, nearest("far.argmax(axis=1)"), "this is the farthest mean"),
     ("07", 4, nearest(NEAREST_CLIP), "the nearest known clip"),
     ("07", 4, nearest("far.min(axis=1)"), "must be"),
+    ("07", 4, nearest("np.abs(new[:, None] - means).sum(axis=2).argmin(axis=1)"), "square each"),
     ("07", 4, nearest("far.argmin()"), "one label for each row"),
 ]
 

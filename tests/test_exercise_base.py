@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyreptile_lite.exercises import NOTEBOOKS, exercises_of
-from tinyreptile_lite.exercises.base import Blank, Wrong, call, exercise
+from tinyreptile_lite.exercises.base import Blank, Wrong, call, exercise, explain
 
 
 @exercise(1, "twice a number")
@@ -55,5 +55,12 @@ def test_a_notebook_shows_the_sentence_without_a_traceback():
 def test_a_notebook_that_is_none_is_refused(refuses):
     with refuses("08_what", "00_start_here"):
         exercises_of("08_what")
-    assert len(NOTEBOOKS) == 8
+    assert len(NOTEBOOKS) == 9
     assert np.all([name[:2].isdigit() for name in NOTEBOOKS])
+
+
+def test_arrays_that_begin_alike_are_told_apart():
+    right, mine = np.zeros(60), np.zeros(60)
+    mine[41] = 2
+    with pytest.raises(Wrong, match="must be 0 at place 41, not 2: count"):
+        explain("labels", mine, right, {}, "count")

@@ -188,7 +188,7 @@ def test_a_recording_may_begin_with_any_number(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "name its folder, or add --check"),
+        ([], "name its folder, or add --check to look at the board; the kit's are: arduino/Board"),
         (["--build-only", "images"], "no sketch to build"),
         (["--build-only", "arduino/WristAdapt"], "took arduino/WristAdapt for its own FOLDER"),
         (["--board", "arduino/WristAdapt"], "name the sketch first: tinyreptile flash arduino/"),
@@ -196,8 +196,11 @@ def test_a_recording_may_begin_with_any_number(tmp_path):
         (["--check", "--keep", "x"], "--keep is for a sketch"),
         (["wristadapt"], "did you mean"),
         (["arduino/WristAdpt"], "did you mean"),
-        (["nothing-like-it"], "the sketches are: BoardCheck, DrawAdapt, FederatedClient"),
-        (["arduino"], "is a folder of sketches; name one of: BoardCheck"),
+        (
+            ["nothing-like-it"],
+            "the sketches are: arduino/BoardCheck, arduino/Draw",
+        ),
+        (["arduino"], "is a folder of sketches; name one of: arduino/BoardCheck, arduino/Draw"),
         (["--check", "--image", "x.bin"], "no sketch to load"),
         (["Blink", "--image", "x.bin"], "x.bin is for a real board"),
     ],

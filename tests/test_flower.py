@@ -468,6 +468,36 @@ def test_a_folder_that_one_may_not_touch_is_one_sentence(command, mode, tmp_path
     assert "Permission denied; choose a folder you can write to" in answer
 
 
+def test_the_command_says_what_it_waits_for(tmp_path, capsys, monkeypatch):
+    class NoFlower:
+        def __init__(self, nodes):
+            self.nodes = nodes
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run_steadily(self, out, simulated, **settings):
+            error = capsys.readouterr().err
+            assert "starting Flower: a SuperLink and 2 SuperNodes" in error
+            assert "the rounds begin when all nodes have answered" in error
+            yield "round 1 of 1"
+            checkpoint.save(own_loop(1), out)
+
+    monkeypatch.setattr(local, "LocalFlower", NoFlower)
+    command = ["flower", "run", "sine", "--nodes", "2", "--out", str(tmp_path / "phi.npz")]
+    assert cli.main(command) == 0
+    assert "round 1 of 1\nending Flower's processes\n" in capsys.readouterr().err
+
+
+def test_without_ray_the_remedy_is_told(tmp_path, monkeypatch, refuses):
+    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    with refuses("Ray", "pip install 'tinyreptile-lite[simulation]'"):
+        LocalFlower([])
+
+
 def test_a_file_that_is_no_run_is_told_before_any_process_starts(tmp_path, capsys):
     (tmp_path / "phi.npz").write_bytes(b"no run")
     for out in (tmp_path / "phi.npz", tmp_path, tmp_path / "none" / "phi.npz", "x" * 300):

@@ -28,7 +28,7 @@ def test_environment_file_equals_the_project_file():
     extras = project["optional-dependencies"]
     expected = {*project["dependencies"], *extras["lab"], *extras["data"], *extras["test"]}
     text = (ROOT / "environment.yml").read_text().split("dependencies:")[-1]
-    entries = re.findall(r"^  - ([^:\n]+)$", text, flags=re.MULTILINE)
+    entries = re.findall(r"^(?:  |      )- ([^:\n-][^:\n]*)$", text, flags=re.MULTILINE)
     assert len(entries) == len(set(entries))
     assert set(entries) == expected | {"python" + project["requires-python"], "pip"}
     assert "--editable .[boards,flower]" in text

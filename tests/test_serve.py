@@ -379,7 +379,7 @@ def test_files_of_another_run_are_refused_and_left_alone(tmp_path, refuses):
         serve(tmp_path, clients, rounds=4)
     with refuses("phi.journal", "another run (seed"):
         serve(tmp_path, clients, rounds=3, seed=2)
-    with refuses("phi.journal", "another run (clients"):
+    with refuses("phi.journal", "begun with 2 boards, not with 1 board; name the same"):
         serve(tmp_path, clients[:1], rounds=3)
     (tmp_path / "phi.journal").rename(tmp_path / "kept")
     with refuses("phi.npz", "journal", "is not; put it back"):
@@ -627,6 +627,18 @@ def test_a_run_with_found_boards_keeps_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(roster, "usb_ports", lambda: ["/dev/c"])
     assert find_boards(["usb", "numpy:1"], journal) == ["/dev/a", "numpy:1"]
     assert "left out: /dev/c" in capsys.readouterr().err
+
+
+def test_another_number_of_boards_is_told_how_many_the_run_was_begun_with(tmp_path, capsys):
+    out = ["--rounds", "4", "--out", str(tmp_path / "phi.npz")]
+    assert cli.main(["serve", "numpy:3", "local:1", *out]) == 0
+    for names, here in (["numpy:2"], "2 boards"), (["local:4"], "these 4 boards"):
+        capsys.readouterr()
+        assert cli.main(["serve", *names, *out]) == 2
+        error = capsys.readouterr().err
+        assert f"begun with 4 boards (numpy:3 local:1), not with {here}; name the same" in error
+        assert "--out" in error and error.count("\n") == 1
+    assert cli.main(["serve", "numpy:3", "local:1", *out]) == 0
 
 
 def test_the_command_line_tells_what_happens(tmp_path, monkeypatch, capsys):

@@ -135,7 +135,16 @@ def explain(
         if wrong.shape == found.shape and _near(found, wrong, tolerance):
             look = sentence
             break
-    raise Wrong(f"{what} must be {short(wanted)}, not {short(found)}: {look}")
+    raise Wrong(f"{what} must be {_unlike(wanted, found)}: {look}")
+
+
+def _unlike(wanted: Array, found: Array) -> str:
+    """Both in words; of long arrays that begin alike, the first place where they differ."""
+    right, mine = short(wanted), short(found)
+    if right != mine:
+        return f"{right}, not {mine}"
+    place = int(np.argmax(np.abs(np.ravel(wanted - found))))
+    return f"{np.ravel(wanted)[place]:.6g} at place {place}, not {np.ravel(found)[place]:.6g}"
 
 
 def numbers(what: str, mine: Any) -> Array:

@@ -3,26 +3,33 @@
 The solved notebooks are written in nbgrader's source format, and the copies are what nbgrader's
 ``generate_assignment`` would make of them: ::
 
-    python -m tinyreptile_lite.exercises.copies notebooks build/student
+    python -m tinyreptile_lite.exercises.copies notebooks my_course
+
+A copy that is there already is never written over. A hidden file beside the copies says from which
+sources they were made, to tell when a source is newer.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import re
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from tinyreptile_lite.errors import KitError
+from tinyreptile_lite.errors import KitError, file_errors
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
 
 BEGIN, END = "BEGIN SOLUTION", "END SOLUTION"
 REGION = re.compile(rf"^([ \t]*)[^\n]*{BEGIN}.*?{END}[^\n]*", re.DOTALL | re.MULTILINE)
+MADE_FROM = ".made_from.json"  # beside the copies: a digest of each when it was made
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 
 
@@ -93,28 +100,68 @@ def read_notebook(path: Path) -> Notebook:
     raise KitError(f"{path} is not a notebook of format 4; name a folder of .ipynb files")
 
 
-def write_student_copies(solved: Path, students: Path) -> list[Path]:
-    """Make the student's copy of every notebook of a folder; returns the files written.
+def write_student_copies(solved: Path, students: Path) -> list[str]:
+    """Make the student's copy of every notebook of a folder, but of those that are there already.
 
-    The folder ``students`` is made if it is not there. Raises `KitError` if there are no notebooks,
-    or a copy is there already: it may hold a student's work.
+    Parameters
+    ----------
+    solved : path
+        Folder of the solved notebooks.
+    students : path
+        Folder for the copies; it is made if it is not there.
+
+    Returns
+    -------
+    list of str
+        A line for each copy that was written, and for each that stays although its source has
+        changed since it was made.
+
+    Raises
+    ------
+    KitError
+        If there are no notebooks, one is none, or the folder cannot be written to.
     """
     sources = sorted(solved.glob("*.ipynb"))
     if not sources:
         raise KitError(f"there are no notebooks in {solved}; name the folder of the solved ones")
-    copies = {students / path.name: student_copy(read_notebook(path)) for path in sources}
-    for path in copies:
-        if path.exists():
-            raise KitError(f"{path} is already there; move it away or name another folder")
-    try:
+    copies = {path.name: _text_of(student_copy(read_notebook(path))) for path in sources}
+    with file_errors("choose a folder you can write to for the copies"):
         students.mkdir(parents=True, exist_ok=True)
-        for path, copy in copies.items():
-            path.write_text(json.dumps(copy, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise KitError(
-            f"cannot write to {students}: {error.strerror}; choose a folder you can write to"
-        ) from error
-    return list(copies)
+        made_from = _read_made_from(students)
+        lines = []
+        for name, text in copies.items():
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            if not os.path.lexists(students / name):
+                _write(students / name, text)
+                lines.append(f"{students / name} is new")
+                made_from[name] = digest
+                _write(students / MADE_FROM, json.dumps(made_from, indent=1))
+            elif made_from.get(name, digest) != digest:
+                lines.append(
+                    f"{students / name} stays as it is, but the course has a newer one; "
+                    "give yours another name to get it"
+                )
+    return lines
+
+
+def _text_of(notebook: Notebook) -> str:
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def _read_made_from(students: Path) -> dict[str, str]:
+    """Digests of the copies as they were made; none of those that nobody knows."""
+    with suppress(OSError, ValueError):
+        found = json.loads((students / MADE_FROM).read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file in one piece, so that no half a copy is taken for a student's work."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,8 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("students", type=Path, help="folder for the copies")
     options = parser.parse_args(arguments)
     try:
-        for path in write_student_copies(options.solved, options.students):
-            print(path)
+        for line in write_student_copies(options.solved, options.students):
+            print(line)
     except KitError as error:
         print(f"exercises: {error}", file=sys.stderr)
         return 2

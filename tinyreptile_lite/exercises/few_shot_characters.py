@@ -47,7 +47,9 @@ def split(split: Function, rng: np.random.Generator) -> None:
         tiled = np.array_equal(given, np.tile(np.arange(ways), len(right) // ways))
         look = "repeat each label, do not tile them" if tiled else "the character's number, from 0"
         raise Wrong(f"the labels of the {name} begin {short(right)}, not {short(given)}: {look}")
-    if known[:2] != [0, 1] or asked[0] != shots:
+    first = (20 * way + place for way in range(ways) for place in range(shots))
+    after = (20 * way + shots + place for way in range(ways) for place in range(QUERY))
+    if known != list(first) or asked != list(after):
         raise Wrong("take the first drawings of each character, then the next five")
 
 

@@ -113,6 +113,9 @@ def nearest_mean(nearest_mean: Function, rng: np.random.Generator) -> None:
             "a distance adds up squares: the signs must not cancel": (
                 (new[:, None] - means).sum(axis=2).argmin(axis=1)
             ),
+            "that is the sum of the distances: square each first, then add": (
+                np.abs(new[:, None] - means).sum(axis=2).argmin(axis=1)
+            ),
             "a scalar product favours long means: take the distance": (
                 (new @ means.T).argmax(axis=1)
             ),

@@ -51,14 +51,23 @@ def _run(options: argparse.Namespace) -> None:
     # As with Ctrl-C, so that no process is left behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     simulated = options.nodes if options.simulate else 0
-    with LocalFlower([] if simulated else [{}] * options.nodes) as flower:
+    local = LocalFlower([] if simulated else [{}] * options.nodes)
+    parts = "its simulation engine" if simulated else f"a SuperLink and {options.nodes} SuperNodes"
+    _say(f"starting Flower: {parts}; this takes some seconds")
+    with local as flower:
+        _say("handing in the app; the rounds begin when all nodes have answered, in half a minute")
         for line in flower.run_steadily(options.out, simulated, nodes=options.nodes, **values):
-            print(line, file=sys.stderr, flush=True)
+            _say(line)
+        _say("ending Flower's processes")
     _, state = checkpoint.read(options.out)
     result = {"rounds": state["round"], "loss": state["history"]["loss"][-1]}
     result |= {"nodes": options.nodes, "out": str(options.out)}
     text = "{rounds} rounds on {nodes} nodes, loss {loss:.3f} in the last; phi is in {out}"
     report(options, result, text.format(**result))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _check_out(out: Path, resume: bool) -> None:

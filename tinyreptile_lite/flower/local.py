@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from ssl import create_default_context
 from typing import IO
@@ -29,6 +30,7 @@ if sys.platform != "win32":
 
 APP = Path(__file__).parent / "app"
 HOST = "127.0.0.1"
+SIMULATION_REMEDY = "pip install 'tinyreptile-lite[simulation]'"
 _FOLDER = "tinyreptile-flower-"  # how the names of the temporary folders begin
 _RAY_PATH = 68  # characters that Ray adds to that of a folder to name its sockets
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -63,6 +65,8 @@ class LocalFlower:
     """
 
     def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
+        if not nodes and find_spec("ray") is None:
+            raise KitError(f"Ray, the simulation engine, is not installed; {SIMULATION_REMEDY}")
         self._configs = {f"node-{number}": config for number, config in enumerate(nodes)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._folder, self._lock = _make_folder()

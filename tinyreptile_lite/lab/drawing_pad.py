@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from tinyreptile_lite.drawing import as_sent, draw_strokes, stroke_points
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.lab.draw_board import LABELS, Answer, DrawBoard
+from tinyreptile_lite.lab.widgets import DescribedImage
 from tinyreptile_lite.tasks.omniglot import SIZE
 
 Array = np.ndarray
@@ -127,7 +128,7 @@ class DrawingPad(ipywidgets.VBox):
     def __init__(self, board: DrawBoard | None = None) -> None:
         self.board = board
         self._paper = _Paper()
-        self._sent = ipywidgets.Image(format="png", layout={"border": "1px solid silver"})
+        self._sent = DescribedImage(format="png", layout={"border": "1px solid silver"})
         self._sent.tooltip = f"the drawing as a board gets it, {SIZE} by {SIZE} pixels"
         self._said = ipywidgets.HTML()
         self.character = ipywidgets.ToggleButtons(

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import ipywidgets
 import numpy as np
+import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -44,6 +45,16 @@ class Picture(NamedTuple):
     caption: str
 
 
+class DescribedImage(ipywidgets.Image):
+    """A picture whose tooltip says in words what is to be seen.
+
+    JupyterLab looks whether a widget with a tooltip has a description too, and fails to show one
+    that cannot have any, as `ipywidgets.Image`.
+    """
+
+    description = traitlets.Unicode("").tag(sync=True)
+
+
 class Explorer(ipywidgets.VBox):
     """Controls above a picture that is drawn anew when one of them has moved.
 
@@ -57,7 +68,9 @@ class Explorer(ipywidgets.VBox):
         self, title: str, controls: dict[str, ipywidgets.Widget], draw: Callable[..., Picture]
     ) -> None:
         self.title, self.controls, self._draw = title, controls, draw
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        # A box stretches what is in it, and a stretched picture blurs.
+        layout = {"max_width": "100%", "align_self": "flex-start"}
+        self.image = DescribedImage(format="png", layout=layout)
         self.caption = ipywidgets.HTML()
         super().__init__([*controls.values(), self.caption, self.image])
         for control in controls.values():

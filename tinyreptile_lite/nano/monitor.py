@@ -24,7 +24,7 @@ from tinyreptile_lite.nano.peripherals import Imu
 from tinyreptile_lite.nano.ports import find_nano, is_port
 from tinyreptile_lite.nano.recording import USUAL_RATE, doubts, read_recording, recorded_rate
 from tinyreptile_lite.nano.revisions import CHIPS, chip_of, compiler_flags
-from tinyreptile_lite.nano.sketch import read_sketch
+from tinyreptile_lite.nano.sketch import kit_sketches, read_sketch
 from tinyreptile_lite.nano.terminal import HELP, run_real, run_virtual, say, show
 from tinyreptile_lite.nano.virtual import VirtualNano
 
@@ -89,7 +89,10 @@ def flash(
         Each one line that names the cause and the remedy.
     """
     if sketch is None and (image is not None or not check):
-        raise KitError("no sketch to load; name its folder, or add --check to look at the board")
+        raise KitError(
+            "no sketch to load; name its folder, or add --check to look at the board; the kit's "
+            f"are: {kit_sketches()}"
+        )
     check_seconds(seconds, "run")
     _check_ignored(sketch, imu, imu_rate, imu_frame, mic, keep)
     if keep is not None and board == "virtual":

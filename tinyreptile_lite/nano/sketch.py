@@ -72,7 +72,7 @@ def read_sketch(folder: str | Path, libraries: str | Path | None = None) -> Sket
     if not folder.is_dir():
         raise KitError(f"there is no folder {folder}{_others(folder)}")
     if not main.is_file() and (below := _sketches_in(folder)):
-        raise KitError(f"{folder} is a folder of sketches; name one of: {', '.join(below)}")
+        raise KitError(f"{folder} is a folder of sketches; name one of: {_listed(below)}")
     if not main.is_file():
         raise KitError(f"{folder} is not a sketch: there is no {main.name} in it")
     inos = [main, *sorted(p for p in folder.glob("*.ino") if p != main)]
@@ -98,7 +98,20 @@ def _others(folder: Path) -> str:
     close = difflib.get_close_matches(folder.name.lower(), lower, 1)
     if close:
         return f"; did you mean {lower[close[0]]}?"
-    return f"; the sketches are: {', '.join(there)}" if there else "; check its name"
+    return f"; the sketches are: {_listed(there)}" if there else "; check its name"
+
+
+def kit_sketches() -> str:
+    """List the kit's own sketches, as one types them here."""
+    return _listed(_sketches_in(SKETCHBOOK))
+
+
+def _listed(sketches: dict[str, Path]) -> str:
+    here = Path.cwd()
+    return ", ".join(
+        str(path.relative_to(here) if path.is_relative_to(here) else path)
+        for path in sketches.values()
+    )
 
 
 def join(inos: list[tuple[str, str]]) -> str:

@@ -289,3 +289,8 @@ class Boards:
         failed.clear()
         for seat in self.seats:
             seat.next_try = number
+
+
+def counted_boards(count: int) -> str:
+    """Return a number of boards in words."""
+    return f"{count} board{'s' * (count != 1)}"

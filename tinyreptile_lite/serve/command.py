@@ -14,9 +14,9 @@ from tinyreptile_lite import checkpoint
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.recipes import find_recipe
-from tinyreptile_lite.serve.boards import Boards
+from tinyreptile_lite.serve.boards import Boards, counted_boards
 from tinyreptile_lite.serve.journal import read_journal
-from tinyreptile_lite.serve.live import Live, counted_boards, describe
+from tinyreptile_lite.serve.live import Live, describe
 from tinyreptile_lite.serve.roster import Roster, discover, seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.tasks import find_family

@@ -14,6 +14,7 @@ but not what is in them: each record, and phi, has a CRC-32.
 """
 
 import json
+import shlex
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ import numpy as np
 from tinyreptile_lite.checkpoint import identity, state, take_up
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.serve.boards import counted_boards
 
 Record = dict[str, Any]
 VERSION = 2  # 1 was a text file
@@ -82,6 +84,7 @@ class Journal:
         if _is_new(self._db, self.path):
             return False
         phi, where = _read_state(self._db)
+        _same_boards(self.path, where["identity"], federation)
         take_up(federation, phi, where, f"the journal {self.path}")
         return True
 
@@ -201,6 +204,21 @@ def _read_state(db: sqlite3.Connection) -> tuple[np.ndarray, dict[str, Any]]:
     history |= {"probe_round": [], "probe_value": []}
     state = {"identity": head["run"], "round": done, "rng": json.loads(rng), "history": history}
     return np.frombuffer(phi, np.float32).copy(), state
+
+
+def _same_boards(path: Path, run: Record, federation: Federation) -> None:
+    """Refuse other boards than those that this very run was begun with."""
+    mine = identity(federation)
+    wrong = [part for part, value in mine.items() if run.get(part) != value]
+    if wrong != ["clients"]:
+        return  # nothing, or more than that: it is another run
+    named = f" ({shlex.join(run['found'])})" if run["found"] else ""
+    begun, here = run["clients"]["count"], mine["clients"]["count"]
+    these = f"{'these ' if begun == here else ''}{counted_boards(here)}"
+    raise KitError(
+        f"the run in the journal {path} was begun with {counted_boards(begun)}{named}, not with "
+        f"{these}; name the same boards to go on, or another file with --out to begin a new run"
+    )
 
 
 def _no_journal(path: Path) -> KitError:

@@ -9,7 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
-from tinyreptile_lite.serve.boards import Record, Scores
+from tinyreptile_lite.serve.boards import Record, Scores, counted_boards
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.wire.channel import Traffic
 
@@ -117,11 +117,6 @@ def _scores(each: Iterable[Scores]) -> str:
         return ""
     before, after = known.mean(axis=0)
     return f"loss {before:.3f} before and {after:.3f} after learning, "
-
-
-def counted_boards(count: int) -> str:
-    """Return a number of boards in words."""
-    return f"{count} board{'s' * (count != 1)}"
 
 
 def describe(traffic: Traffic) -> str:

@@ -107,15 +107,79 @@ def test_sources_as_one_string_are_read_too(notebook):
     assert exercises.source(exercises.student_copy(notebook)["cells"][2]) == BLANK
 
 
-def test_the_command_writes_the_copies_and_never_overwrites_them(folder, tmp_path, capsys):
-    students = tmp_path / "build" / "student"
+def test_the_command_writes_the_copies_once(folder, tmp_path, capsys):
+    students = tmp_path / "kit" / "my_course"
     assert exercises.main([str(folder), str(students)]) == 0
     written = students / "one.ipynb"
-    assert capsys.readouterr().out == f"{written}\n"
+    assert capsys.readouterr().out == f"{written} is new\n"
     written.write_text("a student's work")
-    assert exercises.main([str(folder), str(students)]) == 2
-    assert "already there" in capsys.readouterr().err
+    assert exercises.main([str(folder), str(students)]) == 0
+    assert capsys.readouterr().out == ""
     assert written.read_text() == "a student's work"
+
+
+def test_a_notebook_that_is_new_in_the_course_is_added(folder, tmp_path):
+    students = tmp_path / "students"
+    exercises.write_student_copies(folder, students)
+    (students / "one.ipynb").write_text("a student's work")
+    (folder / "two.ipynb").write_bytes((folder / "one.ipynb").read_bytes())
+    (line,) = exercises.write_student_copies(folder, students)
+    assert line == f"{students / 'two.ipynb'} is new"
+    assert (students / "one.ipynb").read_text() == "a student's work"
+
+
+def test_a_source_that_has_changed_is_told_and_the_students_copy_stays(folder, tmp_path, notebook):
+    students = tmp_path / "students"
+    exercises.write_student_copies(folder, students)
+    mine = students / "one.ipynb"
+    mine.write_text("a student's work")
+    notebook["cells"][1]["outputs"] = []  # a new output is no change
+    (folder / "one.ipynb").write_text(json.dumps(notebook))
+    assert exercises.write_student_copies(folder, students) == []
+    notebook["cells"][1]["source"] = "x = 2"
+    (folder / "one.ipynb").write_text(json.dumps(notebook))
+    for _ in range(2):
+        (line,) = exercises.write_student_copies(folder, students)
+        assert "one.ipynb stays as it is" in line and "give yours another name" in line
+        assert mine.read_text() == "a student's work"
+    mine.rename(students / "mine.ipynb")
+    (line,) = exercises.write_student_copies(folder, students)
+    assert line.endswith("is new") and "x = 2" in mine.read_text()
+    assert exercises.write_student_copies(folder, students) == []
+
+
+@pytest.mark.parametrize("known", [None, "no json", "[]", "{}"])
+def test_what_is_there_stays_even_if_nobody_knows_where_it_is_from(folder, tmp_path, known):
+    students = tmp_path / "students"
+    exercises.write_student_copies(folder, students)
+    (students / "one.ipynb").write_text("a student's work")
+    record = students / exercises.MADE_FROM
+    record.unlink() if known is None else record.write_text(known)
+    assert exercises.write_student_copies(folder, students) == []
+    assert (students / "one.ipynb").read_text() == "a student's work"
+
+
+def test_a_link_is_not_written_through(folder, tmp_path):
+    students = tmp_path / "students"
+    students.mkdir()
+    (students / "one.ipynb").symlink_to(tmp_path / "elsewhere.ipynb")
+    assert exercises.write_student_copies(folder, students) == []
+    assert (students / "one.ipynb").is_symlink() and not (tmp_path / "elsewhere.ipynb").exists()
+
+
+def test_no_half_a_copy_is_left(folder, tmp_path, monkeypatch):
+    students = tmp_path / "students"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exercises.Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        exercises.write_student_copies(folder, students)
+    monkeypatch.undo()
+    assert not list(students.glob("*.ipynb"))
+    (line,) = exercises.write_student_copies(folder, students)
+    assert line.endswith("one.ipynb is new")
 
 
 def test_slips_are_one_sentence(folder, tmp_path, capsys):
@@ -134,7 +198,8 @@ def test_slips_are_one_sentence(folder, tmp_path, capsys):
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(folder, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert exercises.main([str(folder), str(tmp_path / "file" / "students")]) == 2
-    assert "cannot write to" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "choose a folder you can write to" in error and error.count("\n") == 1
 
 
 def test_between_prints_value_and_bounds(capsys):
