@@ -131,8 +131,8 @@ def count_dead(count_dead: Function, rng: np.random.Generator) -> None:
 
 
 VISITS, RATE = 400, 0.1
-GROUPS = 5  # of people, one after the other
-GAIN = 0.02  # of accuracy that a chosen outer rate must bring
+GROUPS = 3  # of people, one after the other
+GAIN = 0.01  # of accuracy that a chosen outer rate must bring
 
 
 @exercise(4, "choose an outer rate")

@@ -113,7 +113,7 @@ def _csv(marks: Iterable[Marked]) -> str:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for row in rows(marks):
-        writer.writerow([f"{x:g}" if isinstance(x, float) else _harmless(x) for x in row])
+        writer.writerow([f"{x:g}" if isinstance(x, float) else _harmless(str(x)) for x in row])
     return text.getvalue()
 
 
