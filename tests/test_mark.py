@@ -22,8 +22,7 @@ HOSTILE = {
     "memory bomb": "x = [bytes(10**8) for _ in range(10**4)]",
     "fork bomb": "import os\nwhile True: os.fork()",
     "many threads": (
-        "import threading, time\n"
-        "while True: threading.Thread(target=time.sleep, args=(9,)).start()"
+        "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(9,)).start()"
     ),
     "writes outside": "open(OUTSIDE, 'w').write('here')",
     "writes outside by the system": "import os\nos.system(f'echo here > {OUTSIDE}')",

@@ -13,12 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import tinyreptile_lite
 from tinyreptile_lite.cache import CannotBuild, cache_folder
 from tinyreptile_lite.marking.coding import CodingError, Message, pack, receive
 from tinyreptile_lite.marking.walls import MOST_BYTES, MOST_FILES, without
 
-PACKAGE = Path(tinyreptile_lite.__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 _RUN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from {} import main; main()"
 _WATCH = 0.2  # seconds between two looks at the folder
 
