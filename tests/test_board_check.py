@@ -280,10 +280,17 @@ def test_a_board_that_lies_is_read_without_harm():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal plays the serial port")
-def test_a_board_that_leaves_during_the_check_is_one_sentence(cli, refuses):
+def test_a_board_that_leaves_during_the_check_is_one_sentence(cli, refuses, monkeypatch):
     board, host = os.openpty()
     os.write(board, b"kit: x\r\n")
-    threading.Timer(0.3, os.close, [board]).start()
+    usual = board_check.open_port
+
+    def open_port(port):
+        opened = usual(port)  # on a busy machine this takes a while
+        threading.Timer(0.3, os.close, [board]).start()
+        return opened
+
+    monkeypatch.setattr(board_check, "open_port", open_port)
     with refuses("is gone; plug it in again"):
         board_check.check_real(os.ttyname(host))
     os.close(host)
