@@ -68,7 +68,16 @@ def test_importing_loads_numpy_and_nothing_heavier(module, allowed):
 # of one line know nothing of each other.
 ROOMS = (
     ("errors", "lifetime", "layers", "image_layers", "losses", "network", "tasks", "datafiles"),
-    ("learners", "few_shot", "strategies", "clients", "federation", "checkpoint"),
+    (
+        "packing",
+        "learners",
+        "few_shot",
+        "partial",
+        "strategies",
+        "clients",
+        "federation",
+        "checkpoint",
+    ),
     ("evaluation", "watch", "costs", "settings", "recipes", "options"),
     ("cache", "archives", "datasets", "sound"),
     ("core", "radio", "drawing"),

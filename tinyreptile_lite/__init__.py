@@ -17,6 +17,7 @@ from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.strategies import Strategy, interpolate
 from tinyreptile_lite.tasks import find_family
@@ -43,6 +44,7 @@ __all__ = [
     "OnlinePasses",
     "OnlineSGD",
     "Order",
+    "PartialSGD",
     "PrototypeSGD",
     "ReLU",
     "Samples",

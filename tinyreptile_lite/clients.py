@@ -1,7 +1,7 @@
 """Clients: where a device's learning runs. These run in this process."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learned, Learner
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.tasks.base import Device, PooledDevice
 
 Array = np.ndarray
@@ -119,6 +120,24 @@ def as_it_is(learner: Learner) -> Learner:
     return learner
 
 
+@dataclass
+class Kept:
+    """What a device has not sent, between two visits; the same order again finds it as it was.
+
+    It is the device's own and in no checkpoint: as after a reset, a new one has kept nothing.
+    """
+
+    order: Order | None = None
+    before: Array | None = None
+    after: Array | None = None
+
+    def begin(self, order: Order) -> Array | None:
+        """Return what was not sent before this order."""
+        if order != self.order:
+            self.order, self.before = order, self.after
+        return self.before
+
+
 @dataclass(frozen=True)
 class SimulatedClient:
     """A device whose learning runs in this process.
@@ -135,6 +154,7 @@ class SimulatedClient:
     net: Network
     device: Device
     runs: Callable[[Learner], Learner] = as_it_is
+    kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -145,7 +165,12 @@ class SimulatedClient:
         """Draw this visit's samples from the device and let the learner learn."""
         rng = np.random.default_rng(order.seed)
         samples = self.device.stream(order.sample_count, rng)
-        return self.runs(order.learner).learn(self.net, phi, samples, rng)
+        learner = self.runs(order.learner)
+        if not (isinstance(learner, PartialSGD) and learner.feedback):
+            return learner.learn(self.net, phi, samples, rng)
+        kept = self.kept.begin(order)
+        learned, self.kept.after = learner.learn_and_keep(self.net, phi, samples, rng, kept)
+        return learned
 
 
 def simulate(net: Network, devices: Sequence[Device], pooled: bool = False) -> list[Client]:

@@ -105,7 +105,7 @@ def device_ram(net: Network, learner: Learner, sample_count: int) -> DeviceRam:
     counts = isinstance(learner, PrototypeSGD | ClassMeans | Imprinted)
     return DeviceRam(
         weights=weights,
-        weight_buffers=learner.weight_buffers * weights,
+        weight_buffers=int(learner.weight_buffers * weights),
         workspace=FLOAT_BYTES * workspace_floats(net),
         samples=learner.kept_samples(sample_count) * sample_bytes(net),
         counts=COUNT_BYTES * net.outputs * counts,

@@ -40,12 +40,13 @@ class Learner(Protocol):
     ----------
     memoryless : bool
         True if learning from samples 1 to 8 and then from 9 to 16 is the same as from 1 to 16.
-    weight_buffers : int
-        Arrays of the size of the parameters that the device needs besides the parameters.
     """
 
     memoryless: ClassVar[bool]
-    weight_buffers: ClassVar[int]
+
+    @property
+    def weight_buffers(self) -> float:
+        """Arrays of the size of the parameters that the device needs besides the parameters."""
 
     @property
     def rate(self) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyreptile_lite.errors import KitError, at_least_one
 from tinyreptile_lite.learners import Adam, Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.partial import PartialSGD
 
 Array = np.ndarray
 
@@ -95,6 +96,27 @@ def interpolate(phi: Array, phi_hat: Array, rate: float) -> Array:
 def tiny_reptile(rate: float, sample_count: int, outer: Schedule = ANNEALED) -> Strategy:
     """TinyReptile: one device a round learns online (our reading of Ren et al. 2023)."""
     return Strategy("tinyreptile", OnlineSGD(rate), sample_count, outer=outer)
+
+
+def tiny_meta_fed(
+    rate: float,
+    sample_count: int,
+    head_samples: int,
+    head_rate: float,
+    percent: float = 25.0,
+    bits: int = 8,
+    send_head: bool = True,
+    feedback: bool = False,
+    outer: Schedule = ANNEALED,
+) -> Strategy:
+    """TinyMetaFed: one device a round rebuilds the head, steps the body, and sends a part.
+
+    See `partial.PartialSGD`, whose reading of the idea this is. With no `head_samples` all layers
+    step, and only what is sent differs from TinyReptile; with 32 bits and 100 percent only the
+    steps do.
+    """
+    learner = PartialSGD(rate, head_samples, head_rate, bits, percent, send_head, feedback)
+    return Strategy("tinymetafed", learner, sample_count, outer=outer)
 
 
 def reptile(

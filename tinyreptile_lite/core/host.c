@@ -73,6 +73,43 @@ EXPORT size_t tr_host_online(const visit *all, size_t frozen, size_t passes, flo
     return failed;
 }
 
+/* The first `for_head` samples step the head alone, the others the body alone; with 0 all layers step.
+ * Returns how many tasks failed. */
+EXPORT size_t tr_host_partial(const visit *all, size_t for_head, float head_rate, float rate)
+{
+    size_t failed = 0;
+    for (size_t task = 0; task < all->tasks; task++) {
+        tr_model model;
+        tr_samples samples;
+        tr_status status = prepare(&model, &samples, all, task);
+        const size_t whole = samples.count;
+        samples.count = for_head < whole ? for_head : whole;
+        if (status == TR_OK && samples.count > 0) {
+            status = tr_learn_part(&model, TR_HEAD);
+        }
+        if (status == TR_OK && samples.count > 0) {
+            status = tr_learn_online(&model, all->each, &samples, head_rate);
+        }
+        const size_t done = samples.count;
+        samples.x += done * all->network->inputs;
+        samples.targets += samples.targets ? done * all->outputs : 0;
+        samples.labels += samples.labels ? done : 0;
+        samples.count = whole - done;
+        if (status == TR_OK && done > 0 && samples.count > 0) {
+            status = tr_learn_part(&model, TR_BODY);
+        }
+        if (status == TR_OK && samples.count > 0) {
+            status = tr_learn_online(&model, all->each + done, &samples, rate);
+        }
+        if (status == TR_OK) {
+            all->losses[task] = mean_of(all->each, whole);
+        }
+        all->statuses[task] = (int32_t)status;
+        failed += status != TR_OK;
+    }
+    return failed;
+}
+
 /* One step with class means for each sample, for each task, and at the end, if `cosine`, means of
  * length 1. The loss is the mean of those that there are, or 0. Returns how many tasks failed. */
 EXPORT size_t tr_host_prototypes(const visit *all, size_t cosine, float scale, float clip, float rate)

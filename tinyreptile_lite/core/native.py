@@ -37,6 +37,7 @@ from tinyreptile_lite.few_shot import (
 from tinyreptile_lite.image_layers import Flatten
 from tinyreptile_lite.learners import Learned, Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.tasks.base import Samples
 
 Array = np.ndarray
@@ -73,8 +74,9 @@ def load() -> ctypes.CDLL:
     visit, size, rate = ctypes.POINTER(_Call), ctypes.c_size_t, ctypes.c_float
     library.tr_host_online.argtypes = library.tr_host_minibatch.argtypes = [visit, size, size, rate]
     library.tr_host_prototypes.argtypes = [visit, size, rate, rate, rate]
-    for function in library.tr_host_online, library.tr_host_minibatch, library.tr_host_prototypes:
-        function.restype = size
+    library.tr_host_partial.argtypes = [visit, size, rate, rate]
+    for name in "online", "minibatch", "prototypes", "partial":
+        getattr(library, f"tr_host_{name}").restype = size
     library.tr_host_score.argtypes = [visit]
     library.tr_host_score.restype = size
     library.tr_status_text.argtypes = [ctypes.c_int]
@@ -196,6 +198,18 @@ class NativeImprinted(Imprinted):
         return NativeOnlinePasses(self.rate, self.passes).learn(net, means.params, samples, rng)
 
 
+@dataclass(frozen=True)
+class NativePartialSGD(PartialSGD):
+    """`PartialSGD` in the C core: all steps in one call; what is sent is chosen in NumPy."""
+
+    def steps_of(self, net: Network, params: Array, samples: Samples) -> Learned:
+        """Make the steps of a visit, before anything is packed."""
+        if not available():
+            return super().steps_of(net, params, samples)
+        numbers = self.head_samples, self.head_rate or self.rate, self.rate
+        return _visit(net, params, samples, load().tr_host_partial, *numbers)
+
+
 TWINS: dict[type, Any] = {
     OnlineSGD: NativeOnlineSGD,
     MinibatchSGD: NativeMinibatchSGD,
@@ -204,6 +218,7 @@ TWINS: dict[type, Any] = {
     PrototypeSGD: NativePrototypeSGD,
     ClassMeans: NativeClassMeans,
     Imprinted: NativeImprinted,
+    PartialSGD: NativePartialSGD,
 }
 
 

@@ -690,6 +690,7 @@ TR_SMALL tr_status tr_init(tr_model *model, const tr_network *network, float *we
     model->steps = 0;
     model->outputs = (uint16_t)sizes.outputs;
     model->first = (uint16_t)sizes.first;
+    model->held = network->layer_count;
     return TR_OK;
 }
 
@@ -712,6 +713,11 @@ tr_status tr_reset(tr_model *model, const float *phi)
     return TR_OK;
 }
 
+static int has_weights(const tr_layer *layer)
+{
+    return (is_linked(layer) ? layer->functions->weights(layer) : weights_of(layer)) > 0;
+}
+
 TR_SMALL tr_status tr_freeze(tr_model *model, size_t layers)
 {
     if (!model) {
@@ -719,13 +725,32 @@ TR_SMALL tr_status tr_freeze(tr_model *model, size_t layers)
     }
     const tr_network *network = model->network;
     for (size_t i = layers; i < network->layer_count; i++) {
-        const tr_layer *layer = &network->layers[i];
-        if ((is_linked(layer) ? layer->functions->weights(layer) : weights_of(layer)) > 0) {
+        if (has_weights(&network->layers[i])) {
             model->first = (uint16_t)i;
             return TR_OK;
         }
     }
     return TR_ERR_NETWORK;
+}
+
+TR_SMALL tr_status tr_learn_part(tr_model *model, tr_part part)
+{
+    if (!model) {
+        return TR_ERR_NULL;
+    }
+    const tr_network *network = model->network;
+    size_t head = network->layer_count;
+    while (head > 0 && !has_weights(&network->layers[head - 1])) {
+        head--;
+    }
+    tr_status status = tr_freeze(model, part == TR_HEAD && head > 0 ? head - 1 : 0);
+    if (status == TR_OK && part == TR_BODY && model->first == head - 1) {
+        status = TR_ERR_NETWORK; /* the head is all there is */
+    }
+    if (status == TR_OK) {
+        model->held = (uint16_t)(part == TR_BODY ? head - 1 : network->layer_count);
+    }
+    return status;
 }
 
 /* ---- Forward pass ---------------------------------------------------------------------------- */
@@ -976,6 +1001,7 @@ TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float 
     const tr_layer *layer = &model->network->layers[model->network->layer_count];
     while (layer > &model->network->layers[model->first]) {
         layer--;
+        change.scale = layer < &model->network->layers[model->held] ? scale : 0.0f;
         if (is_linked(layer)) {
             delta = layer->functions->turn_back(model, &change, layer, x);
             if (!delta) {

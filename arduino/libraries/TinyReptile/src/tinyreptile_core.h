@@ -174,6 +174,7 @@ typedef struct {
     uint32_t steps;        /* learning steps made since tr_init or tr_reset */
     uint16_t outputs;
     uint16_t first;        /* index of the first layer that learns */
+    uint16_t held;         /* ... and of the first one that no longer does */
 } tr_model;
 
 /* Bind a network to memory. The arrays stay the caller's, must outlive the model, and `weights` is
@@ -189,6 +190,12 @@ tr_status tr_reset(tr_model *model, const float *phi);
  * workspace suffices for full learning also suffices for this. TR_ERR_NETWORK if no layer with
  * weights is left to learn. */
 tr_status tr_freeze(tr_model *model, size_t layers);
+
+/* What learns from now on: all layers, the head alone (the last layer that has weights), or the body
+ * alone (the layers before it), through which the gradient then still comes from the head. It takes
+ * the place of tr_freeze. TR_ERR_NETWORK if there is no such part: the model must not learn. */
+typedef enum { TR_ALL, TR_HEAD, TR_BODY } tr_part;
+tr_status tr_learn_part(tr_model *model, tr_part part);
 
 /* ---- Use ------------------------------------------------------------------------------------- */
 

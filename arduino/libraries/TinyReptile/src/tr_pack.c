@@ -1,0 +1,429 @@
+/* Packed changes: see tr_pack.h. */
+#include "tr_pack.h"
+
+#include <string.h>
+
+#define BLOCK 64     /* changes that share a scale */
+#define HEADER 6     /* bits, shift, count */
+#define DENSE 255    /* instead of a shift: all changes, no distances */
+#define MAX_SHIFT 6
+#define LARGEST 127.0f
+#define HALF_MAX_BITS 0x477fe000u /* of the float 65,504 */
+#define BUCKET_BITS 7             /* of the 15 of a size; the other 8 choose one of 256 buckets */
+
+/* ---- Numbers --------------------------------------------------------------------------------- */
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static float float_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+#if defined(__ARM_FP) && (__ARM_FP & 2) && defined(__thumb2__)
+/* The Cortex-M4 converts by itself: one instruction each, and the same bits as below. */
+static inline float from_half(uint32_t half)
+{
+    float value;
+    __asm__("vmov %0, %1\n\tvcvtb.f32.f16 %0, %0" : "=t"(value) : "r"(half));
+    return value;
+}
+
+static inline uint32_t to_half(float value)
+{
+    uint32_t half;
+    __asm__("vcvtb.f16.f32 %1, %1\n\tvmov %0, %1" : "=r"(half), "+t"(value));
+    half &= 0xffffu;
+    return half - ((half & 0x7fffu) == 0x7c00u); /* infinity becomes the largest */
+}
+#else
+static inline float from_half(uint32_t half)
+{
+    const uint32_t size = half & 0x7fffu;
+    /* The exponent is 112 too low; by a multiplication that is right for subnormal numbers too. */
+    const float scaled = float_of(size << 13) * 5.192296858534828e33f; /* 2^112 */
+    return half & 0x8000u ? -scaled : scaled;
+}
+
+static inline uint32_t to_half(float value)
+{
+    const uint32_t sign = bits_of(value) >> 16 & 0x8000u;
+    uint32_t size = bits_of(value) & 0x7fffffffu;
+    if (size > HALF_MAX_BITS) {
+        size = HALF_MAX_BITS;
+    }
+    if (size < 0x38800000u) { /* below 2^-14 the steps are 2^-24, as those of floats from 0.5 on */
+        return sign | (bits_of(float_of(size) + 0.5f) - bits_of(0.5f));
+    }
+    size += 0xfffu + (size >> 13 & 1); /* to the nearest, of two to the even one */
+    return sign | ((size >> 13) - (112u << 10));
+}
+#endif
+
+float tr_from_half(uint16_t half)
+{
+    return from_half(half);
+}
+
+uint16_t tr_to_half(float value)
+{
+    return (uint16_t)to_half(value);
+}
+
+/* 0 to below 1, for each position of a seed: the last steps of MurmurHash3. */
+static float dice(uint32_t seed, uint32_t at)
+{
+    uint32_t x = seed ^ at * 0x9e3779b9u;
+    x ^= x >> 16;
+    x *= 0x85ebca6bu;
+    x ^= x >> 13;
+    x *= 0xc2b2ae35u;
+    x ^= x >> 16;
+    return (float)(x >> 8) * (1.0f / 16777216.0f);
+}
+
+/* ---- Selection ------------------------------------------------------------------------------- */
+
+/* What is sent: all sizes above `last`, and of those equal to it the first `ties`. */
+typedef struct {
+    uint32_t count, last, ties;
+} choice;
+
+/* Put each change, in float16, in the place of phi; count their sizes in 256 buckets. */
+static void find_changes(uint16_t *phi, uint16_t *buckets, const float *weights,
+                         const tr_packing *packing)
+{
+    float *kept = packing->kept;
+    memset(buckets, 0, 256 * sizeof *buckets);
+    for (size_t i = 0; i < packing->limit; i++) {
+        float change = weights[i] - from_half(phi[i]);
+        if (kept) {
+            change += kept[i];
+            kept[i] = change;
+        }
+        const uint32_t half = to_half(change);
+        phi[i] = (uint16_t)half;
+        buckets[(half & 0x7fffu) >> BUCKET_BITS]++;
+    }
+}
+
+/* From the last bucket down: the one in which the wanted number is reached; `wanted` becomes how many
+ * are to be taken of that one. */
+static uint32_t reached(const uint16_t *buckets, uint32_t from, uint32_t *wanted)
+{
+    uint32_t at = from;
+    while (at > 0 && buckets[at] < *wanted) {
+        *wanted -= buckets[at--];
+    }
+    return at;
+}
+
+static choice choose(const uint16_t *changes, uint16_t *buckets, uint32_t wanted, size_t limit)
+{
+    choice chosen = {0, 0, 0};
+    uint32_t fine[1 << BUCKET_BITS], zeros = 0;
+    uint32_t left = wanted;
+    const uint32_t bucket = reached(buckets, 255, &left);
+    memset(fine, 0, sizeof fine);
+    for (size_t i = 0; i < limit; i++) {
+        const uint32_t size = changes[i] & 0x7fffu;
+        if (size >> BUCKET_BITS == bucket) {
+            fine[size & ((1 << BUCKET_BITS) - 1)]++;
+        }
+    }
+    uint32_t at = (1 << BUCKET_BITS) - 1;
+    while (at > 0 && fine[at] < left) {
+        left -= fine[at--];
+    }
+    chosen.last = bucket << BUCKET_BITS | at;
+    if (chosen.last == 0) { /* zeros are never sent */
+        zeros = left;
+        left = 0;
+    }
+    chosen.ties = left;
+    chosen.count = wanted - zeros;
+    return chosen;
+}
+
+/* ---- Bytes ----------------------------------------------------------------------------------- */
+
+static uint8_t *put32(uint8_t *to, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) {
+        *to++ = (uint8_t)(value >> 8 * i);
+    }
+    return to;
+}
+
+static uint32_t get32(const uint8_t *from)
+{
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16
+           | (uint32_t)from[3] << 24;
+}
+
+static uint8_t rice_shift(uint32_t size, uint32_t count)
+{
+    uint8_t shift = 0;
+    while (shift < MAX_SHIFT && 10 * ((uint64_t)count << (shift + 1)) <= 7 * (uint64_t)(size - count)) {
+        shift++;
+    }
+    return shift;
+}
+
+/* Changes that are sent together. */
+typedef struct {
+    uint16_t at[BLOCK], half[BLOCK], gap[BLOCK];
+    uint32_t count;
+} block;
+
+/* Bits, the lowest of a byte first. */
+static uint8_t *put_gaps(uint8_t *to, const block *some, uint32_t shift)
+{
+    uint32_t bits = 0, filled = 0;
+    for (uint32_t i = 0; i < some->count; i++) {
+        uint32_t ones = some->gap[i] >> shift;
+        for (; ones + filled >= 8; filled = 0) {
+            *to++ = (uint8_t)(bits | 0xffu << filled);
+            ones -= 8 - filled;
+            bits = 0;
+        }
+        bits |= ((1u << ones) - 1) << filled;
+        filled += ones + 1; /* a zero ends them */
+        bits |= (some->gap[i] & ((1u << shift) - 1)) << filled;
+        filled += shift;
+        for (; filled >= 8; filled -= 8, bits >>= 8) {
+            *to++ = (uint8_t)bits;
+        }
+    }
+    if (filled > 0) {
+        *to++ = (uint8_t)bits;
+    }
+    return to;
+}
+
+static uint8_t *put_halves(uint8_t *to, const block *some, const tr_packing *packing)
+{
+    for (uint32_t i = 0; i < some->count; i++) {
+        *to++ = (uint8_t)some->half[i];
+        *to++ = (uint8_t)(some->half[i] >> 8);
+        if (packing->kept) {
+            packing->kept[some->at[i]] -= from_half(some->half[i]);
+        }
+    }
+    return to;
+}
+
+static float largest_of(const block *some)
+{
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < some->count; i++) {
+        const uint32_t size = some->half[i] & 0x7fffu;
+        largest = size > largest ? size : largest;
+    }
+    return largest > 0 ? from_half(largest) : LARGEST; /* a block of zeros */
+}
+
+/* Round down after adding 0 to below 1 by chance: the mean is right. */
+static uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *packing, float largest)
+{
+    const float inverse = LARGEST / largest, scale = largest / LARGEST;
+    for (uint32_t i = 0; i < some->count; i++) {
+        const float value = from_half(some->half[i]) * inverse + dice(packing->seed, some->at[i]);
+        int32_t step = (int32_t)value;
+        step -= (float)step > value;
+        step = step > 127 ? 127 : step < -127 ? -127 : step;
+        *to++ = (uint8_t)step;
+        if (packing->kept) {
+            packing->kept[some->at[i]] -= scale * (float)step;
+        }
+    }
+    return to;
+}
+
+static uint8_t *put_block(uint8_t *to, const block *some, const tr_packing *packing, uint32_t shift)
+{
+    const float largest = largest_of(some);
+    if (packing->bits == 8) {
+        to = put32(to, bits_of(largest / LARGEST));
+    }
+    if (shift != DENSE) {
+        to = put_gaps(to, some, shift);
+    }
+    return packing->bits == 8 ? put_steps(to, some, packing, largest)
+                              : put_halves(to, some, packing);
+}
+
+/* Everything behind the header. */
+static uint8_t *put_blocks(uint8_t *to, const uint16_t *changes, const tr_packing *packing,
+                           choice chosen, uint32_t shift)
+{
+    block some;
+    uint32_t next = 0; /* position behind the last change that is sent */
+    some.count = 0;
+    for (uint32_t i = 0; i < packing->limit; i++) {
+        const uint32_t size = changes[i] & 0x7fffu;
+        if (shift != DENSE && size <= chosen.last) {
+            if (size < chosen.last || chosen.ties == 0) {
+                continue;
+            }
+            chosen.ties--;
+        }
+        some.at[some.count] = (uint16_t)i;
+        some.half[some.count] = changes[i];
+        some.gap[some.count] = (uint16_t)(i - next);
+        next = i + 1;
+        if (++some.count == BLOCK) {
+            to = put_block(to, &some, packing, shift);
+            some.count = 0;
+        }
+    }
+    return some.count > 0 ? put_block(to, &some, packing, shift) : to;
+}
+
+uint16_t *tr_pack_phi(uint32_t *room, size_t weights)
+{
+    return (uint16_t *)(void *)((uint8_t *)room + TR_PACK_SLACK(weights));
+}
+
+size_t tr_pack(uint32_t *room, const float *weights, size_t weight_count, const tr_packing *packing)
+{
+    uint16_t buckets[256];
+    uint8_t *start = (uint8_t *)room, *to = start;
+    if (!room || !weights || !packing || weight_count > TR_PACK_MAX_WEIGHTS
+        || packing->limit > weight_count || packing->count > packing->limit || packing->count == 0
+        || (packing->bits != 8 && packing->bits != 16)) {
+        return 0;
+    }
+    uint16_t *changes = tr_pack_phi(room, weight_count);
+    const int dense = packing->count == packing->limit;
+    find_changes(changes, buckets, weights, packing);
+    choice chosen = {packing->limit, 0, 0};
+    if (!dense) {
+        chosen = choose(changes, buckets, packing->count, packing->limit);
+    }
+    const uint8_t shift = dense ? DENSE : rice_shift(packing->limit, chosen.count);
+    *to++ = packing->bits;
+    *to++ = shift;
+    to = put32(to, chosen.count);
+    return (size_t)(put_blocks(to, changes, packing, chosen, shift) - start);
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const uint8_t *at, *end;
+    uint32_t bit; /* of *at */
+} reader;
+
+/* The next bit, or -1 behind the end. */
+static int next_bit(reader *from)
+{
+    if (from->at == from->end) {
+        return -1;
+    }
+    const int bit = *from->at >> from->bit & 1;
+    from->bit = (from->bit + 1) & 7;
+    from->at += from->bit == 0;
+    return bit;
+}
+
+/* A distance of at most `most`, or -1. */
+static int32_t read_gap(reader *from, uint32_t shift, uint32_t most)
+{
+    uint32_t gap = 0;
+    int bit = next_bit(from);
+    for (; bit == 1 && gap <= most; bit = next_bit(from)) {
+        gap += 1u << shift;
+    }
+    for (uint32_t i = 0; i < shift && bit >= 0; i++) {
+        bit = next_bit(from);
+        gap |= (uint32_t)bit << i;
+    }
+    return bit < 0 || gap > most ? -1 : (int32_t)gap;
+}
+
+/* The rest of a byte holds no bits. */
+static int skip_to_byte(reader *from)
+{
+    while (from->bit != 0) {
+        if (next_bit(from) != 0) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* One block of changes, the first at `next` or later. Returns where the next one may be, or -1. */
+static int64_t read_block(reader *from, float *target, uint32_t size, uint32_t next, uint32_t count,
+                          const uint8_t *header)
+{
+    uint16_t at[BLOCK];
+    float scale = 1.0f;
+    const uint32_t bytes = header[0] / 8;
+    if (header[0] == 8) {
+        if (from->end - from->at < 4) {
+            return -1;
+        }
+        scale = float_of(get32(from->at));
+        from->at += 4;
+        if (!(scale >= 1e-12f && scale <= 65504.0f)) {
+            return -1;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t gap = header[1] == DENSE ? 0 : read_gap(from, header[1], size - 1 - next);
+        if (gap < 0 || next >= size) {
+            return -1;
+        }
+        next += (uint32_t)gap;
+        at[i] = (uint16_t)next++;
+    }
+    if (!skip_to_byte(from) || (size_t)(from->end - from->at) < count * bytes) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < count; i++, from->at += bytes) {
+        const uint32_t half = (uint32_t)from->at[0] | (uint32_t)from->at[bytes - 1] << 8;
+        if (bytes == 1 ? *from->at == 0x80 : (half & 0x7c00u) == 0x7c00u) {
+            return -1;
+        }
+        if (target) {
+            target[at[i]] += bytes == 1 ? scale * (float)(int8_t)*from->at : from_half(half);
+        }
+    }
+    return next;
+}
+
+/* With no target: only whether all of it can be read. */
+static int read_all(float *target, uint32_t size, const uint8_t *bytes, size_t byte_count)
+{
+    const uint32_t count = get32(bytes + 2);
+    reader from = {bytes + HEADER, bytes + byte_count, 0};
+    int64_t next = 0;
+    for (uint32_t done = 0; done < count && next >= 0; done += BLOCK) {
+        const uint32_t left = count - done < BLOCK ? count - done : BLOCK;
+        next = read_block(&from, target, size, (uint32_t)next, left, bytes);
+    }
+    return next >= 0 && from.at == from.end;
+}
+
+int tr_unpack(float *target, size_t size, const uint8_t *bytes, size_t byte_count)
+{
+    if (!target || !bytes || size > TR_PACK_MAX_WEIGHTS || byte_count < HEADER) {
+        return 0;
+    }
+    const uint32_t count = get32(bytes + 2);
+    const int bits = bytes[0] == 8 || bytes[0] == 16;
+    const int code = bytes[1] <= MAX_SHIFT || (bytes[1] == DENSE && count == size);
+    if (!bits || !code || count > size
+        || !read_all(NULL, (uint32_t)size, bytes, byte_count)) {
+        return 0;
+    }
+    return read_all(target, (uint32_t)size, bytes, byte_count);
+}
