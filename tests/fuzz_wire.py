@@ -36,7 +36,8 @@ def fuzz_c(count: int, seed: int) -> dict:
         program, core = Path(folder) / "fuzz_wire", Path(folder) / "core.o"
         # The core's unrolled loops take long to instrument when optimised.
         compile_core = ["-O0", "-c", str(CORE / "tinyreptile_core.c"), "-o", str(core)]
-        link_all = ["-O1", str(DRIVER), str(CORE / "tr_wire.c"), str(core), "-o", str(program)]
+        sources = [str(CORE / "tr_wire.c"), str(CORE / "tr_pack.c")]
+        link_all = ["-O1", str(DRIVER), *sources, str(core), "-o", str(program)]
         for step in (compile_core, link_all):
             subprocess.run([compiler, *flags, *step], check=True)
         done = subprocess.run(

@@ -21,17 +21,27 @@
 #include "source.h"
 #include "transport.h"
 
+#ifndef ERROR_FEEDBACK
+#define ERROR_FEEDBACK 0  // 1: what is not sent is kept for the next visit, in as much memory as phi
+#endif
+
 #if __has_include(<nrf.h>)
 #include <nrf.h>
 #endif
 
 static float weights[NETWORK_WEIGHTS], workspace[NETWORK_WORKSPACE];
 static float x[NETWORK_INPUTS], target[NETWORK_OUTPUTS];
+static uint32_t room[TR_PACK_WORDS(NETWORK_WEIGHTS)];  // phi in float16, then packed changes
 static uint8_t received[TR_WIRE_PAYLOAD(chunkFloats)], transmitted[TR_WIRE_FRAME(chunkFloats)];
 static tr_client_about about = {{0}, NETWORK_ID, 0, chunkWindow};
 static const tr_client_io io = {nullptr, transportSend, sourceBegin, sourceSample};
 static tr_model model;
 static tr_client client;
+#if ERROR_FEEDBACK
+static float kept[NETWORK_WEIGHTS];  // changes that were not sent yet
+#else
+static float *const kept = nullptr;
+#endif
 
 void setup() {
   pinMode(LED_BUILTIN, OUTPUT);
@@ -43,6 +53,7 @@ void setup() {
     status = tr_client_init(&client, &model, &about, &io, received, sizeof received, transmitted,
                             sizeof transmitted, x, target);
   }
+  if (status == TR_OK) status = tr_client_packing(&client, room, kept);
   if (status != TR_OK || !transportBegin(about.board_id)) blinkForEver();
 }
 

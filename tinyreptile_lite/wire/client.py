@@ -12,10 +12,12 @@ from tinyreptile_lite.core.table import LIMIT
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.learners import Learned, OnlineSGD
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.packing import halved, sent_count
+from tinyreptile_lite.partial import WHOLE, PartialSGD
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.frames import Source
+from tinyreptile_lite.wire.frames import Flag, Source
 from tinyreptile_lite.wire.links import Link
-from tinyreptile_lite.wire.session import Session, Turn, Visit
+from tinyreptile_lite.wire.session import Packing, Session, Turn, Visit
 
 Array = np.ndarray
 MAX_SAMPLES = 65_535
@@ -57,6 +59,7 @@ class BoardClient:
         self.source = source
         self.name = name or link.name
         self._last = (-1, 0, b"")  # round, attempt, what was ordered
+        self._taken: int | None = None  # the visit whose changes were the last that arrived
 
     def visit(self, phi: Array, order: Order) -> Learned:
         """Send phi, let the board learn online, fetch what it learned.
@@ -65,7 +68,12 @@ class BoardClient:
         The same order again, after a server's crash or even a success, goes on with the same visit:
         the board never trains twice for it.
         """
-        return self.session.visit(self._make_visit(phi, order))
+        return self._visited(self._make_visit(phi, order))
+
+    def _visited(self, visit: Visit) -> Learned:
+        learned = self.session.visit(visit)
+        self._taken = visit.nonce if visit.packing else None
+        return learned
 
     def scored_visit(self, phi: Array, order: Order, test_count: int) -> tuple[Learned, Scores]:
         """Visit, and let the board measure how well it does, before and after it learns.
@@ -83,13 +91,18 @@ class BoardClient:
             frames.Evaluate(visit.nonce, order.seed ^ _TEST, count, self.source)
             for count in (test_count, test_count + 1)
         ]
-        learned = self.session.visit(visit)
+        learned = self._visited(visit)
         return learned, Scores(visit.before, visit.after)
 
     def _make_visit(self, phi: Array, order: Order) -> Visit:
         """Number the visit so that the board can tell newer from older."""
-        rate, weights = self._checked(phi, order), np.asarray(phi, "<f4").tobytes()
-        what = struct.pack("<fHIB", rate, order.sample_count, order.seed, self.source) + weights
+        learner = self._checked(phi, order)
+        packing = self._packing(phi, learner)
+        weights = np.asarray(phi, "<f2" if packing else "<f4").tobytes()
+        about = learner.rate, order.sample_count, order.seed, self.source
+        what = struct.pack("<fHIB", *about) + weights
+        if isinstance(learner, PartialSGD):
+            what += repr(learner).encode()
         last_round, attempt, last = self._last
         if order.round != last_round:
             attempt = 0
@@ -100,16 +113,31 @@ class BoardClient:
             self.session.begin_anew()
         self._last = (order.round, attempt, what)
         nonce = zlib.crc32(struct.pack("<IH", order.round, attempt) + what) or 1
-        train = frames.Train(nonce, rate, order.sample_count, order.seed, self.source)
-        return Visit(order.round, attempt, weights, train)
+        train = _train(nonce, learner, order, self.source)
+        return Visit(order.round, attempt, weights, train, packing)
 
-    def _checked(self, phi: Array, order: Order) -> float:
-        """Refuse what the board could not do; returns the inner rate."""
+    def _packing(self, phi: Array, learner: OnlineSGD | PartialSGD) -> Packing | None:
+        """How the board shall send its changes, if not all its weights."""
+        partial = isinstance(learner, PartialSGD)
+        self.session.need(frames.VERSION_2 if partial else frames.VERSION)
+        if not isinstance(learner, PartialSGD) or learner.bits == WHOLE:
+            return None
+        halved(phi)  # raises if it does not fit into float16
+        net = self.session.net
+        limit = net.size if learner.send_head else net.head.start
+        flags = Flag.FEEDBACK if learner.feedback else Flag(0)
+        if learner.feedback and self._taken is None:
+            flags |= Flag.FORGET  # what it kept belongs to another training
+        count = sent_count(limit, learner.percent)
+        return Packing(learner.bits, flags, limit, count, self._taken or 0, phi)
+
+    def _checked(self, phi: Array, order: Order) -> OnlineSGD | PartialSGD:
+        """Refuse what the board could not do; returns the learner."""
         learner = order.learner
-        if not isinstance(learner, OnlineSGD):
+        if not isinstance(learner, OnlineSGD | PartialSGD):
             raise KitError(
                 f"{self.name} learns online, one sample at a time, and cannot run "
-                f"{type(learner).__name__}; choose tiny_reptile or fed_avg"
+                f"{type(learner).__name__}; choose tiny_reptile, tiny_meta_fed or fed_avg"
             )
         if not 1 <= order.sample_count <= MAX_SAMPLES:
             raise KitError(
@@ -120,4 +148,13 @@ class BoardClient:
             raise KitError(f"phi holds NaN or huge numbers and was not sent to {self.name}")
         if phi.shape != (self.session.net.size,):
             raise KitError(f"phi has shape {phi.shape}, not ({self.session.net.size},)")
-        return learner.rate
+        return learner
+
+
+def _train(
+    nonce: int, learner: OnlineSGD | PartialSGD, order: Order, source: Source
+) -> frames.Train:
+    about = nonce, learner.rate, order.sample_count, order.seed, source
+    if isinstance(learner, OnlineSGD):
+        return frames.Train(*about)
+    return frames.Train2(*about, learner.head_samples, learner.head_rate or learner.rate)

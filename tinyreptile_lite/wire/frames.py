@@ -9,12 +9,13 @@ Stuffing (Cheshire and Baker 1999).
 import struct
 import zlib
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Any, ClassVar, dataclass_transform
 
 from tinyreptile_lite.core.table import Status as Core
 
-VERSION = 1
+VERSION = 1  # of most messages
+VERSION_2 = 2  # of those that packed changes need
 DELIMITER = b"\0"
 HEADER_BYTES, CHECK_BYTES = 2, 4
 MASK_CHUNKS = 32  # chunks that one mask of missing or wanted chunks speaks about
@@ -31,7 +32,7 @@ class VersionError(FrameError):
     """An undamaged frame of another version of the format."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"wire version {version}, not {VERSION}")
+        super().__init__(f"wire version {version}, not {VERSION} or {VERSION_2}")
         self.version = version
 
 
@@ -80,6 +81,7 @@ ERRORS = {
     40: "its sensor reads more than 7 g, or the end of its range, on and on",
     41: "its sensor's numbers jump as no arm can",
     42: "readings of its sensor were missing",
+    64: "it cannot pack its changes like that",
 }
 
 
@@ -92,13 +94,16 @@ class Message:
 
     KIND: ClassVar[int]
     LAYOUT: ClassVar[str]
+    VERSION: ClassVar[int]
 
-    def __init_subclass__(cls, kind: int, layout: str) -> None:
-        cls.KIND, cls.LAYOUT = kind, layout
-        MESSAGES[kind] = dataclass(frozen=True)(cls)
+    def __init_subclass__(cls, kind: int, layout: str, version: int = VERSION) -> None:
+        cls.KIND, cls.LAYOUT, cls.VERSION = kind, layout, version
+        BY_VERSION[version][kind] = dataclass(frozen=True)(cls)
 
 
 MESSAGES: dict[int, type[Message]] = {}
+MESSAGES_2: dict[int, type[Message]] = {}  # those that packed changes need have more fields
+BY_VERSION = {VERSION: MESSAGES, VERSION_2: MESSAGES_2}
 
 
 class Hello(Message, kind=1, layout="<IH"):
@@ -199,14 +204,57 @@ class Score(Message, kind=11, layout="<IIHHf"):
     loss: float
 
 
+class Flag(IntFlag):
+    """In PUSH and WELCOME of version 2."""
+
+    FEEDBACK = 1  # what is not sent is kept for the next visit; the board has the memory for it
+    FORGET = 2  # what was kept so far belongs to another training
+
+
+class Hello2(Hello, kind=1, layout="<IH", version=2):
+    """Server: as `Hello`, and I would like packed changes."""
+
+
+class Push2(Push, kind=2, layout="<IHIIBBIII", version=2):
+    """Server: as `Push`; and how to send the changes that the visit will have made.
+
+    With 8 or 16 `bits` for a change, phi comes in float16. With 32, all is as in version 1.
+    """
+
+    bits: int
+    flags: int
+    limit: int  # only changes of the first so many weights are sent
+    count: int  # of changes to send; if it is the limit, all
+    taken: int  # nonce of the visit whose changes were the last that arrived
+
+
+class Train2(Train, kind=4, layout="<IfHIBHf", version=2):
+    """Server: as `Train`; and the first samples rebuild the head."""
+
+    head_samples: int
+    head_rate: float
+
+
+class Welcome2(Welcome, kind=9, layout="<I8s8sIHBBB", version=2):
+    """Board: as `Welcome`; and what it can do with changes, in bits of `Flag`."""
+
+    flags: int
+
+
+class Report2(Report, kind=10, layout="<BBIHIfI", version=2):
+    """Board: as `Report`; and the bytes that can be pulled."""
+
+    size: int
+
+
 # ---- Frames --------------------------------------------------------------------------------------
 
 
-def encode(message: Message, version: int = VERSION) -> bytes:
+def encode(message: Message, version: int | None = None) -> bytes:
     """Return the frame of a message, its delimiter included."""
     fields = list(vars(message).values())
     data = fields.pop() if isinstance(message, Chunk) else b""
-    head = struct.pack("<BB", version, message.KIND)
+    head = struct.pack("<BB", version or message.VERSION, message.KIND)
     return wrap(head + struct.pack(message.LAYOUT, *fields) + data)
 
 
@@ -224,11 +272,11 @@ def parse(content: bytes) -> Message:
     if len(content) < HEADER_BYTES:
         raise FrameError(f"{len(content)} bytes are too short for a header")
     version, number = content[:HEADER_BYTES]
-    if version != VERSION:
+    if version not in BY_VERSION:
         raise VersionError(version)
-    if number not in MESSAGES:
-        raise FrameError(f"unknown kind {number}")
-    kind: Any = MESSAGES[number]
+    if number not in BY_VERSION[version]:
+        raise FrameError(f"unknown kind {number} in version {version}")
+    kind: Any = BY_VERSION[version][number]
     end = HEADER_BYTES + struct.calcsize(kind.LAYOUT)
     fields, data = content[HEADER_BYTES:end], content[end:]
     fits = data and len(data) % 4 == 0 if kind is Chunk else not data

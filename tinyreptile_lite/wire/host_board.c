@@ -23,7 +23,8 @@ typedef struct {
     tr_client_io io;
     draw_samples draw;
     size_t inputs, outputs, next;
-    float *weights, *workspace, *x, *target;
+    float *weights, *workspace, *x, *target, *kept;
+    uint32_t *room;
     uint8_t *receive, *transmit;
     float *drawn_x, *drawn_target;
     int32_t *drawn_label;
@@ -79,7 +80,7 @@ EXPORT void host_board_free(host_board *board)
     }
     void *owned[] = {board->weights, board->workspace, board->x, board->target, board->receive,
                      board->transmit, board->drawn_x, board->drawn_target, board->drawn_label,
-                     board->sent};
+                     board->sent, board->kept, board->room};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) {
         free(owned[i]);
     }
@@ -94,14 +95,16 @@ static int allocate(host_board *board, size_t weights, size_t workspace, size_t 
     board->target = calloc(board->outputs, sizeof(float));
     board->receive = malloc(TR_WIRE_PAYLOAD(chunk_floats));
     board->transmit = malloc(TR_WIRE_FRAME(chunk_floats));
-    return board->weights && board->workspace && board->x && board->target && board->receive
+    board->kept = calloc(weights, sizeof(float));
+    board->room = calloc(TR_PACK_WORDS(weights), sizeof(uint32_t));
+    return board->kept && board->room && board->weights && board->workspace && board->x && board->target && board->receive
            && board->transmit;
 }
 
 /* The network's layers stay the caller's and must outlive the board. NULL if anything does not
  * fit. */
 EXPORT host_board *host_board_new(const tr_network *network, const tr_client_about *about,
-                                  size_t chunk_floats, draw_samples draw)
+                                  size_t chunk_floats, int packs, draw_samples draw)
 {
     host_board *board = calloc(1, sizeof *board);
     size_t weights, workspace, outputs;
@@ -124,7 +127,8 @@ EXPORT host_board *host_board_new(const tr_network *network, const tr_client_abo
                    workspace)
         || tr_client_init(&board->client, &board->model, &board->about, &board->io, board->receive,
                           TR_WIRE_PAYLOAD(chunk_floats), board->transmit,
-                          TR_WIRE_FRAME(chunk_floats), board->x, board->target)) {
+                          TR_WIRE_FRAME(chunk_floats), board->x, board->target)
+        || (packs && tr_client_packing(&board->client, board->room, board->kept))) {
         host_board_free(board);
         return NULL;
     }

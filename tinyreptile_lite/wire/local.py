@@ -51,6 +51,8 @@ class LocalBoard:
         ``numpy.random.default_rng(seed)``, as in a simulated client.
     chunk_floats : int
         Largest chunk the board has memory for.
+    packs : bool
+        Whether it can send packed changes; if not, it speaks version 1 of the format only.
 
     Raises
     ------
@@ -60,8 +62,11 @@ class LocalBoard:
 
     _board: int | None = None
 
-    def __init__(self, net: Network, device: Device, chunk_floats: int = USB_FLOATS) -> None:
-        self.net, self.device, self.chunk_floats = net, device, chunk_floats
+    def __init__(
+        self, net: Network, device: Device, chunk_floats: int = USB_FLOATS, packs: bool = True
+    ) -> None:
+        self.net, self.device = net, device
+        self.chunk_floats, self.packs = chunk_floats, packs
         self.id = board_id(device.name)
         self._library = load_library()
         self._network = c_network(net, self._library)
@@ -75,7 +80,7 @@ class LocalBoard:
         # tr_client_about of tr_wire.h: nothing but bytes
         about = self.id + network_id(self.net) + bytes([1 << Source.DATA, WINDOW])
         self._board = self._library.host_board_new(
-            ctypes.byref(self._network), about, self.chunk_floats, self._draw
+            ctypes.byref(self._network), about, self.chunk_floats, self.packs, self._draw
         )
         if not self._board:
             raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
@@ -144,11 +149,12 @@ class LocalBoard:
 @cache
 def load_library() -> ctypes.CDLL:
     """Compile the board's side for this computer, or take it from the cache: `shared_library`."""
-    sources = [_HARNESS, CORE / "tr_wire.c", CORE / "tinyreptile_core.c"]
+    parts = "tr_wire.c", "tr_pack.c", "tinyreptile_core.c"
+    sources = [_HARNESS, *(CORE / part for part in parts)]
     library = load("board", sources, CORE)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.host_board_new.restype = pointer
-    library.host_board_new.argtypes = [pointer, pointer, size, _Draw]
+    library.host_board_new.argtypes = [pointer, pointer, size, ctypes.c_int, _Draw]
     library.host_board_free.argtypes = [pointer]
     library.host_board_feed.restype = size
     library.host_board_feed.argtypes = [pointer, ctypes.c_char_p, size]

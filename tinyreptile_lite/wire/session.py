@@ -19,21 +19,36 @@ from tinyreptile_lite.core.table import LIMIT, Status
 from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.packing import PackError, unpack
 from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent, Budget, Channel
 from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import Link, LinkLost
 from tinyreptile_lite.wire.local import network_id
 
+Array = np.ndarray
 _DIVERGED = {Status.DIVERGED, Status.OVERFLOW}
 _BUSY = {State.TRAINING, State.EVALUATING}
 _asked = attrgetter("nonce", "seed", "sample_count")  # of a score, or of the request for it
 _NO_SCORE = BoardRefused, DivergenceError  # a board that cannot give one may still learn
 _WRONG_CRC_LIMIT = 3
+_SMALLEST_RESULT = 64  # bytes of changes of a network so small that its weights are fewer
 _STEPS = 16  # of a visit beside its samples: hello, push, pull, and what goes wrong
 _BEFORE, _TRAINING, _AFTER = range(3)  # steps of a visit
 Result = TypeVar("Result")
 Turn = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a board sends changes, and what they are added to; see `frames.Push2`."""
+
+    bits: int
+    flags: int
+    limit: int
+    count: int
+    taken: int
+    phi: Array  # float32, shape (P,); the board gets it in float16
 
 
 @dataclass
@@ -42,8 +57,9 @@ class Visit:
 
     round: int
     attempt: int
-    weights: bytes  # float32, little-endian
+    weights: bytes  # float32, little-endian; float16 if changes come back
     request: frames.Train  # its nonce names the visit
+    packing: Packing | None = None  # how changes come back; by default all weights do
     tests: Sequence[frames.Evaluate] = ()  # two, if it is scored before and after learning
     step: int = _BEFORE
     got: dict[int, bytes] = field(default_factory=dict)  # chunks, kept over lost links
@@ -55,6 +71,15 @@ class Visit:
     def nonce(self) -> int:
         """The visit's own number."""
         return self.request.nonce
+
+    @property
+    def push(self) -> frames.Push:
+        """What begins the visit."""
+        about = self.round, self.attempt, self.nonce, zlib.crc32(self.weights)
+        how = self.packing
+        if how is None:
+            return frames.Push(*about)
+        return frames.Push2(*about, how.bits, how.flags, how.limit, how.count, how.taken)
 
     @property
     def sample_count(self) -> int:
@@ -89,7 +114,8 @@ class Session:
     ) -> None:
         self.link, self.net, self.patience, self._turn = link, net, patience, turn
         self.board: frames.Welcome | None = None  # what it said of itself
-        self._chunks: list[range] = []  # where each begins and ends in the bytes of the weights
+        self.version = frames.VERSION  # to be asked for
+        self._chunk_bytes = 0
         self._half = 1  # of a window
         self._channel = Channel(link)
         self.traffic = self._channel.traffic
@@ -116,6 +142,12 @@ class Session:
         self._session = _new_session()
         self.board = None
 
+    def need(self, version: int) -> None:
+        """Speak this version from now on; a board that cannot is refused at the next hello."""
+        if version != self.version:
+            self.version = version
+            self.begin_anew()
+
     def visit(self, visit: Visit) -> Learned:
         """Let the board learn from the visit's weights, fetch the result, score it if wanted.
 
@@ -133,7 +165,7 @@ class Session:
         """
         with self._turn():
             try:
-                self._steadily(lambda _: self._visit(visit), _STEPS + visit.sample_count)
+                self._steadily(lambda board: self._visit(visit, board), _STEPS + visit.sample_count)
             except KitError as error:
                 if visit.learned is None or not isinstance(error, BoardError):
                     self._abort(visit)
@@ -141,7 +173,8 @@ class Session:
         assert visit.learned is not None  # without a score, if that failed
         return visit.learned
 
-    def _visit(self, visit: Visit) -> None:
+    def _visit(self, visit: Visit, board: frames.Welcome) -> None:
+        self._check_keeps(visit, board)
         visit.step = _BEFORE
         if visit.tests and visit.before is None:
             report = self._drive(visit, frames.Status(), {State.READY, State.TRAINED})
@@ -150,7 +183,7 @@ class Session:
                     visit.before = self._score(visit, visit.tests[0])
         visit.step = _TRAINING
         report = self._drive(visit, visit.request, {State.TRAINED})
-        visit.learned = self._checked(self._pull(visit, report), report.loss)
+        visit.learned = self._checked(visit, self._pull(visit, report), report.loss)
         visit.step = _AFTER
         if visit.tests:
             with suppress(*_NO_SCORE):
@@ -166,25 +199,49 @@ class Session:
 
     def _greet(self) -> frames.Welcome:
         welcome = None
+        second = self.version == frames.VERSION_2
+        kind = frames.Hello2 if second else frames.Hello
         try:
             while not isinstance(welcome, frames.Welcome) or welcome.session != self._session:
                 if welcome is None:
                     self._channel.forget()
                     # The zero ends whatever half a frame the board may have got before.
-                    hello = frames.Hello(self._session, self.link.frame_bytes)
+                    hello = kind(self._session, self.link.frame_bytes)
                     self._channel.send(hello, before=frames.DELIMITER)
                 welcome = self._channel.receive()
+                if second and isinstance(welcome, frames.Welcome):
+                    self._check_packs(welcome)
         except BoardSilent as error:
             raise BoardSilent(
                 f"{self.link.name} does not answer as a TinyReptile board; "
                 "flash the sketch FederatedClient to it"
             ) from error
         self._check_fits(welcome)
-        size, total = 4 * welcome.chunk_floats, 4 * self.net.size
-        self._chunks = [range(at, min(at + size, total)) for at in range(0, total, size)]
+        self._chunk_bytes = 4 * welcome.chunk_floats
         self._half = max(1, welcome.window // 2)
         self.board = welcome
         return welcome
+
+    def _check_packs(self, board: frames.Welcome) -> None:
+        if not isinstance(board, frames.Welcome2):
+            raise BoardRefused(
+                f"{self.link.name} speaks wire version {frames.VERSION} and sends all its weights, "
+                "not packed changes; flash FederatedClient of this kit to it, or use a strategy "
+                "that sends all weights"
+            )
+
+    def _check_keeps(self, visit: Visit, board: frames.Welcome) -> None:
+        keeps = isinstance(board, frames.Welcome2) and board.flags & frames.Flag.FEEDBACK
+        if visit.packing and visit.packing.flags & frames.Flag.FEEDBACK and not keeps:
+            raise BoardRefused(
+                f"{self.link.name} has no memory for error feedback; set ERROR_FEEDBACK to 1 in "
+                "FederatedClient and flash it again, or train without feedback"
+            )
+
+    def _pieces(self, total: int) -> list[range]:
+        """Where each chunk of so many bytes begins and ends."""
+        size = self._chunk_bytes
+        return [range(at, min(at + size, total)) for at in range(0, total, size)]
 
     def _check_fits(self, board: frames.Welcome) -> None:
         if board.network != network_id(self.net) or board.weights != self.net.size:
@@ -210,9 +267,9 @@ class Session:
             self._channel.send(frames.Status())
             report = self._next_report(visit)
         if report is None or not visit.knows(report):
-            self._begun, crc = visit.nonce, zlib.crc32(visit.weights)
-            self._channel.send(frames.Push(visit.round, visit.attempt, visit.nonce, crc))
-            self._send_chunks(visit, range(len(self._chunks)))
+            self._begun = visit.nonce
+            self._channel.send(visit.push)
+            self._send_chunks(visit, range(len(self._pieces(len(visit.weights)))))
             self._channel.send(request)
             report = self._next_report(visit)
         while True:
@@ -225,7 +282,8 @@ class Session:
             if report.state == State.RECEIVING:
                 mask = range(frames.MASK_CHUNKS)
                 missing = (report.count + i for i in mask if report.detail >> i & 1)
-                self._send_chunks(visit, [i for i in missing if i < len(self._chunks)])
+                most = len(self._pieces(len(visit.weights)))
+                self._send_chunks(visit, [i for i in missing if i < most])
             if report.state not in _BUSY:
                 self._channel.send(request)
             report = self._next_report(visit)
@@ -233,6 +291,7 @@ class Session:
     def _send_chunks(self, visit: Visit, indices: Sequence[int]) -> None:
         """Send chunks, never more than a window of them unconfirmed."""
         self._owed = 0
+        pieces = self._pieces(len(visit.weights))
         for number, index in enumerate(indices):
             if number and number % self._half == 0 and len(indices) - number > self._half:
                 if self._owed:
@@ -242,25 +301,36 @@ class Session:
                         return  # PUSH was lost: the caller will see it too
                 self._channel.send(frames.Status())
                 self._owed += 1
-            part = self._chunks[index]
-            data = visit.weights[part.start : part.stop]
-            self._channel.send(frames.Chunk(visit.nonce & 255, index, data))
+            data = visit.weights[pieces[index].start : pieces[index].stop]
+            self._channel.send(frames.Chunk(visit.nonce & 255, index, _whole_words(data)))
 
     def _pull(self, visit: Visit, report: frames.Report) -> bytes:
-        """Fetch the weights that the report's CRC belongs to."""
-        chunks = range(len(self._chunks))
+        """Fetch the weights, or the changes, that the report's CRC belongs to."""
+        size = self._result_bytes(visit, report)
+        pieces = self._pieces(size)
+        chunks = range(len(pieces))
         for _ in range(_WRONG_CRC_LIMIT):
             while missing := [i for i in chunks if i not in visit.got]:
-                first = missing[0]
-                self._pull_chunks(visit, [i for i in missing if i < first + frames.MASK_CHUNKS])
-            weights = b"".join(visit.got[i] for i in chunks)
-            if zlib.crc32(weights) == report.detail:
-                return weights
+                wanted = [i for i in missing if i < missing[0] + frames.MASK_CHUNKS]
+                self._pull_chunks(visit, wanted, pieces)
+            result = b"".join(visit.got[i] for i in chunks)[:size]
+            if zlib.crc32(result) == report.detail:
+                return result
             visit.got.clear()  # a late chunk of another visit with the same tag was among them
             self._channel.budget.setback("sends weights with a wrong CRC; reset the board")
         raise self._nonsense("weights with a wrong CRC")
 
-    def _pull_chunks(self, visit: Visit, wanted: list[int]) -> None:
+    def _result_bytes(self, visit: Visit, report: frames.Report) -> int:
+        """How many bytes there are to fetch."""
+        whole = 4 * self.net.size
+        if visit.packing is None:
+            return whole
+        size = report.size if isinstance(report, frames.Report2) else 0
+        if not 0 < size <= whole + _SMALLEST_RESULT:
+            raise self._nonsense(f"{size:,} bytes of changes")
+        return size
+
+    def _pull_chunks(self, visit: Visit, wanted: list[int], pieces: list[range]) -> None:
         """Take chunks until all that are wanted are there, the last one is, or silence."""
         mask = sum(1 << (i - wanted[0]) for i in wanted)
         self._channel.send(frames.Pull(visit.nonce, wanted[0], mask))
@@ -270,7 +340,7 @@ class Session:
             if not isinstance(message, frames.Chunk) or message.tag != visit.nonce & 255:
                 continue
             index, data = message.index, message.data
-            if index < len(self._chunks) and len(data) == len(self._chunks[index]):
+            if index < len(pieces) and len(data) == -(-len(pieces[index]) // 4) * 4:
                 visit.got[index] = data
                 self._channel.budget.reached(visit.step, State.TRAINED, len(visit.got))
             if index == wanted[-1] or all(i in visit.got for i in wanted):
@@ -318,7 +388,8 @@ class Session:
     def _note(self, visit: Visit, report: frames.Report) -> None:
         """See whether this is progress."""
         if visit.knows(report) and report.state <= State.FAILED:
-            most = max(visit.sample_count, len(self._chunks))  # to count on is not to get further
+            # To count on is not to get further.
+            most = max(visit.sample_count, len(self._pieces(len(visit.weights))))
             self._channel.budget.reached(visit.step, report.state, min(report.count, most))
 
     # ---- Trouble ---------------------------------------------------------------------------------
@@ -360,9 +431,9 @@ class Session:
         kind = DivergenceError if report.error in _DIVERGED else BoardRefused
         return kind(f"{self.link.name} could not do it: {reason}")
 
-    def _checked(self, weights: bytes, loss: float) -> Learned:
-        """Refuse what would damage phi."""
-        params = np.frombuffer(weights, "<f4").astype(np.float32)
+    def _checked(self, visit: Visit, result: bytes, loss: float) -> Learned:
+        """Read what the board sent, and refuse what would damage phi."""
+        params = self._params(visit, result)
         sound = np.abs(params) <= LIMIT  # false for NaN
         if not sound.all():
             at = int(np.flatnonzero(~sound)[0])
@@ -371,8 +442,24 @@ class Session:
             raise self._nonsense(f"a loss of {loss}")
         return Learned(params, loss)
 
+    def _params(self, visit: Visit, result: bytes) -> Array:
+        if visit.packing is None:
+            return np.frombuffer(result, "<f4").astype(np.float32)
+        try:
+            sent = unpack(result, visit.packing.limit)
+        except PackError as error:
+            raise self._nonsense(str(error)) from None
+        if len(sent.at) > visit.packing.count:
+            raise self._nonsense(f"{len(sent.at):,} changes, not {visit.packing.count:,}")
+        return sent.added_to(visit.packing.phi)
+
     def _nonsense(self, what: str) -> BoardRefused:
         return BoardRefused(f"{self.link.name} sent {what}; reset the board")
+
+
+def _whole_words(data: bytes) -> bytes:
+    """Fill the last word of a chunk with zeros."""
+    return data + bytes(-len(data) % 4)
 
 
 def _new_session() -> int:

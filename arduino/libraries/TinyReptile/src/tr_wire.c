@@ -146,10 +146,10 @@ size_t tr_frame_stuff(uint8_t *frame, size_t size)
 /* ---- Answers --------------------------------------------------------------------------------- */
 
 /* Where the fields of an answer go, behind its header. */
-static uint8_t *begin_answer(tr_client *client, tr_wire_kind kind, size_t fields)
+static uint8_t *begin_answer(tr_client *client, uint8_t version, tr_wire_kind kind, size_t fields)
 {
     uint8_t *payload = client->transmit + tr_frame_gap(HEADER + fields);
-    payload[0] = TR_WIRE_VERSION;
+    payload[0] = version;
     payload[1] = (uint8_t)kind;
     return payload + HEADER;
 }
@@ -191,33 +191,41 @@ static void send_state(tr_client *client)
         count = first_missing(client);
         detail = missing_mask(client, count);
     }
-    uint8_t *to = begin_answer(client, TR_WIRE_STATE, 16);
+    const size_t fields = client->version == TR_WIRE_VERSION_2 ? 20 : 16;
+    uint8_t *to = begin_answer(client, client->version, TR_WIRE_STATE, fields);
     *to++ = client->state;
     *to++ = client->error;
     to = put32(to, client->nonce);
     to = put16(to, count);
     to = put32(to, detail);
-    put_float(to, client->loss);
-    send_answer(client, 16);
+    to = put_float(to, client->loss);
+    if (fields > 16) {
+        put32(to, client->result_size);
+    }
+    send_answer(client, fields);
 }
 
 static void send_welcome(tr_client *client)
 {
     const tr_client_about *about = client->about;
-    uint8_t *to = begin_answer(client, TR_WIRE_WELCOME, 28);
+    const size_t fields = client->version == TR_WIRE_VERSION_2 ? 29 : 28;
+    uint8_t *to = begin_answer(client, client->version, TR_WIRE_WELCOME, fields);
     to = put32(to, client->session);
     memcpy(to, about->board_id, 8);
     memcpy(to + 8, about->network, 8);
     to = put32(to + 16, client->model->weight_count);
     to = put16(to, client->chunk_floats);
     *to++ = about->window;
-    *to = about->sources;
-    send_answer(client, 28);
+    *to++ = about->sources;
+    if (fields > 28) {
+        *to = client->kept ? TR_WIRE_FEEDBACK : 0;
+    }
+    send_answer(client, fields);
 }
 
 static void send_score(tr_client *client)
 {
-    uint8_t *to = begin_answer(client, TR_WIRE_SCORE, 16);
+    uint8_t *to = begin_answer(client, TR_WIRE_VERSION, TR_WIRE_SCORE, 16);
     to = put32(to, client->nonce);
     to = put32(to, client->score_seed);
     to = put16(to, client->score_samples);
@@ -247,23 +255,65 @@ static void want_all_chunks(tr_client *client)
     memset(client->have, 0, sizeof client->have);
 }
 
-/* Floats in one chunk: all are equal but the last. */
-static uint32_t floats_in(const tr_client *client, uint32_t index)
+static size_t chunk_bytes(const tr_client *client)
 {
-    const uint32_t left = client->model->weight_count - index * client->chunk_floats;
-    return left < client->chunk_floats ? left : client->chunk_floats;
+    return 4 * (size_t)client->chunk_floats;
 }
 
-static uint32_t weights_crc(const tr_client *client)
+/* Chunks of so many bytes, and bytes in one of them: all are equal but the last. */
+static uint32_t chunks_of(const tr_client *client, size_t size)
 {
-    return tr_crc32(0, client->model->weights, 4 * (size_t)client->model->weight_count);
+    return (uint32_t)((size + chunk_bytes(client) - 1) / chunk_bytes(client));
+}
+
+static size_t bytes_in(const tr_client *client, size_t size, uint32_t index)
+{
+    const size_t left = size - index * chunk_bytes(client);
+    return left < chunk_bytes(client) ? left : chunk_bytes(client);
+}
+
+/* A chunk carries whole words; what fills the last one is zero. */
+static size_t whole_words(size_t size)
+{
+    return (size + 3) & ~(size_t)3;
+}
+
+static size_t weight_bytes(const tr_client *client)
+{
+    return 4 * (size_t)client->model->weight_count;
+}
+
+/* Bytes of phi on its way to the board, and where they go. */
+static size_t phi_bytes(const tr_client *client)
+{
+    return client->packing.bits ? weight_bytes(client) / 2 : weight_bytes(client);
+}
+
+static uint8_t *phi_place(const tr_client *client)
+{
+    return client->packing.bits
+               ? (uint8_t *)tr_pack_phi(client->room, client->model->weight_count)
+               : (uint8_t *)client->model->weights;
+}
+
+/* What the server can pull. */
+static uint8_t *result_of(const tr_client *client)
+{
+    return client->packed == client->nonce && client->state == TR_TRAINED && client->packing.bits
+               ? (uint8_t *)client->room
+               : (uint8_t *)client->model->weights;
+}
+
+static void set_result(tr_client *client, const uint8_t *bytes, size_t size)
+{
+    client->result_size = (uint32_t)size;
+    client->result_crc = tr_crc32(0, bytes, size);
 }
 
 static void agree_on_chunks(tr_client *client, uint32_t floats)
 {
-    const uint32_t weights = client->model->weight_count;
     client->chunk_floats = (uint16_t)floats;
-    client->chunks = (uint16_t)((weights + floats - 1) / floats);
+    client->chunks = (uint16_t)chunks_of(client, phi_bytes(client));
     want_all_chunks(client);
 }
 
@@ -279,7 +329,7 @@ static uint32_t floats_in_frame(const tr_client *client, uint32_t frame)
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
-static void on_hello(tr_client *client, const uint8_t *fields)
+static void on_hello(tr_client *client, const uint8_t *fields, uint8_t version)
 {
     const uint32_t session = get32(fields);
     const uint32_t floats = floats_in_frame(client, get16(fields + 4));
@@ -289,6 +339,8 @@ static void on_hello(tr_client *client, const uint8_t *fields)
     }
     client->fresh |= session != client->session;
     client->session = session;
+    client->version = version == TR_WIRE_VERSION_2 && client->room ? TR_WIRE_VERSION_2
+                                                                   : TR_WIRE_VERSION;
     if (floats != client->chunk_floats) {
         if (client->state == TR_RECEIVING) {
             client->nonce = 0; /* chunks of another size: the visit cannot go on */
@@ -307,7 +359,40 @@ static int is_newer(const tr_client *client, uint32_t round, uint32_t attempt)
            || (round == client->round && attempt > client->attempt);
 }
 
-static void on_push(tr_client *client, const uint8_t *fields)
+/* The changes of the last visit did not reach the server: add them to what was not sent. */
+static void take_back(tr_client *client, uint32_t taken)
+{
+    const tr_packing *packing = &client->packing; /* of that visit */
+    if (packing->kept && client->packed != 0 && client->packed != taken) {
+        tr_unpack(packing->kept, packing->limit, (const uint8_t *)client->room, client->packed_size);
+    }
+    client->packed = 0;
+}
+
+/* How the visit's changes are to be sent. Returns 0 if that cannot be. */
+static int plan_packing(tr_client *client, const uint8_t *fields)
+{
+    const uint32_t weights = client->model->weight_count;
+    const uint8_t flags = fields[1];
+    tr_packing *packing = &client->packing;
+    if (flags & TR_WIRE_FORGET && client->kept) {
+        memset(client->kept, 0, weight_bytes(client));
+    }
+    if (fields[0] == 32) {
+        return 1;
+    }
+    packing->limit = get32(fields + 2);
+    packing->count = get32(fields + 6);
+    if ((fields[0] != 8 && fields[0] != 16) || packing->limit > weights || packing->count == 0
+        || packing->count > packing->limit || (flags & TR_WIRE_FEEDBACK && !client->kept)) {
+        return 0;
+    }
+    packing->bits = fields[0];
+    packing->kept = flags & TR_WIRE_FEEDBACK ? client->kept : NULL;
+    return 1;
+}
+
+static void on_push(tr_client *client, const uint8_t *fields, uint8_t version)
 {
     const uint32_t round = get32(fields), attempt = get16(fields + 4);
     const uint32_t nonce = get32(fields + 6), crc = get32(fields + 10);
@@ -325,23 +410,36 @@ static void on_push(tr_client *client, const uint8_t *fields)
     client->nonce = nonce;
     client->crc = crc;
     client->loss = 0.0f;
-    client->result_crc = 0;
+    client->result_crc = client->result_size = 0;
     forget_work(client);
-    want_all_chunks(client);
-    enter(client, TR_RECEIVING, 0);
+    take_back(client, version == TR_WIRE_VERSION_2 ? get32(fields + 24) : 0);
+    memset(&client->packing, 0, sizeof client->packing);
+    const int can = version == TR_WIRE_VERSION || plan_packing(client, fields + 14);
+    agree_on_chunks(client, client->chunk_floats);
+    enter(client, can ? TR_RECEIVING : TR_FAILED, can ? 0 : TR_WIRE_ERR_PACKING);
 }
 
-/* All floats within +-TR_LIMIT; NaN is not. */
-static int are_sound(const uint8_t *bytes, uint32_t floats)
+/* All numbers within +-TR_LIMIT; NaN is not. */
+static int are_sound(const uint8_t *bytes, size_t size, int halves)
 {
-    for (uint32_t i = 0; i < floats; i++) {
+    for (size_t i = 0; i < size; i += halves ? 2 : 4) {
         float value;
-        memcpy(&value, bytes + 4 * i, 4);
-        if (!(value >= -TR_LIMIT && value <= TR_LIMIT)) {
+        memcpy(&value, bytes + (halves ? 0 : i), 4);
+        if (halves ? (get16(bytes + i) & 0x7c00u) == 0x7c00u
+                   : !(value >= -TR_LIMIT && value <= TR_LIMIT)) {
             return 0;
         }
     }
     return 1;
+}
+
+/* All of phi is there: in float16 it becomes the weights only now. */
+static void widen_phi(tr_client *client)
+{
+    const uint16_t *phi = (const uint16_t *)(const void *)phi_place(client);
+    for (uint32_t i = 0; i < client->model->weight_count; i++) {
+        client->model->weights[i] = tr_from_half(phi[i]);
+    }
 }
 
 static void on_chunk(tr_client *client, const uint8_t *fields, size_t size)
@@ -351,27 +449,32 @@ static void on_chunk(tr_client *client, const uint8_t *fields, size_t size)
         || index >= client->chunks || has(client, index)) {
         return;
     }
-    const uint32_t floats = floats_in(client, index);
-    if (size != CHUNK_FIELDS + 4 * (size_t)floats) {
+    const int halves = client->packing.bits != 0;
+    const size_t all = phi_bytes(client), bytes = bytes_in(client, all, index);
+    if (size != CHUNK_FIELDS + whole_words(bytes)) {
         return;
     }
-    if (!are_sound(fields + CHUNK_FIELDS, floats)) {
+    if (!are_sound(fields + CHUNK_FIELDS, bytes, halves)) {
         enter(client, TR_FAILED, TR_ERR_PHI);
         return;
     }
-    memcpy(client->model->weights + index * client->chunk_floats, fields + CHUNK_FIELDS,
-           4 * (size_t)floats);
+    memcpy(phi_place(client) + index * chunk_bytes(client), fields + CHUNK_FIELDS, bytes);
     client->have[index / 32] |= 1u << (index % 32);
     if (first_missing(client) < client->chunks) {
         return;
     }
-    client->result_crc = weights_crc(client);
-    if (client->result_crc == client->crc) {
-        enter(client, TR_READY, 0);
-    } else { /* a chunk of another visit with the same tag came between: start over */
+    set_result(client, phi_place(client), all);
+    if (client->result_crc != client->crc) {
+        /* A chunk of another visit with the same tag came between: start over. */
         want_all_chunks(client);
         client->error = TR_WIRE_ERR_CRC;
+        return;
     }
+    if (halves) {
+        widen_phi(client);
+        set_result(client, (const uint8_t *)client->model->weights, weight_bytes(client));
+    }
+    enter(client, TR_READY, 0);
 }
 
 /* Prepare the work that TRAIN and EVALUATE have in common; 0 if it cannot be done. */
@@ -390,20 +493,35 @@ static int begin_work(tr_client *client, uint32_t samples, uint8_t source, uint3
     return client->error == 0;
 }
 
-static void on_train(tr_client *client, const uint8_t *fields)
+/* The head alone, the body alone or all layers, as the sample that comes next wants it. */
+static tr_status choose_part(tr_client *client)
 {
-    float rate;
+    const uint16_t head = client->head_samples;
+    return tr_learn_part(client->model, head == 0 ? TR_ALL : client->done < head ? TR_HEAD : TR_BODY);
+}
+
+static void on_train(tr_client *client, const uint8_t *fields, uint8_t version)
+{
+    const int parts = version == TR_WIRE_VERSION_2;
+    float rate, head_rate;
     memcpy(&rate, fields + 4, 4);
+    memcpy(&head_rate, fields + (parts ? 17 : 4), 4);
     if (get32(fields) != client->nonce || client->state != TR_READY) {
         send_state(client);
         return;
     }
-    if (!(rate >= 0.0f && rate <= TR_MAX_RATE)) {
+    client->head_samples = (uint16_t)(parts ? get16(fields + 15) : 0);
+    client->done = 0;
+    if (!(rate >= 0.0f && rate <= TR_MAX_RATE && head_rate >= 0.0f && head_rate <= TR_MAX_RATE)) {
         enter(client, TR_FAILED, TR_ERR_RATE);
+    } else if (choose_part(client) != TR_OK) {
+        enter(client, TR_FAILED, TR_ERR_NETWORK);
     } else if (!begin_work(client, get16(fields + 8), fields[14], get32(fields + 10))) {
         enter(client, TR_FAILED, client->error);
     } else {
         client->rate = rate;
+        client->head_rate = head_rate;
+        client->packing.seed = get32(fields + 10);
         client->scored = 0; /* what was scored are no longer the weights */
         client->state = TR_TRAINING;
         return; /* answered when it is done */
@@ -458,14 +576,18 @@ static void on_abort(tr_client *client, const uint8_t *fields)
     send_state(client);
 }
 
-/* Fields of each kind that a board accepts; a chunk has at least one float more. */
-static size_t fields_of(uint8_t kind)
+/* Fields of each kind that a board accepts; a chunk has at least one word more. */
+static size_t fields_of(uint8_t kind, uint8_t version)
 {
+    const int second = version == TR_WIRE_VERSION_2;
+    if (second && kind != TR_WIRE_HELLO && kind != TR_WIRE_PUSH && kind != TR_WIRE_TRAIN) {
+        return SIZE_MAX;
+    }
     switch (kind) {
     case TR_WIRE_HELLO: return 6;
-    case TR_WIRE_PUSH: return 14;
+    case TR_WIRE_PUSH: return second ? 28 : 14;
     case TR_WIRE_CHUNK: return CHUNK_FIELDS;
-    case TR_WIRE_TRAIN: return 15;
+    case TR_WIRE_TRAIN: return second ? 21 : 15;
     case TR_WIRE_PULL: return 10;
     case TR_WIRE_EVALUATE: return 11;
     case TR_WIRE_STATUS: return 0;
@@ -479,20 +601,21 @@ static void on_frame(tr_client *client, const uint8_t *payload, size_t size)
     const uint8_t version = payload[0], kind = payload[1];
     const uint8_t *fields = payload + HEADER;
     size -= HEADER;
-    if (version != TR_WIRE_VERSION) {
+    if (version != TR_WIRE_VERSION && (version != TR_WIRE_VERSION_2 || !client->room)) {
         if (kind == TR_WIRE_HELLO) {
             send_welcome(client); /* its header says which version the board speaks */
         }
         return;
     }
-    if (kind == TR_WIRE_CHUNK ? size < CHUNK_FIELDS : size != fields_of(kind)) {
+    if (kind == TR_WIRE_CHUNK && version == TR_WIRE_VERSION ? size < CHUNK_FIELDS
+                                                            : size != fields_of(kind, version)) {
         return;
     }
     switch (kind) {
-    case TR_WIRE_HELLO: on_hello(client, fields); break;
-    case TR_WIRE_PUSH: on_push(client, fields); break;
+    case TR_WIRE_HELLO: on_hello(client, fields, version); break;
+    case TR_WIRE_PUSH: on_push(client, fields, version); break;
     case TR_WIRE_CHUNK: on_chunk(client, fields, size); break;
-    case TR_WIRE_TRAIN: on_train(client, fields); break;
+    case TR_WIRE_TRAIN: on_train(client, fields, version); break;
     case TR_WIRE_PULL: on_pull(client, fields); break;
     case TR_WIRE_EVALUATE: on_evaluate(client, fields); break;
     case TR_WIRE_STATUS: send_state(client); break;
@@ -519,24 +642,33 @@ static void send_next_chunk(tr_client *client)
     }
     const uint32_t index = client->pull_first++;
     client->pull_mask >>= 1;
-    if (index >= client->chunks) {
+    if (index >= chunks_of(client, client->result_size)) {
         client->pull_mask = 0;
         return;
     }
-    const uint32_t floats = floats_in(client, index);
-    const size_t size = CHUNK_FIELDS + 4 * (size_t)floats;
-    uint8_t *to = begin_answer(client, TR_WIRE_CHUNK, size);
+    const size_t bytes = bytes_in(client, client->result_size, index);
+    const size_t size = CHUNK_FIELDS + whole_words(bytes);
+    uint8_t *to = begin_answer(client, TR_WIRE_VERSION, TR_WIRE_CHUNK, size);
     *to++ = (uint8_t)client->nonce;
     to = put16(to, index);
-    memcpy(to, client->model->weights + index * client->chunk_floats, 4 * (size_t)floats);
+    memset(to, 0, whole_words(bytes));
+    memcpy(to, result_of(client) + index * chunk_bytes(client), bytes);
     send_answer(client, size);
 }
 
 static void finish_training(tr_client *client)
 {
+    size_t size = weight_bytes(client);
     client->loss = client->loss_sum / (float)client->samples;
-    client->result_crc = weights_crc(client);
+    tr_learn_part(client->model, TR_ALL);
+    if (client->packing.bits) {
+        size = tr_pack(client->room, client->model->weights, client->model->weight_count,
+                       &client->packing);
+        client->packed = client->nonce;
+        client->packed_size = (uint32_t)size;
+    }
     enter(client, TR_TRAINED, 0);
+    set_result(client, result_of(client), size);
     send_state(client);
 }
 
@@ -561,6 +693,7 @@ static tr_status use_sample(tr_client *client, int32_t label)
 {
     tr_model *model = client->model;
     const int labels = model->network->loss == TR_CROSS_ENTROPY;
+    const float rate = client->done < client->head_samples ? client->head_rate : client->rate;
     float loss = 0.0f;
     size_t correct = 0;
     tr_status status;
@@ -569,9 +702,9 @@ static tr_status use_sample(tr_client *client, int32_t label)
                                 1};
         status = tr_evaluate(model, &loss, &correct, &one);
     } else if (labels) {
-        status = tr_learn_label(model, &loss, client->x, label, client->rate);
+        status = tr_learn_label(model, &loss, client->x, label, rate);
     } else {
-        status = tr_learn_value(model, &loss, client->x, client->target, client->rate);
+        status = tr_learn_value(model, &loss, client->x, client->target, rate);
     }
     client->loss_sum += loss;
     client->correct = (uint16_t)(client->correct + correct);
@@ -591,6 +724,9 @@ static void work_on_sample(tr_client *client)
         return;
     }
     client->done++;
+    if (client->state == TR_TRAINING && client->done == client->head_samples) {
+        choose_part(client);
+    }
     if (client->done < client->samples) {
         return;
     }
@@ -639,7 +775,24 @@ tr_status tr_client_init(tr_client *client, tr_model *model, const tr_client_abo
     client->x = x;
     client->target = target;
     client->board_floats = (uint16_t)floats;
+    client->version = TR_WIRE_VERSION;
     tr_frame_reader_init(&client->reader, receive, receive_size);
     agree_on_chunks(client, floats);
+    return TR_OK;
+}
+
+tr_status tr_client_packing(tr_client *client, uint32_t *room, float *kept)
+{
+    if (!client || !client->model || !room) {
+        return TR_ERR_NULL;
+    }
+    if (client->model->weight_count > TR_PACK_MAX_WEIGHTS) {
+        return TR_ERR_WEIGHTS;
+    }
+    client->room = room;
+    client->kept = kept;
+    if (kept) {
+        memset(kept, 0, weight_bytes(client));
+    }
     return TR_OK;
 }

@@ -26,12 +26,14 @@
 #include <stdint.h>
 
 #include "tinyreptile_core.h"
+#include "tr_pack.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define TR_WIRE_VERSION 1
+#define TR_WIRE_VERSION 1  /* of most messages */
+#define TR_WIRE_VERSION_2 2 /* of those that packed changes need: HELLO, PUSH, TRAIN, WELCOME, STATE */
 
 /* ---- Frames ---------------------------------------------------------------------------------- */
 
@@ -83,8 +85,15 @@ typedef enum {
 
 typedef enum { TR_SOURCE_SENSOR, TR_SOURCE_DATA } tr_source;
 
-/* Errors in STATE; those below 32 are a tr_status. After the last come the faults of a sensor. */
-enum { TR_WIRE_ERR_CRC = 32, TR_WIRE_ERR_SOURCE, TR_WIRE_ERR_SAMPLES, TR_WIRE_ERR_SENSOR };
+/* Errors in STATE; those below 32 are a tr_status, those above _SENSOR and below _PACKING the faults of
+ * a sensor. */
+enum {
+    TR_WIRE_ERR_CRC = 32, TR_WIRE_ERR_SOURCE, TR_WIRE_ERR_SAMPLES, TR_WIRE_ERR_SENSOR,
+    TR_WIRE_ERR_PACKING = 64
+};
+
+/* In PUSH and WELCOME of version 2. */
+enum { TR_WIRE_FEEDBACK = 1, TR_WIRE_FORGET = 2 };
 
 /* ---- The board's side ------------------------------------------------------------------------ */
 
@@ -128,7 +137,8 @@ typedef struct {
     uint32_t round, nonce, crc; /* of the visit; nonce 0: there was none */
     uint16_t attempt;
     uint32_t have[TR_WIRE_MAX_CHUNKS / 32]; /* a bit for each chunk that came */
-    float rate;
+    float rate, head_rate;
+    uint16_t head_samples;           /* of the training: the first so many rebuild the head */
     uint16_t samples, done, correct; /* of the training or evaluation */
     float loss_sum, loss;            /* mean loss of the last training */
     uint32_t result_crc;             /* CRC-32 of the weights that can be pulled */
@@ -138,6 +148,14 @@ typedef struct {
     float score_loss;
     uint16_t pull_first;
     uint32_t pull_mask;              /* chunks still to be sent */
+    uint32_t result_size;            /* bytes that can be pulled: of the weights, or of the changes */
+    /* Packed changes, if tr_client_packing was called. */
+    uint32_t *room;       /* phi in float16, then the packed changes */
+    float *kept;          /* what was not sent; or NULL */
+    uint8_t version;      /* of the server's hello */
+    tr_packing packing;   /* of the visit; 0 bits: it sends its weights */
+    uint32_t packed;      /* nonce of the visit whose changes are in the room, or 0 */
+    uint32_t packed_size;
 } tr_client;
 
 /* Bind a client to its model and its memory; all stay the caller's and must outlive it. `x` has
@@ -147,6 +165,11 @@ typedef struct {
 tr_status tr_client_init(tr_client *client, tr_model *model, const tr_client_about *about,
                          const tr_client_io *io, uint8_t *receive, size_t receive_size,
                          uint8_t *transmit, size_t transmit_size, float *x, float *target);
+
+/* Let the client send packed changes: room for TR_PACK_WORDS(weights) words and, for error feedback,
+ * `kept` (weights) or NULL. Without this call it speaks version 1 and sends whole weights.
+ * TR_ERR_NULL, TR_ERR_WEIGHTS (more than TR_PACK_MAX_WEIGHTS). */
+tr_status tr_client_packing(tr_client *client, uint32_t *room, float *kept);
 
 /* Take one byte from the link; acts on the frame that it completes. */
 void tr_client_byte(tr_client *client, uint8_t byte);
