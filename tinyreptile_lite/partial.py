@@ -116,17 +116,26 @@ class PartialSGD:
         if self.feedback and kept is not None:
             change += kept
         tasks = change.reshape(-1, net.size)
-        limit = net.size if self.send_head else net.head.start
+        limit = self.limit(net)
         seeds = rng.integers(2**32, size=len(tasks)).tolist()
         phi = np.broadcast_to(params, change.shape).reshape(tasks.shape)
         result = np.empty_like(tasks)
         for row, (one, seed) in enumerate(zip(tasks, seeds, strict=True)):
+            if not np.isfinite(one).all():  # it diverged: the round loop refuses this
+                result[row], one[:] = np.nan, 0
+                continue
             sent = packing.selected(one[:limit], self.percent, self.bits, seed)
             result[row] = sent.added_to(phi[row])
             one[sent.at] -= sent.values
             one[limit:] = 0  # a head that is never sent is not kept either
         left = change if self.feedback else None  # `tasks` is a view of it
         return Learned(result.reshape(change.shape), learned.loss), left
+
+    def limit(self, net: Network) -> int:
+        """How many weights, from the first, may have their changes sent; `KitError` if none."""
+        if self.send_head or net.head.start:
+            return net.size if self.send_head else net.head.start
+        raise KitError("this network is all head, and nothing of it is sent; set send_head to True")
 
     def steps_of(self, net: Network, params: Array, samples: Samples) -> Learned:
         """Make the steps of a visit, before anything is packed: all the learning there is."""

@@ -24,6 +24,10 @@ class BoardRefused(BoardError):
     """It cannot do what was asked, sends nonsense, or is a board for another network or version."""
 
 
+class BoardUnsound(BoardRefused):
+    """It sends what no sound board sends: what else it keeps is not to be trusted either."""
+
+
 @dataclass
 class Traffic:
     """What went over a link, and what went wrong."""

@@ -15,6 +15,7 @@ from tinyreptile_lite.network import Network
 from tinyreptile_lite.packing import halved, sent_count
 from tinyreptile_lite.partial import WHOLE, PartialSGD
 from tinyreptile_lite.wire import frames
+from tinyreptile_lite.wire.channel import BoardUnsound
 from tinyreptile_lite.wire.frames import Flag, Source
 from tinyreptile_lite.wire.links import Link
 from tinyreptile_lite.wire.session import Packing, Session, Turn, Visit
@@ -71,7 +72,14 @@ class BoardClient:
         return self._visited(self._make_visit(phi, order))
 
     def _visited(self, visit: Visit) -> Learned:
-        learned = self.session.visit(visit)
+        if visit.packing is None:
+            self._taken = None  # such a visit cannot say what was taken
+        try:
+            learned = self.session.visit(visit)
+        except BoardUnsound:
+            # What it keeps may be as bad: let it forget that, and make the visit anew.
+            self._taken, self._last = None, (*self._last[:2], b"")
+            raise
         self._taken = visit.nonce if visit.packing else None
         return learned
 
@@ -118,13 +126,12 @@ class BoardClient:
 
     def _packing(self, phi: Array, learner: OnlineSGD | PartialSGD) -> Packing | None:
         """How the board shall send its changes, if not all its weights."""
-        partial = isinstance(learner, PartialSGD)
-        self.session.need(frames.VERSION_2 if partial else frames.VERSION)
+        plain = isinstance(learner, OnlineSGD) or _is_plain(learner)
+        self.session.need(frames.VERSION if plain else frames.VERSION_2)
         if not isinstance(learner, PartialSGD) or learner.bits == WHOLE:
             return None
         halved(phi)  # raises if it does not fit into float16
-        net = self.session.net
-        limit = net.size if learner.send_head else net.head.start
+        limit = learner.limit(self.session.net)
         flags = Flag.FEEDBACK if learner.feedback else Flag(0)
         if learner.feedback and self._taken is None:
             flags |= Flag.FORGET  # what it kept belongs to another training
@@ -151,10 +158,15 @@ class BoardClient:
         return learner
 
 
+def _is_plain(learner: PartialSGD) -> bool:
+    """Whether it steps all layers and sends all weights, as `OnlineSGD` does."""
+    return learner.bits == WHOLE and not learner.head_samples
+
+
 def _train(
     nonce: int, learner: OnlineSGD | PartialSGD, order: Order, source: Source
 ) -> frames.Train:
     about = nonce, learner.rate, order.sample_count, order.seed, source
-    if isinstance(learner, OnlineSGD):
+    if isinstance(learner, OnlineSGD) or _is_plain(learner):
         return frames.Train(*about)
     return frames.Train2(*about, learner.head_samples, learner.head_rate or learner.rate)

@@ -97,14 +97,14 @@ static int allocate(host_board *board, size_t weights, size_t workspace, size_t 
     board->transmit = malloc(TR_WIRE_FRAME(chunk_floats));
     board->kept = calloc(weights, sizeof(float));
     board->room = calloc(TR_PACK_WORDS(weights), sizeof(uint32_t));
-    return board->kept && board->room && board->weights && board->workspace && board->x && board->target && board->receive
-           && board->transmit;
+    return board->weights && board->workspace && board->x && board->target && board->receive
+           && board->transmit && board->kept && board->room;
 }
 
 /* The network's layers stay the caller's and must outlive the board. NULL if anything does not
  * fit. */
 EXPORT host_board *host_board_new(const tr_network *network, const tr_client_about *about,
-                                  size_t chunk_floats, int packs, draw_samples draw)
+                                  size_t chunk_floats, int packs, int feedback, draw_samples draw)
 {
     host_board *board = calloc(1, sizeof *board);
     size_t weights, workspace, outputs;
@@ -128,7 +128,8 @@ EXPORT host_board *host_board_new(const tr_network *network, const tr_client_abo
         || tr_client_init(&board->client, &board->model, &board->about, &board->io, board->receive,
                           TR_WIRE_PAYLOAD(chunk_floats), board->transmit,
                           TR_WIRE_FRAME(chunk_floats), board->x, board->target)
-        || (packs && tr_client_packing(&board->client, board->room, board->kept))) {
+        || (packs && weights <= TR_PACK_MAX_WEIGHTS
+            && tr_client_packing(&board->client, board->room, feedback ? board->kept : NULL))) {
         host_board_free(board);
         return NULL;
     }

@@ -52,7 +52,10 @@ class LocalBoard:
     chunk_floats : int
         Largest chunk the board has memory for.
     packs : bool
-        Whether it can send packed changes; if not, it speaks version 1 of the format only.
+        Whether it can send packed changes; if not, it speaks version 1 of the format only, as does
+        a board with more than 65,535 weights.
+    feedback : bool
+        Whether it has the memory for error feedback.
 
     Raises
     ------
@@ -63,10 +66,15 @@ class LocalBoard:
     _board: int | None = None
 
     def __init__(
-        self, net: Network, device: Device, chunk_floats: int = USB_FLOATS, packs: bool = True
+        self,
+        net: Network,
+        device: Device,
+        chunk_floats: int = USB_FLOATS,
+        packs: bool = True,
+        feedback: bool = True,
     ) -> None:
         self.net, self.device = net, device
-        self.chunk_floats, self.packs = chunk_floats, packs
+        self.chunk_floats, self.packs, self.feedback = chunk_floats, packs, feedback
         self.id = board_id(device.name)
         self._library = load_library()
         self._network = c_network(net, self._library)
@@ -80,7 +88,12 @@ class LocalBoard:
         # tr_client_about of tr_wire.h: nothing but bytes
         about = self.id + network_id(self.net) + bytes([1 << Source.DATA, WINDOW])
         self._board = self._library.host_board_new(
-            ctypes.byref(self._network), about, self.chunk_floats, self.packs, self._draw
+            ctypes.byref(self._network),
+            about,
+            self.chunk_floats,
+            self.packs,
+            self.feedback,
+            self._draw,
         )
         if not self._board:
             raise KitError(f"a board cannot hold this network: {self.net.size:,} weights")
@@ -154,7 +167,7 @@ def load_library() -> ctypes.CDLL:
     library = load("board", sources, CORE)
     pointer, size = ctypes.c_void_p, ctypes.c_size_t
     library.host_board_new.restype = pointer
-    library.host_board_new.argtypes = [pointer, pointer, size, ctypes.c_int, _Draw]
+    library.host_board_new.argtypes = [pointer, pointer, size, *[ctypes.c_int] * 2, _Draw]
     library.host_board_free.argtypes = [pointer]
     library.host_board_feed.restype = size
     library.host_board_feed.argtypes = [pointer, ctypes.c_char_p, size]

@@ -21,7 +21,14 @@ from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.packing import PackError, unpack
 from tinyreptile_lite.wire import frames
-from tinyreptile_lite.wire.channel import BoardError, BoardRefused, BoardSilent, Budget, Channel
+from tinyreptile_lite.wire.channel import (
+    BoardError,
+    BoardRefused,
+    BoardSilent,
+    BoardUnsound,
+    Budget,
+    Channel,
+)
 from tinyreptile_lite.wire.frames import State
 from tinyreptile_lite.wire.links import Link, LinkLost
 from tinyreptile_lite.wire.local import network_id
@@ -32,6 +39,7 @@ _BUSY = {State.TRAINING, State.EVALUATING}
 _asked = attrgetter("nonce", "seed", "sample_count")  # of a score, or of the request for it
 _NO_SCORE = BoardRefused, DivergenceError  # a board that cannot give one may still learn
 _WRONG_CRC_LIMIT = 3
+_OLD_WELCOMES = 3  # one or two may be late answers to a hello of version 1
 _SMALLEST_RESULT = 64  # bytes of changes of a network so small that its weights are fewer
 _STEPS = 16  # of a visit beside its samples: hello, push, pull, and what goes wrong
 _BEFORE, _TRAINING, _AFTER = range(3)  # steps of a visit
@@ -198,19 +206,22 @@ class Session:
         self.begin_anew()
 
     def _greet(self) -> frames.Welcome:
-        welcome = None
+        welcome, old = None, 0
         second = self.version == frames.VERSION_2
         kind = frames.Hello2 if second else frames.Hello
+        fits = frames.Welcome2 if second else frames.Welcome
         try:
-            while not isinstance(welcome, frames.Welcome) or welcome.session != self._session:
+            while not isinstance(welcome, fits) or welcome.session != self._session:
                 if welcome is None:
                     self._channel.forget()
                     # The zero ends whatever half a frame the board may have got before.
                     hello = kind(self._session, self.link.frame_bytes)
                     self._channel.send(hello, before=frames.DELIMITER)
                 welcome = self._channel.receive()
-                if second and isinstance(welcome, frames.Welcome):
-                    self._check_packs(welcome)
+                if isinstance(welcome, frames.Welcome) and not isinstance(welcome, fits):
+                    old += 1
+                    self._check_packs(old)
+                    welcome = None
         except BoardSilent as error:
             raise BoardSilent(
                 f"{self.link.name} does not answer as a TinyReptile board; "
@@ -222,8 +233,8 @@ class Session:
         self.board = welcome
         return welcome
 
-    def _check_packs(self, board: frames.Welcome) -> None:
-        if not isinstance(board, frames.Welcome2):
+    def _check_packs(self, old_welcomes: int) -> None:
+        if old_welcomes == _OLD_WELCOMES:
             raise BoardRefused(
                 f"{self.link.name} speaks wire version {frames.VERSION} and sends all its weights, "
                 "not packed changes; flash FederatedClient of this kit to it, or use a strategy "
@@ -325,7 +336,9 @@ class Session:
         whole = 4 * self.net.size
         if visit.packing is None:
             return whole
-        size = report.size if isinstance(report, frames.Report2) else 0
+        if not isinstance(report, frames.Report2):
+            raise _ForgottenError  # a late hello of version 1 came between: greet it again
+        size = report.size
         if not 0 < size <= whole + _SMALLEST_RESULT:
             raise self._nonsense(f"{size:,} bytes of changes")
         return size
@@ -453,8 +466,8 @@ class Session:
             raise self._nonsense(f"{len(sent.at):,} changes, not {visit.packing.count:,}")
         return sent.added_to(visit.packing.phi)
 
-    def _nonsense(self, what: str) -> BoardRefused:
-        return BoardRefused(f"{self.link.name} sent {what}; reset the board")
+    def _nonsense(self, what: str) -> BoardUnsound:
+        return BoardUnsound(f"{self.link.name} sent {what}; reset the board")
 
 
 def _whole_words(data: bytes) -> bytes:

@@ -3,6 +3,13 @@
 
 #include <string.h>
 
+/* As in tinyreptile_core.c. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=off")
+#else
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 #define BLOCK 64     /* changes that share a scale */
 #define HEADER 6     /* bits, shift, count */
 #define DENSE 255    /* instead of a shift: all changes, no distances */

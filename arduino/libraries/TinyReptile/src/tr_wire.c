@@ -296,12 +296,10 @@ static uint8_t *phi_place(const tr_client *client)
                : (uint8_t *)client->model->weights;
 }
 
-/* What the server can pull. */
+/* What the server can pull; also while a repeated EVALUATE is worked on. */
 static uint8_t *result_of(const tr_client *client)
 {
-    return client->packed == client->nonce && client->state == TR_TRAINED && client->packing.bits
-               ? (uint8_t *)client->room
-               : (uint8_t *)client->model->weights;
+    return client->packed ? (uint8_t *)client->room : (uint8_t *)client->model->weights;
 }
 
 static void set_result(tr_client *client, const uint8_t *bytes, size_t size)
@@ -568,8 +566,15 @@ static void on_pull(tr_client *client, const uint8_t *fields)
 
 static void on_abort(tr_client *client, const uint8_t *fields)
 {
-    if (get32(fields) == client->nonce) {
-        client->nonce = 0; /* so that the same visit may begin again */
+    const int done = client->packed && client->packing.kept;
+    if (get32(fields) == client->nonce && done) {
+        /* What it learned is counted in what was not sent, so the same visit must not be made
+         * twice: it goes on where it is, and any other one is newer. */
+        client->fresh = 1;
+        client->pull_mask = 0;
+        enter(client, TR_TRAINED, 0);
+    } else if (get32(fields) == client->nonce) {
+        client->nonce = client->packed = 0; /* so that the same visit may begin again */
         forget_work(client);
         enter(client, TR_EMPTY, 0);
     }
