@@ -191,6 +191,12 @@ def test_any_bytes_are_refused_by_both_or_read_alike(data, size):
     assert (python is None) == (c is None)
 
 
+@given(visits(), PERCENT, BITS)
+def test_the_formula_says_how_many_bytes_it_takes_at_most(visit, percent, bits):
+    made = len(pack(visit[1] - visit[0], percent, bits, 0))
+    assert made <= packing.packed_bytes(len(visit[0]), percent, bits)
+
+
 def test_the_coldest_corner_needs_no_more_room():
     """Where all changes that are sent stand at the front, what is written comes closest."""
     for size in (64, 500, 3_000):

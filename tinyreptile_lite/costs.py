@@ -13,6 +13,8 @@ from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Layer, ReLU, Scale, Shape, Tanh
 from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.packing import packed_bytes
+from tinyreptile_lite.partial import WHOLE, PartialSGD
 from tinyreptile_lite.strategies import Strategy
 
 FLOAT_BYTES = 4
@@ -136,6 +138,10 @@ def step_macs(net: Network, first: int | None = None) -> int:
 
 def visit_macs(net: Network, learner: Learner, sample_count: int) -> int:
     """Count the multiply-accumulates of one visit of a device."""
+    if isinstance(learner, PartialSGD):
+        for_head = min(learner.head_samples, sample_count)
+        steps = step_macs(net, head_layer(net)), step_macs(net)
+        return for_head * steps[0] + (sample_count - for_head) * steps[1]
     first = head_layer(net) if isinstance(learner, HeadOnly) else None
     macs = learner.steps(sample_count) * step_macs(net, first)
     if isinstance(learner, ClassMeans | Imprinted):
@@ -149,11 +155,21 @@ def round_bytes(net: Network, strategy: Strategy) -> tuple[int, int]:
     Returns
     -------
     up : int
-        From the devices: their parameters, or all their samples if the server learns itself.
+        From the devices: their parameters or, at most, their packed changes, or all their samples
+        if the server learns itself.
     down : int
         To the devices: the common parameters, or nothing.
     """
     if strategy.pooled:
         return strategy.sample_count * sample_bytes(net), 0
-    each = strategy.client_count * FLOAT_BYTES * net.size
-    return each, each
+    up, down = visit_bytes(net, strategy.learner)
+    return strategy.client_count * up, strategy.client_count * down
+
+
+def visit_bytes(net: Network, learner: Learner) -> tuple[int, int]:
+    """Count the bytes of one visit, up and down, without framing; of packed changes at most."""
+    whole = FLOAT_BYTES * net.size
+    if not isinstance(learner, PartialSGD) or learner.bits == WHOLE:
+        return whole, whole
+    limit = net.size if learner.send_head else net.head.start
+    return packed_bytes(limit, learner.percent, learner.bits), whole // 2

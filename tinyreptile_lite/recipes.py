@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from tinyreptile_lite.errors import at_least_one, unknown_name
 from tinyreptile_lite.few_shot import ClassMeans
 from tinyreptile_lite.learners import Learner, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.settings import (
     BATCHES,
     Plan,
@@ -218,6 +219,35 @@ def _adapts_as_trained(strategy: Strategy, rounds: int) -> Recipe:
     return Recipe(strategy.name, strategy, rounds, strategy.learner)
 
 
+# Less to send
+
+FRUGAL = {  # the top P percent and how much of the samples rebuilds the head, in parts of them
+    "tinymetafed": (25, 3),
+    "tinymetafed-partial": (None, 3),
+    "tinymetafed-top": (25, None),
+}
+
+
+def frugal(recipe: Recipe, name: str) -> Recipe:
+    """Return TinyReptile's recipe with less to send: TinyMetaFed, or a part of its ideas.
+
+    Nothing is searched for it: rates, visits and adaptation stay as they are. A third of the
+    samples rebuilds the head, or all layers step as before; the top 25 percent of the changes is
+    sent in 8 bits, or all weights are as before. See `partial.PartialSGD`.
+    """
+    percent, part = FRUGAL[name]
+    strategy = recipe.strategy
+    if strategy is not None:
+        head_samples = strategy.sample_count // part if part else 0
+        rate = strategy.learner.rate
+        learner = PartialSGD(rate, head_samples, rate)
+        if percent is not None:
+            learner = replace(learner, bits=8, percent=percent)
+        strategy = replace(strategy, name=name, learner=learner)
+    second = recipe.second and frugal(recipe.second, name)
+    return replace(recipe, name=name, strategy=strategy, second=second)
+
+
 BY_HAND = {
     "sine": _sine,
     "wrist": _wrist,
@@ -235,8 +265,13 @@ def recipes(family: str) -> dict[str, Recipe]:
 
 
 def find_recipe(family: str, name: str) -> Recipe:
-    """One recipe; raises `KitError` that lists the known strategies."""
+    """One recipe; raises `KitError` that lists the known strategies.
+
+    Beside those of `recipes` there are TinyReptile's with less to send: see `frugal`.
+    """
     known = recipes(family)
+    if name in FRUGAL:
+        return frugal(known["tinyreptile"], name)
     if name not in known:
-        raise unknown_name("strategy", name, known)
+        raise unknown_name("strategy", name, [*known, *FRUGAL])
     return known[name]
