@@ -24,7 +24,7 @@ from tinyreptile_lite.clients import Order
 from tinyreptile_lite.core.native import native, native_score
 from tinyreptile_lite.costs import device_ram, visit_macs
 from tinyreptile_lite.energy import EnergyModel, visit_energy
-from tinyreptile_lite.experiment import Trial, population
+from tinyreptile_lite.experiment import Trial, population, summary
 from tinyreptile_lite.learners import Learner, OnlineSGD
 from tinyreptile_lite.nano.cycles import Executed
 from tinyreptile_lite.partial import WHOLE as WHOLE_BITS
@@ -197,10 +197,29 @@ class Scored(NamedTuple):
     """What the trials of a run gave."""
 
     test: dict[str, float]  # `experiment.summary` of the test devices
-    validation: float  # mean over the validation devices; NaN of a rival
+    validation: float  # mean over the validation devices
 
 
-def rows(family: str, scored: dict[str, Scored], compiler: str | None = None) -> list[dict[str, Any]]:
+def scored(run: Run, results: Sequence[Array], seeds: int) -> Scored:
+    """Sum up the results of a run's trials, those of the test devices first.
+
+    Parameters
+    ----------
+    run : Run
+    results : sequence of ndarray
+        Scores of the devices of each trial.
+    seeds : int
+        Of the test trials.
+    """
+    count = seeds * find_family(run.family).folds if len(results) > 1 else 1
+    test, validation = np.concatenate(results[:count]), results[count:]
+    mean = float(np.concatenate(validation).mean()) if validation else float(test.mean())
+    return Scored(summary(test.reshape(seeds, -1), find_family(run.family).metric), mean)
+
+
+def rows(
+    family: str, scored: dict[str, Scored], compiler: str | None = None
+) -> list[dict[str, Any]]:
     """Sum up a family: a row for each way and rival, then one for each ratio.
 
     Parameters
@@ -256,7 +275,7 @@ def _work(run: Run, compiler: str | None) -> dict[str, int]:
     net = find_family(run.family).network()
     base = run if run.name in RIVALS else Run(run.family, WHOLE)
     cost = claim_costs(run.family, base.recipe.at(0, find_family(run.family).folds), compiler)
-    share, packing = 1.0, Executed(0, 0)
+    share, packing = 1.0, Executed(0, 0, 0, 0)
     if isinstance(learner, PartialSGD):
         count = strategy.sample_count
         share = visit_macs(net, learner, count) / visit_macs(net, OnlineSGD(learner.rate), count)
@@ -291,6 +310,10 @@ def _named(family: str, lines: dict[str, dict[str, Any]], best: str) -> list[dic
     }
     notes = {"bytes_up_ratio": best, "energy_ratio": rival["way"]}
     return [
-        {"name": f"{family}.{name}", "value": value, **({"of": notes[name]} if name in notes else {})}
+        {
+            "name": f"{family}.{name}",
+            "value": value,
+            **({"of": notes[name]} if name in notes else {}),
+        }
         for name, value in values.items()
     ]

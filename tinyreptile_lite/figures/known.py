@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from tinyreptile_lite.bench import axes, device, equal, equal_cost, faults, host, mounting, wire
+from tinyreptile_lite.bench import (
+    axes,
+    device,
+    equal,
+    equal_cost,
+    faults,
+    host,
+    mounting,
+    together,
+    wire,
+)
 from tinyreptile_lite.bench.timing import Rows
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.core.native import native, native_score
@@ -212,6 +222,48 @@ def _claim() -> Figure:
     )
 
 
+def _costs() -> Figure:
+    """TinyReptile with less to send, beside Reptile and FedAvg: bytes, instructions, joules."""
+    runs = together.runs()
+
+    def trials(run: together.Run) -> list[Trial]:
+        draws = DRAWS.get(run.family, 1)
+        return [*run.trials(SEEDS, draws), *run.validation(draws)]
+
+    def first(run: together.Run) -> Trial:
+        return trials(run)[0]
+
+    def pieces(quick: bool) -> Pieces:
+        if quick:
+            return {repr(_shorter(first(run))): _shorter(first(run)).run for run in runs}
+        return {repr(trial): trial.run for run in runs for trial in trials(run)}
+
+    def assemble(results: list[Any], _: Path) -> dict[str, Any]:
+        quick, left, rows = len(results) == len(runs), iter(results), []
+        for family in together.FAMILIES:
+            scored = {}
+            for run in (run for run in runs if run.family == family):
+                own = [next(left)[0, :, -1] for _ in ([run] if quick else trials(run))]
+                scored[run.name] = together.scored(run, own, 1 if quick else len(SEEDS))
+            rows += together.rows(family, scored)
+        return {"rows": rows}
+
+    return Figure(
+        "costs",
+        pieces,
+        lambda: {f"{run.family}, {run.name}": first_rounds(first(run)) for run in runs},
+        assemble,
+        {
+            "recipes": {f"{run.family}, {run.name}": repr(run.recipe) for run in runs},
+            "seeds": list(SEEDS),
+            "draws": {family: DRAWS.get(family, 1) for family in together.FAMILIES},
+            "data": {family: _data(family) for family in together.FAMILIES},
+            "protocol": PROTOCOL | {"choice": f"{SEARCHED}; P on validation devices"},
+        },
+        "tinyreptile reproduce costs --json",
+    )
+
+
 # Files made from one training run
 
 
@@ -391,6 +443,7 @@ _ALL = [
     _family("keywords"),
     _family("keywords-new-words", "tinyreptile"),
     _claim(),
+    _costs(),
     _equal("wrist"),
     _mountings_search(),
     _mountings("wrist"),

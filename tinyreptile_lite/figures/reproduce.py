@@ -23,6 +23,7 @@ SUBJECTS = {
     "omniglot": ("omniglot", "omniglot-long"),
     "keywords": ("keywords", "keywords-new-words"),
     "claim": ("claim",),
+    "costs": ("costs",),
 }
 
 
