@@ -23,7 +23,7 @@ SUBJECTS = {
     "omniglot": ("omniglot", "omniglot-long"),
     "keywords": ("keywords", "keywords-new-words"),
     "claim": ("claim",),
-    "costs": ("costs",),
+    "costs": ("costs-sine", "costs-wrist", "costs-wrist-commands", "costs-omniglot"),
 }
 
 
