@@ -40,7 +40,7 @@ def test_the_solution_passes_and_the_blank_is_told(notebook, number):
 
 
 def test_there_are_enough_exercises_and_each_is_its_own():
-    assert len(ALL) >= 28
+    assert len(ALL) >= 32
     titles = [one.title for name in NOTEBOOKS for one in exercises_of(name)]
     assert len(set(titles)) == len(titles)
 
@@ -102,6 +102,24 @@ def nearest(result):
 
 TILED = "reshape(-1, 1).T.repeat(count, axis=0).ravel()"
 RIGHT_FOLD = "np.isin(speakers, np.unique(speakers)[fold::4])"
+
+
+def top(count="int(np.ceil(len(change) * percent / 100))", key="-np.abs(change)", at="np.sort(a)"):
+    return f"n = {count}\na = np.argsort({key})[:n]\nat = {at}\nreturn at, change[at]"
+
+
+def fed(chosen="total", taken="total", left="total - sent", total="change + kept"):
+    put = f"at = top_p({chosen}, percent)[0]\nsent = np.zeros_like(total)\nsent[at] = {taken}[at]"
+    return f"total = {total}\n{put}\nreturn sent, {left}"
+
+
+def cell(
+    joules="milliampere_hours * 3.6 * volts", wait="idle_milliamperes / 1000 * volts * seconds"
+):
+    return f"return int({joules} // (visit_joules + {wait}))"
+
+
+SCALE = "scale = np.abs(values).max() / 127"
 NEAREST_CLIP = "labels[np.square(new[:, None] - known).sum(axis=2).argmin(axis=1)]"
 
 # Notebook, exercise, what is written, and what must be said.
@@ -291,6 +309,46 @@ SLIPS = [
     ("07", 4, nearest("far.min(axis=1)"), "must be"),
     ("07", 4, nearest("np.abs(new[:, None] - means).sum(axis=2).argmin(axis=1)"), "square each"),
     ("07", 4, nearest("far.argmin()"), "one label for each row"),
+    ("08", 1, top(key="-change"), "without the signs"),
+    ("08", 1, top(key="np.abs(change)"), "these are the smallest"),
+    ("08", 1, top(at="a"), "must rise"),
+    ("08", 1, top(count="int(len(change) * percent / 100)"), "rounded up"),
+    ("08", 1, top(count="int(np.ceil((change != 0).sum() * percent / 100))"), "the zeros too"),
+    ("08", 1, top().replace("return at, ", "return "), "return two things"),
+    ("08", 1, top().replace("return at, change[at]", "return change[at], at"), "positions first"),
+    ("08", 1, top().replace("change[at]", "np.abs(change[at])"), "keep the sign"),
+    ("08", 1, "change[:] = np.abs(change)\n" + top(), "change itself has changed"),
+    ("08", 2, f"{SCALE}; return scale, np.rint(values / scale)", "always lost"),
+    ("08", 2, f"{SCALE}; return scale, (values / scale + dice).astype(int)", "towards zero"),
+    ("08", 2, f"{SCALE}; return scale, np.floor(values / scale)", "dice are missing"),
+    ("08", 2, f"{SCALE}; return scale, np.floor(values + dice)", "divide by the scale first"),
+    ("08", 2, f"{SCALE}; return scale, np.floor((values + dice) / scale)", "parts of a step"),
+    ("08", 2, f"{SCALE}; return scale, values / scale + dice", "no whole numbers yet"),
+    ("08", 2, f"{SCALE}; return np.floor(values / scale + dice), scale", "the scale first"),
+    ("08", 2, f"{SCALE.replace('127', '128')}; return scale, values", "not to 128"),
+    ("08", 2, "scale = values.max() / 127; return scale, values", "by size"),
+    ("08", 2, "return 1.0, np.floor(values + dice)", "the largest size, divided by 127"),
+    ("08", 3, fed(chosen="change"), "choose by the sum"),
+    ("08", 3, fed(chosen="change", taken="change"), "add it before you choose"),
+    ("08", 3, fed(taken="change"), "send the sum"),
+    ("08", 3, fed(left="total"), "arrive twice"),
+    ("08", 3, fed(left="change - sent"), "kept before is forgotten"),
+    ("08", 3, fed(left="kept"), "nothing new is kept"),
+    ("08", 3, fed(left="sent - total"), "the sign is wrong"),
+    ("08", 3, fed(left="np.zeros_like(total)"), "nothing is kept"),
+    ("08", 3, fed(total="change - kept"), "NOT sent"),
+    ("08", 3, "return change + kept, kept", "everything is sent"),
+    ("08", 3, "return top_p(change + kept, percent)[1], kept", "as long as the change"),
+    ("08", 3, "change += kept\n" + fed(total="change"), "change itself has changed"),
+    ("08", 4, cell(joules="milliampere_hours / 1000 * volts"), "3,600 seconds"),
+    ("08", 4, cell(wait="0"), "waiting costs as well"),
+    ("08", 4, cell(wait="idle_milliamperes * volts * seconds"), "divide the idle current"),
+    ("08", 4, cell(wait="idle_milliamperes / 1000 * seconds"), "takes volts as well"),
+    ("08", 4, cell(joules="milliampere_hours * 3.6"), "the volts are missing"),
+    ("08", 4, cell(joules="milliampere_hours * 3600 * volts"), "milliampere hours"),
+    ("08", 4, cell().replace("int(", "(").replace("//", "/"), "half a round is none"),
+    ("08", 4, cell().replace("int(", "1 + int("), "round down"),
+    ("08", 4, "return visit_joules / (milliampere_hours * 3.6 * volts)", "joules of the cell"),
 ]
 
 

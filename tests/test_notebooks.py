@@ -30,6 +30,7 @@ COURSE = [
     "05b_bad_links",
     "06_few_shot_characters",
     "07_your_own_keyword",
+    "08_what_it_costs",
 ]
 FETCHED = [
     "06_few_shot_characters",

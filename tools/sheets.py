@@ -24,6 +24,7 @@ LESSONS = {
     3: ("Learning online, on the device", ("03_tinyreptile_online", "04_on_the_device")),
     4: ("Many boards, bad links", ("05_learning_together", "05b_bad_links")),
     5: ("Characters and words of your own", ("06_few_shot_characters", "07_your_own_keyword")),
+    6: ("What it costs", ("08_what_it_costs",)),
 }
 A4 = 8.27, 11.69  # inches
 # A question ends with its paragraph, or with the answers to choose from in the next one.

@@ -77,9 +77,9 @@ def _choice_slip(change: Array, count: int, at: Array, values: Array) -> str:
     chosen = set(at.tolist())
     if chosen == set(np.argsort(-change)[:count].tolist()):
         return "a change of -9 is larger than one of 3: compare the sizes, without the signs"
-    if chosen == set(np.argsort(np.abs(change), kind="stable")[:count].tolist()):
+    if np.abs(values).max() <= np.sort(np.abs(change))[count - 1]:
         return "these are the smallest: take the other end"
-    if set(values.tolist()) <= set(range(len(change))):
+    if np.array_equal(np.sort(values), _largest(change, count)):
         return "positions first, then values"
     return f"these are not the largest {count} by size; sort np.abs(change)"
 

@@ -75,7 +75,7 @@ def tinyreptile_energy(
 
     Notes
     -----
-    Packing itself is left out; it takes a few percent of the instructions (the figures ``costs``).
+    The instructions of packing are left out; the figures ``costs`` have them (``packing_share``).
     """
     net = find_family(family).network()
     strategy = find_recipe(family, WHOLE).strategy
@@ -129,8 +129,7 @@ def bill(family: str) -> list[Row]:
     adapts = f"{plan_of(family).passes[0]} passes"
     rows = [_stored_line(stored[name], adapts) for name in names]
     rows += [_other_line(family, name, stored[WHOLE]) for name in POOR]
-    metric = find_family(family).metric
-    return [row | {"as_good": _compared(rows[0], row, metric)} for row in rows]
+    return [row | {"as_good": compared(rows[0]["score"], row["score"], family)} for row in rows]
 
 
 def _stored_line(row: Row, adapts: str) -> Row:
@@ -174,13 +173,17 @@ def _visit(cycles: float, moved: Sequence[float], row: Mapping[str, Any]) -> Row
     }
 
 
-def _compared(one: Row, other: Row, metric: str) -> str:
-    """Whether the other score is as good as the one, within the intervals of both."""
-    before, after = one["score"], other["score"]
-    gain = after["mean"] - before["mean"]
-    if abs(gain) <= hypot(before["ci95"], after["ci95"]):
+def compared(one: Mapping[str, float], other: Mapping[str, float], family: str) -> str:
+    """Tell whether the other score is as good as the one, within the intervals of both.
+
+    Returns
+    -------
+    {"yes", "better", "worse"}
+    """
+    gain = other["mean"] - one["mean"]
+    if abs(gain) <= hypot(one["ci95"], other["ci95"]):
         return "yes"
-    return "better" if (gain > 0) == (metric == "accuracy") else "worse"
+    return "better" if (gain > 0) == (find_family(family).metric == "accuracy") else "worse"
 
 
 def bill_table(family: str) -> str:
@@ -191,7 +194,7 @@ def bill_table(family: str) -> str:
         ("", "+- 95 %", "good?", "kB", "a visit", "instr.", "ms", "mJ", "visits", "in all"),
     ]
     cells += [_cells(row, rows[0]["adapts"]) for row in rows]
-    layout = "{:26}{:>15}  {:7}{:>6}{:>9}{:>8}{:>6}{:>8}{:>8}{:>8}"
+    layout = "{:19}{:>14}  {:7}{:>6}{:>9}{:>8}{:>6}{:>8}{:>8}{:>8}"
     title = f"{family}: a visit, and a whole training (times and joules are modelled)\n"
     ways = dict.fromkeys(row["adapts"] for row in rows if row["adapts"] != rows[0]["adapts"])
     note = (
@@ -242,7 +245,7 @@ def plot_energy(visits: Mapping[str, Energy], ax: Axes | None = None, share: boo
     left = np.zeros(len(totals))
     for part, (label, colour, hatch) in PARTS.items():
         width = np.array([getattr(each, part) for each in visits.values()]) / scale
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": label}
+        look: Row = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": label}
         ax.barh(np.arange(len(totals)), width, left=left, **look)
         left += width
     names = [f"{name}: {1000 * one:.3g} mJ" for name, one in zip(visits, totals, strict=True)]
@@ -301,7 +304,7 @@ def plot_score_against_bytes(rows: Sequence[Row], metric: str, ax: Axes | None =
             ax.errorbar(x, mean, (low, spread), label=label, markersize=6, capsize=2, **look)
     for row in rows:
         if row["chosen"]:
-            ring = {"markersize": 15, "markerfacecolor": "none", "color": GREY}
+            ring: Row = {"markersize": 15, "markerfacecolor": "none", "color": GREY}
             ax.plot(row["bytes_up"], row["score"]["mean"], "o", label="chosen", **ring)
     ax.set_xscale("log")
     _log_axis(ax.xaxis)
@@ -375,7 +378,7 @@ def cell_widget() -> Explorer:
         "bits": choice("bits", (8, 16), 8),
         "dbm": choice("radio power", powers, 0),
         "minutes": choice("between visits", pauses, 5),
-        "waiting": choice("draws meanwhile", list(IDLES.items()), 17.0),
+        "waiting": choice("waits with", list(IDLES.items()), 17.0),
     }
     return Explorer("What a coin cell buys", controls, draw)
 
@@ -395,7 +398,7 @@ def _plot_rounds(
     }
     for place, (label, (counts, colour, hatch)) in enumerate(looks.items()):
         at = np.arange(len(visits)) + 0.38 * (place - 0.5)
-        look = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": label}
+        look: Row = {"color": colour, "hatch": hatch, "edgecolor": "white", "label": label}
         bars = ax.barh(at, counts, 0.36, **look)
         ax.bar_label(bars, [f" {count:,}" for count in counts], fontsize="small")
     ax.set_yticks(np.arange(len(visits)), list(visits))
