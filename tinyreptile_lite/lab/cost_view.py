@@ -16,10 +16,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 
-from tinyreptile_lite.costs import FLOAT_BYTES, round_bytes
-from tinyreptile_lite.energy import NO_WORK, Energy, EnergyModel, visit_energy
+from tinyreptile_lite.costs import FLOAT_BYTES
+from tinyreptile_lite.energy import Energy, EnergyModel, visit_energy
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.expense import visit_bytes, visit_work
+from tinyreptile_lite.expense import cost_row, framing, visit_bytes, visit_work
 from tinyreptile_lite.lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, style
 from tinyreptile_lite.lab.widgets import Explorer, Picture, choice
 from tinyreptile_lite.learners import Learner
@@ -33,7 +33,8 @@ from tinyreptile_lite.tasks import find_family
 
 Row = dict[str, Any]
 
-FAMILIES = "sine", "wrist", "wrist-commands", "omniglot"
+FAMILIES = "sine", "wrist", "wrist-commands", "omniglot"  # that have a figure ``costs-FAMILY``
+BILLS = (*FAMILIES, "keywords")
 WHOLE, RIVALS, POOR = "tinyreptile", ("reptile", "fedavg"), ("fedsgd", "joint")
 CPU_HZ, AIR_BITS = 64e6, 1e6  # a second, of the board and of its radio
 CELL_MAH = 225.0  # a CR2032, by its makers' data sheets
@@ -121,55 +122,59 @@ def bill(family: str) -> list[Row]:
     Notes
     -----
     FedSGD and joint training are no rivals in the figure ``costs-FAMILY``: their scores are those
-    of the figure FAMILY, where devices may adapt in another way, so that is said.
+    of the figure FAMILY, where devices may adapt in another way, so that is said. A family without
+    such a figure has no ways to send less, and no TinyMetaFed; its bytes are those over Bluetooth.
     """
-    stored = {row["way"]: row for row in ways(family)}
-    chosen = next(name for name, row in stored.items() if row["chosen"])
-    names = dict.fromkeys([WHOLE, chosen, "tinymetafed", *RIVALS])
-    adapts = f"{plan_of(family).passes[0]} passes"
-    rows = [_stored_line(stored[name], adapts) for name in names]
-    rows += [_other_line(family, name, stored[WHOLE]) for name in POOR]
+    if family in FAMILIES:
+        stored = {row["way"]: row for row in ways(family)}
+        chosen = next(name for name, row in stored.items() if row["chosen"])
+        names = dict.fromkeys([WHOLE, chosen, "tinymetafed", *RIVALS])
+        rows = [_stored_line(stored[name], _passes(family)) for name in names]
+        size = FLOAT_BYTES * find_family(family).network().size
+        frames = stored[WHOLE]["bytes_up"] / size / framing()  # theirs, for each byte of Bluetooth
+        rows += [_other_line(family, name, frames) for name in POOR]
+    else:
+        rows = [_other_line(family, name) for name in (WHOLE, *RIVALS, *POOR)]
     return [row | {"as_good": compared(rows[0]["score"], row["score"], family)} for row in rows]
+
+
+def _passes(family: str) -> str:
+    """How new devices adapt in the figure ``costs-FAMILY``."""
+    return f"{plan_of(family).passes[0]} passes"
 
 
 def _stored_line(row: Row, adapts: str) -> Row:
     moved = row["bytes_up"], row["bytes_down"]
     same = {key: row[key] for key in ("score", "ram_bytes", "instructions", "visits")}
-    return {"name": row["way"], "adapts": adapts, **same, **_visit(row["cycles"], moved, row)}
+    visit = _visit(row["cycles"], moved)
+    run = row["visits"] * visit["joules"]
+    return {"name": row["way"], "adapts": adapts, **same, **visit, "run_joules": run}
 
 
-def _other_line(family: str, name: str, whole: Row) -> Row:
-    """A strategy of the figure FAMILY, its bytes framed as those of the figure ``costs-FAMILY``."""
-    net, recipe = find_family(family).network(), find_recipe(family, name)
-    strategy = recipe.strategy
-    assert strategy is not None
+def _other_line(family: str, name: str, frames: float = 1.0) -> Row:
+    """A strategy of the figure FAMILY, with so many bytes for each byte over Bluetooth."""
+    cost = cost_row(family, find_recipe(family, name), EnergyModel())
     found = [row for row in measured(family)["rows"] if row["strategy"] == name]
-    alike = [row for row in found if row["adaptation"] == f"{plan_of(family).passes[0]} passes"]
+    alike = [row for row in found if row["adaptation"] == _passes(family)]
     score = (alike or found)[0]
-    framing = whole["bytes_up"] / (FLOAT_BYTES * net.size)
-    moved = [framing * bare for bare in round_bytes(net, replace(strategy, client_count=1))]
-    work = NO_WORK
-    if not strategy.pooled:  # else the server learns, from samples that the boards send
-        work = visit_work(net, strategy.learner, strategy.sample_count)
-    visits = {"visits": recipe.rounds * strategy.client_count}
+    visit = _visit(cost["cycles"], [frames * cost[key] for key in ("bytes_up", "bytes_down")])
     return {
         "name": name,
         "adapts": score["adaptation"],
         "score": [*score["adapted_samples"].values()][-1],
         "ram_bytes": score["device_ram_bytes"],
-        "instructions": work.instructions,
-        **visits,
-        **_visit(work.cycles, moved, visits),
+        "instructions": cost["instructions"],
+        "visits": cost["visits"],
+        **visit,
+        "run_joules": cost["run_joules"] * visit["joules"] / cost["visit_joules"],
     }
 
 
-def _visit(cycles: float, moved: Sequence[float], row: Mapping[str, Any]) -> Row:
-    energy = visit_energy(EnergyModel(), cycles, *moved)
+def _visit(cycles: float, moved: Sequence[float]) -> Row:
     return {
         "bytes": sum(moved),
         "seconds": cycles / CPU_HZ + 8 * sum(moved) / AIR_BITS,
-        "joules": energy.work,
-        "run_joules": row["visits"] * energy.work,
+        "joules": visit_energy(EnergyModel(), cycles, *moved).work,
     }
 
 
