@@ -3,7 +3,8 @@
 A visit changes weights by little, and most of them by very little. So a device can send how they
 changed, not what they are: the largest changes only (Top-P), in 16 or 8 bits each. `pack` makes the
 bytes, `unpack` reads them; `docs/wire-format.md` has the layout with an example, and `tr_pack.c` is
-the same in C. All changes are rounded to float16 first, the selection and the 8 bits come from these.
+the same in C. All changes are rounded to float16 first; the selection and the 8 bits come from
+these.
 
 The positions cost little: each is written as its distance from the one before, in a Rice code
 (Rice and Plaunt 1971). The 8 bits are rounded up or down by chance, so that their mean is right
@@ -101,7 +102,7 @@ def select(change: Array, percent: float) -> tuple[Array, Array]:
     if most == len(values):
         return np.arange(most), values
     size = values.view(np.uint16) & 0x7FFF  # of positive numbers: the larger, the larger its bits
-    count = min(most, np.count_nonzero(size))
+    count = min(most, int(np.count_nonzero(size)))
     if not count:
         return np.arange(0), values[:0]
     last = np.partition(size, len(size) - count)[len(size) - count]
