@@ -755,6 +755,7 @@ def test_an_unplugged_board_comes_back():
 def test_the_c_side_survives_mutated_frames():
     counted = fuzz_wire.fuzz_c(100_000, seed=1)
     assert all(counted["states"]) and all(counted["answers"].values()), counted
+    assert counted["packed"] and counted["damage_read"] and counted["damage_refused"], counted
     assert counted["damaged"] > 10_000
 
 

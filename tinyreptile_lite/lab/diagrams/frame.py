@@ -77,7 +77,9 @@ def _read(frame: bytes) -> frames.Message:
     try:
         return frames.parse(found[0])
     except frames.FrameError as error:
-        raise KitError(f"the frame holds no message: {error}; give one of wire version 1 or 2") from None
+        raise KitError(
+            f"the frame holds no message: {error}; give one of wire version 1 or 2"
+        ) from None
 
 
 def _fields(message: frames.Message) -> Iterator[_Field]:
