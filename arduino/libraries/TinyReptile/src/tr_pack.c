@@ -6,6 +6,9 @@
 /* As in tinyreptile_core.c. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=off")
+#ifndef TR_PLAIN_OPTIONS
+#pragma GCC optimize("O3")
+#endif
 #else
 #pragma STDC FP_CONTRACT OFF
 #endif
