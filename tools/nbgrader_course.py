@@ -12,6 +12,7 @@ of every hand-in; its course is thrown away. nbgrader is no part of the course's
 import argparse
 import json
 import logging
+import os
 import sys
 import tempfile
 import warnings
@@ -28,7 +29,7 @@ c = get_config()  # noqa
 c.CourseDirectory.course_id = "tinyreptile"
 c.Execute.timeout = 300  # seconds for one cell: some of the course train
 c.OverwriteCells.add_missing_cells = True  # a check that was deleted comes back
-# Only if nbgrader is installed elsewhere than the kit (docs/teaching/marking.md):
+# Only if nbgrader is installed elsewhere than the kit:
 # c.Execute.kernel_name = "tinyreptile"
 """
 
@@ -113,6 +114,8 @@ class Course:
             raise KitError("nbgrader is not installed; type: pip install nbgrader") from None
         from traitlets.config import PyFileConfigLoader
 
+        # nbgrader calls `alembic` by name, which is beside Python even where nothing is activated.
+        os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
         logging.getLogger("traitlets").setLevel(logging.ERROR)
         config = PyFileConfigLoader("nbgrader_config.py", str(folder)).load_config()
         config.CourseDirectory.root = str(folder)
