@@ -27,7 +27,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 CONFIG = """\
 c = get_config()  # noqa
 c.CourseDirectory.course_id = "tinyreptile"
-c.Execute.timeout = 300  # seconds for one cell: some of the course train
+c.Execute.timeout = 300  # seconds for one cell; some train for long
 c.OverwriteCells.add_missing_cells = True  # a check that was deleted comes back
 # Only if nbgrader is installed elsewhere than the kit:
 # c.Execute.kernel_name = "tinyreptile"
