@@ -184,5 +184,5 @@ def test_settings_that_cannot_be_are_refused_in_one_sentence(settings, sentence)
 def test_a_network_without_a_body_says_so():
     net = Network([Dense(3, 4)], "cross_entropy", (3,))
     phi, samples = visit_of(net)
-    with pytest.raises(KitError, match="is all head and has no body"):
+    with pytest.raises(KitError, match="is all head: there is no body to step"):
         PartialSGD(0.1, 2).learn(net, phi, samples, RNG(0))
