@@ -467,7 +467,7 @@ def test_a_board_with_more_weights_than_can_be_packed_speaks_version_1(refuses):
     client, _ = both(net, Noise(net))
     client.visit(start(net), Order(0, OnlineSGD(0.001), 1, 1))
     with refuses("speaks wire version 1"):
-        client.visit(start(net), Order(1, PART, 1, 1))
+        client.visit(start(net), Order(1, PartialSGD(0.001, bits=8), 1, 1))
 
 
 # ---- Hostile boards ------------------------------------------------------------------------------
