@@ -15,6 +15,7 @@ import numpy as np
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.core.export import export
 from tinyreptile_lite.core.native import native
+from tinyreptile_lite.energy import EnergyModel
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.experiment import (
@@ -27,6 +28,7 @@ from tinyreptile_lite.experiment import (
     population,
     score_row,
 )
+from tinyreptile_lite.expense import cost_row, cost_table
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.figures.reproduce import add_reproduce_parser
@@ -95,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         **slow,
         "--plot": (Path, "also draw the comparison into this PNG file"),
     }
-    add_command(commands, "compare", _compare, "family --seed --rounds --json", comparison)
+    shared = "family --seed --rounds --energy --json"
+    add_command(commands, "compare", _compare, shared, comparison)
     searched = {
         "--strategies": (str, "names with commas; default: all"),
         "--jobs": (os.cpu_count() or 1, "processes to use"),
@@ -236,6 +239,7 @@ def _compare(options: argparse.Namespace) -> None:
         raise KitError(f"draws is {options.draws}; give at most {_MOST_DRAWS:,}")
     if options.plot is not None:
         _check_picture(options.plot)
+    model = EnergyModel.parse(options.energy or "")
     family, names = find_family(options.family), list(recipes(options.family))
     if options.strategies is not None:
         names = options.strategies.split(",")
@@ -249,8 +253,10 @@ def _compare(options: argparse.Namespace) -> None:
         progress=_on_terminal(),
         c_core=not options.numpy,
     )
-    result = {"family": family.name, "metric": family.metric, "rows": rows}
-    report(options, result, table(rows, family.metric))
+    trained = [find_recipe(options.family, name).with_rounds(options.rounds) for name in names]
+    costs = [cost_row(options.family, recipe, model) for recipe in trained]
+    result = {"family": family.name, "metric": family.metric, "rows": rows, "costs": costs}
+    report(options, result, f"{table(rows, family.metric)}\n\n{cost_table(costs, model)}")
     if options.plot is not None:
         _plot(rows, family.metric, options.plot)
 

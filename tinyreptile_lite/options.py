@@ -22,6 +22,7 @@ SHARED: Options = {
     "--fold": (0, "which people are left out"),
     "--phi": (Path("phi.npz"), "what train wrote"),
     "--out": (Path("phi.npz"), "where phi is written"),
+    "--energy": (str, "constants of the energy model: tx_dbm=8,idle_ma=5; see docs/energy.md"),
     "--resume": (False, "go on from --out if it is there"),
     "--json": (False, "print one JSON object"),
 }

@@ -8,7 +8,9 @@ import os
 import sys
 from typing import Any
 
+from tinyreptile_lite.energy import EnergyModel
 from tinyreptile_lite.errors import at_least_one, unknown_name
+from tinyreptile_lite.expense import cost_table, costs_of_claim, costs_of_rows
 from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.results import measured
 from tinyreptile_lite.tables import in_columns, table
@@ -31,7 +33,7 @@ def add_reproduce_parser(commands: Any) -> None:
         "--quick": (False, "a smoke run of a few rounds, in build/figures/quick"),
         "--jobs": (os.cpu_count() or 1, "processes to use"),
     }
-    parser = add_command(commands, "reproduce", _run, "--json", own)
+    parser = add_command(commands, "reproduce", _run, "--energy --json", own)
     parser.add_argument("what", nargs="?", help=f"{', '.join(SUBJECTS)}; default: all of them")
 
 
@@ -40,6 +42,7 @@ def _run(options: argparse.Namespace) -> None:
     from tinyreptile_lite.figures.make import make
 
     at_least_one(jobs=options.jobs)
+    model = EnergyModel.parse(options.energy or "")
     if options.what is not None and options.what not in SUBJECTS:
         raise unknown_name("subject", options.what, SUBJECTS)
     subjects = [options.what] if options.what else list(SUBJECTS)
@@ -49,12 +52,24 @@ def _run(options: argparse.Namespace) -> None:
     else:
         paths = make(names, options.quick, options.jobs, sys.stderr.isatty())
         found = {path.stem: measured(path.stem, path.parent) for path in paths}
-    result = {"figures": found}
+    costs = {name: _costs(one, model) for name, one in found.items()}
+    result: dict[str, Any] = {"figures": found, "costs": costs}
     if options.what:
         result = dict(found[names[0]]) | {
-            "rows": [r for one in found.values() for r in one["rows"]]
+            "rows": [r for one in found.values() for r in one["rows"]],
+            "costs": [row for rows in costs.values() for row in rows],
         }
-    report(options, result, "\n\n".join(_text(name, one) for name, one in found.items()))
+    texts = [
+        f"{_text(name, one)}\n\n{cost_table(costs[name], model)}" for name, one in found.items()
+    ]
+    report(options, result, "\n\n".join(texts))
+
+
+def _costs(figure: dict[str, Any], model: EnergyModel) -> list[dict[str, Any]]:
+    """What the boards pay for a figure: worked out from its recipes, not stored in it."""
+    if "metric" not in figure:
+        return costs_of_claim(figure["rows"], model)
+    return costs_of_rows(figure["rows"], figure["family"], model)
 
 
 def _text(name: str, figure: dict[str, Any]) -> str:
