@@ -18,6 +18,7 @@ from tinyreptile_lite.core.native import native
 from tinyreptile_lite.energy import EnergyModel
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.evaluation import evaluate
+from tinyreptile_lite.expense import cost_row, cost_table
 from tinyreptile_lite.experiment import (
     POPULATION_SEED,
     Population,
@@ -28,7 +29,6 @@ from tinyreptile_lite.experiment import (
     population,
     score_row,
 )
-from tinyreptile_lite.expense import cost_row, cost_table
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.figures.command import add_figures_parser
 from tinyreptile_lite.figures.reproduce import add_reproduce_parser
