@@ -50,8 +50,8 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path):
     assert head["journal"] == 2
     assert head["run"]["boards"] == ["sine-0", "sine-1"]
     assert (start["event"], start["round"]) == ("start", 0)
-    assert [record["event"] for record in events] == ["visit", "round"] * 3
-    assert [record["loss"] for record in events[1::2]] == plain.history.loss
+    assert [record["event"] for record in events] == ["visit", "spent", "round"] * 3
+    assert [record["loss"] for record in events[2::3]] == plain.history.loss
     assert events[-1]["phi"] == f"{zlib.crc32(plain.phi.tobytes()):08x}"
     again = federation()
     Journal(path, again).close()

@@ -11,9 +11,10 @@
     tinyreptile serve /dev/ttyACM0
   For Bluetooth set TRANSPORT_BLE to 1 in transport.h; the server then finds it as
     tinyreptile serve ble:TinyReptile-3F2A
-  where the last four digits are of the board's id. The LED is on while the board learns. Another
-  network: the first line of network.h names the command. The language that both sides speak is
-  docs/wire-format.md; this sketch only lends it memory, a link and a source of samples.
+  where the last four digits are of the board's id. While the board learns the LED is on, and pin D2
+  is high: so the log of a power meter shows the visits (docs/energy.md). Another network: the first
+  line of network.h names the command. The language that both sides speak is docs/wire-format.md;
+  this sketch only lends it memory, a link and a source of samples.
 */
 #include <tr_wire.h>
 
@@ -30,11 +31,13 @@ static float x[NETWORK_INPUTS], target[NETWORK_OUTPUTS];
 static uint8_t received[TR_WIRE_PAYLOAD(chunkFloats)], transmitted[TR_WIRE_FRAME(chunkFloats)];
 static tr_client_about about = {{0}, NETWORK_ID, 0, chunkWindow};
 static const tr_client_io io = {nullptr, transportSend, sourceBegin, sourceSample};
+static const int markerPin = 2;  // for a power meter
 static tr_model model;
 static tr_client client;
 
 void setup() {
   pinMode(LED_BUILTIN, OUTPUT);
+  pinMode(markerPin, OUTPUT);
   readId(about.board_id);
   about.sources = sourceSetup(about.board_id);
   tr_status status =
@@ -50,8 +53,15 @@ void loop() {
   for (int byte = transportRead(); byte >= 0; byte = transportRead()) {
     tr_client_byte(&client, (uint8_t)byte);
   }
+  showTraining();  // before the first sample as well
   tr_client_poll(&client);
-  digitalWrite(LED_BUILTIN, client.state == TR_TRAINING ? HIGH : LOW);
+  showTraining();
+}
+
+void showTraining() {
+  const bool training = client.state == TR_TRAINING;
+  digitalWrite(LED_BUILTIN, training ? HIGH : LOW);
+  digitalWrite(markerPin, training ? HIGH : LOW);
 }
 
 // Eight bytes that no other board has: the chip's own number.

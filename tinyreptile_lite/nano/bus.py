@@ -115,8 +115,7 @@ class Bus:
                 self._pins.mode[pin] = value
             case "PIN_LEVEL" | "PIN_PWM":
                 level = value if name == "PIN_LEVEL" else int(value >= 128)
-                if level != self._pins.level[pin]:
-                    self._pins.level[pin] = level
+                if self._pins.drive(pin, level):
                     self._clock.found_work()
             case "IMU_BEGIN":
                 fitted = self._imu.chip is not None and IMU_CHIPS[self._imu.chip] == value

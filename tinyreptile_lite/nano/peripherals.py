@@ -12,6 +12,7 @@ from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.nano.registers import IMU_CHIPS, PIN_COUNT
 
 LED_BUILTIN, LED_RED, LED_GREEN, LED_BLUE = 13, 22, 23, 24
+MARKER = 2  # high while the sketch FederatedClient learns, for a power meter
 _INPUT_PULLUP = 2
 _REST = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)  # flat on the table: 1 g upwards, no rotation
 _REST_RATE = 104.0  # Hz, about what the real sensor gives
@@ -93,6 +94,7 @@ class Pins:
 
     def __init__(self) -> None:
         self._pressed: set[int] = set()
+        self.listener: Callable[[int, int], object] | None = None  # gets pin and level of a change
         self.analog = [512] * PIN_COUNT  # half way if nothing is set
         self.reset()
 
@@ -100,6 +102,14 @@ class Pins:
         """Let go of all outputs. A button that is pressed stays so."""
         self.level = [0] * PIN_COUNT
         self.mode = [0] * PIN_COUNT
+
+    def drive(self, pin: int, level: int) -> bool:
+        """Let the sketch set an output; returns whether that changes it."""
+        changed = self.level[pin] != level
+        self.level[pin] = level
+        if changed and self.listener:
+            self.listener(pin, level)
+        return changed
 
     def press(self, pin: int) -> None:
         """Press a button between the pin and ground."""

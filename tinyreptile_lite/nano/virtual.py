@@ -230,6 +230,11 @@ class VirtualNano:
         return self._counter.instructions
 
     @property
+    def cycles(self) -> int:
+        """Modelled cycles executed since the reset."""
+        return self._counter.cycles
+
+    @property
     def stack_used(self) -> int:
         """Largest size of the stack since the reset, in bytes: the high-water mark."""
         stack = bytes(self._machine.ram[:STACK_BYTES])

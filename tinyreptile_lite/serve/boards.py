@@ -5,6 +5,9 @@ order goes to the next board of the list that is free, in the order of the list.
 the device changes: the result is defined by phi, the order and the device that did it, and the
 history says which one that was. The draws of later rounds do not depend on it. If fewer boards are
 left than the strategy visits, one board does two orders.
+
+With a budget, a board that has spent it is left in peace: it gets no order any more, and the others
+do them. It ends what it has begun, so it may spend a little more, less than a visit takes.
 """
 
 import math
@@ -12,15 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tinyreptile_lite.clients import Check, Client, Order, SimulatedClient, Visited
+from tinyreptile_lite.energy import Energy, EnergyModel
 from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.learners import Learned
 from tinyreptile_lite.nano.machine import BoardFault
+from tinyreptile_lite.serve.accounts import Account, Bill, in_joules
 from tinyreptile_lite.wire.channel import BoardError, BoardRefused, Traffic
 from tinyreptile_lite.wire.client import MAX_SAMPLES, BoardClient
 from tinyreptile_lite.wire.links import LinkLost
@@ -45,11 +50,14 @@ class Seat:
     """A client's place in the round, and why it is empty if it is."""
 
     client: Client
+    account: Account  # what its visits have cost
     reason: str = ""  # why it cannot take part; "" if it can
     failures: int = 0  # without a success in between
     next_try: int = 0  # the round in which it is tried again
     board_id: bytes = b""  # of the board that sits there, if it is a board
     scores: Scores = (None, None)  # of its last visit
+    bill: Record = field(default_factory=dict)  # what that cost
+    peace: str = ""  # why it is left in peace; "" if it is not
 
     @property
     def name(self) -> str:
@@ -78,13 +86,19 @@ class Boards:
     test_count : int
         If not 0, each visit is scored before and after learning, on so many samples of the device
         that it does not learn from. What it learns is the same in every bit.
+    model : EnergyModel
+        Of what visits cost.
+    budget : float, optional
+        Joules, modelled, that each board may spend on visits; what it draws while it is idle is
+        left out. By default there is no end.
 
     Attributes
     ----------
     listener : callable, optional
-        Is told each event as a record: "visit", "skip", "back", and "wait" if nobody is left. Each
-        has its "event" and "round", those of one board its "board", and a visit the "seed", a skip
-        the "reason".
+        Is told each event as a record: "visit", "spent" when a visit has ended, well or not,
+        "skip", "back", "peace" if a board is left in peace, and "wait" if nobody is left. Each has
+        its "event" and "round", those of one board its "board", a visit the "seed", a skip and a
+        peace the "reason". What "spent" has is told by `Account.end`.
 
     Raises
     ------
@@ -92,16 +106,25 @@ class Boards:
         If two have one name, or a number cannot be.
     """
 
-    def __init__(self, clients: Sequence[Client], wait: float = 60.0, test_count: int = 0) -> None:
+    def __init__(
+        self,
+        clients: Sequence[Client],
+        wait: float = 60.0,
+        test_count: int = 0,
+        model: EnergyModel = EnergyModel(),  # noqa: B008 - it is frozen
+        budget: float | None = None,
+    ) -> None:
         if not 0 <= test_count < MAX_SAMPLES:
             raise KitError(f"cannot score on {test_count} samples; give 0 to {MAX_SAMPLES - 1}")
         if not (wait >= 0 and math.isfinite(wait)):
             raise KitError(f"wait is {wait} s; give 0 or more seconds")
+        if budget is not None and not (budget > 0 and math.isfinite(budget)):
+            raise KitError(f"the budget of a board is {budget} J; give more than 0, such as 0.5")
         self.names = [client.name for client in clients]
         if len(set(self.names)) < len(clients):
             raise KitError("two boards have one name; name each board once")
-        self.seats = [Seat(client) for client in clients]
-        self.wait, self.test_count = wait, test_count
+        self.seats = [Seat(client, Account(client, model)) for client in clients]
+        self.wait, self.test_count, self.budget = wait, test_count, budget
         self.orders: Sequence[Order] = ()  # of the last round that was done
         self.scores: list[Scores] = []  # of these orders
         self._listener: Listener | None = None
@@ -125,6 +148,33 @@ class Boards:
         """What went over all links since they were opened."""
         each = [vars(seat.traffic) for seat in self.seats]
         return Traffic(**{name: sum(part[name] for part in each) for name in vars(Traffic())})
+
+    # ---- What it costs ---------------------------------------------------------------------------
+
+    @property
+    def spent(self) -> Bill:
+        """What all boards have cost in this run."""
+        return sum((seat.account.total for seat in self.seats), Bill())
+
+    def recall(self, records: Iterable[Record], number: int) -> None:
+        """Take over what a journal's visits have cost; `number` is the round to come."""
+        seats = {seat.name: seat for seat in self.seats}
+        for record in records:
+            if record.get("event") == "spent" and record["board"] in seats:
+                seats[record["board"]].account.total += Bill.read(record)
+        for seat in self.seats:
+            self._check_budget(seat, number)
+
+    def _check_budget(self, seat: Seat, number: int) -> None:
+        """Leave a board in peace if it has spent its budget."""
+        energy = seat.account.total.energy
+        if self.budget is None or energy.work < self.budget or seat.peace:
+            return
+        seat.peace = (
+            f"left in peace: it has spent {in_joules(energy)} of {in_joules(Energy(self.budget))}, "
+            "modelled"
+        )
+        self._tell("peace", number, board=seat.name, reason=seat.peace)
 
     # ---- Who is there ----------------------------------------------------------------------------
 
@@ -202,6 +252,8 @@ class Boards:
                 self._pause(failed, end, number)
             for at, learned in self._run_jobs(jobs, phi, orders, check):
                 place, seat = jobs[at], self.seats[jobs[at]]
+                self._tell("spent", number, board=seat.name, seed=orders[at].seed, **seat.bill)
+                self._check_budget(seat, number)
                 if isinstance(learned, Exception):
                     failed[place] = learned
                     self.skip(place, learned, number)
@@ -223,7 +275,9 @@ class Boards:
         able = {
             place
             for place, seat in enumerate(self.seats)
-            if place not in failed and (not seat.reason or seat.next_try <= number)
+            if place not in failed
+            and not seat.peace
+            and (not seat.reason or seat.next_try <= number)
         }
         able = able - {visited.client for visited in done.values()} or able
         jobs: dict[int, int] = {}
@@ -242,7 +296,11 @@ class Boards:
             self._tell("visit", order.round, board=self.seats[place].name, seed=order.seed)
 
         def attempt(at: int) -> Learned | Exception:
-            return self._attempt(self.seats[jobs[at]], phi, orders[at], check)
+            seat, order = self.seats[jobs[at]], orders[at]
+            seat.account.begin()
+            learned = self._attempt(seat, phi, order, check)
+            seat.bill = seat.account.end(order, not isinstance(learned, _AWAY), self.test_count)
+            return learned
 
         side_by_side = self._threads.map if len(jobs) > 1 else map
         return list(zip(jobs, side_by_side(attempt, jobs), strict=True))
@@ -276,11 +334,17 @@ class Boards:
         return learned
 
     def _pause(self, failed: dict[int, Exception], end: float, number: int) -> None:
-        """Nobody is left: wait a little, then try everybody again."""
+        """Nobody is left: wait a little, then try everybody again who is not left in peace."""
+        if all(seat.peace for seat in self.seats):
+            raise KitError(
+                f"{counted_boards(len(self.seats))} have spent the {self.budget:g} J, modelled, "
+                f"that each may spend, after {number} rounds; phi is kept: start again with a "
+                "larger budget, and the run goes on where it was"
+            )
         if failed and not any(isinstance(error, _AWAY) for error in failed.values()):
             raise next(iter(failed.values()))  # waiting would not help
         if time.monotonic() > end:
-            reasons = sorted({seat.reason for seat in self.seats if seat.reason})
+            reasons = sorted({seat.reason or seat.peace for seat in self.seats} - {""})
             raise KitError(
                 f"no board has taken part for {self.wait:g} s: {'; '.join(reasons)}; "
                 "then start again: the run goes on where it was"

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from tinyreptile_lite import checkpoint
+from tinyreptile_lite.energy import EnergyModel
 from tinyreptile_lite.errors import KitError, at_least_one, not_negative
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.options import SHARED
 from tinyreptile_lite.recipes import find_recipe
+from tinyreptile_lite.serve.accounts import in_joules
 from tinyreptile_lite.serve.boards import Boards, counted_boards
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.live import Live, describe
@@ -30,6 +33,7 @@ in this process), numpy:4, native:4 (simulated devices), /dev/ttyACM0, COM3, ble
 same words, the run goes on where it was.
 """
 _PATIENCE_HELP = "how often a silent board is asked before it counts as away; default 12"
+_BUDGET_HELP = "what each board may spend on visits, modelled; then it is left in peace"
 _SCORE_HELP = "measure each board before and after it learns, on so many samples; default: not"
 
 
@@ -55,6 +59,8 @@ def add_serve_parser(commands: Any) -> None:
     )
     add("--wait", type=float, default=60.0, help="seconds to wait for a board")
     add("--score", type=int, default=0, metavar="SAMPLES", help=_SCORE_HELP)
+    add("--joules-per-board", type=float, metavar="J", help=_BUDGET_HELP)
+    add("--energy", metavar="CONSTANTS", help=SHARED["--energy"][1])
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=serve)
 
@@ -71,6 +77,7 @@ def serve(options: argparse.Namespace) -> None:
     faults = Faults.parse(options.faults) if options.faults else None
     checkpoint.is_there(options.out)  # refuses what is no name of a file
     journal = options.journal or options.out.with_suffix(".journal")
+    model = EnergyModel.parse(options.energy or "")
     net, source = family.network(), Source.SENSOR if options.sensor else Source.DATA
     names = find_boards(options.boards, journal)
     devices = seated_devices(family, options.fold)
@@ -78,7 +85,7 @@ def serve(options: argparse.Namespace) -> None:
         federation = Federation(
             net,
             strategy,
-            Boards(roster.clients, options.wait, options.score),
+            Boards(roster.clients, options.wait, options.score, model, options.joules_per_board),
             recipe.rounds,
             np.random.default_rng([options.seed, options.fold]),
             data={"family": family.name, "fold": options.fold},
@@ -114,7 +121,9 @@ def _report(server: Server, options: argparse.Namespace) -> None:
         "strategy": federation.strategy.name,
         "rounds": federation.round,
         "boards": [
-            {"name": seat.name, "away": seat.reason or None} | vars(seat.traffic)
+            {"name": seat.name, "away": seat.reason or None, "peace": seat.peace or None}
+            | seat.account.total.record()
+            | vars(seat.traffic)
             for seat in boards.seats
         ],
         "loss": float(np.mean(federation.history.loss[-100:])),
@@ -124,6 +133,7 @@ def _report(server: Server, options: argparse.Namespace) -> None:
     text = (
         f"{federation.strategy.name} on {options.family}: {federation.round} rounds with "
         f"{counted_boards(len(boards.seats))}, mean loss {result['loss']:.3f} while learning in "
-        f"the last rounds; {describe(boards.traffic)}; phi is in {server.out}"
+        f"the last rounds; {in_joules(boards.spent.energy)} modelled, "
+        f"{describe(boards.traffic)}; phi is in {server.out}"
     )
     print(json.dumps(result, indent=2) if options.json else text)

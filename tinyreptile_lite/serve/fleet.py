@@ -35,6 +35,7 @@ from tinyreptile_lite.nano.image import FLASH_BYTES
 from tinyreptile_lite.nano.machine import BoardFault
 from tinyreptile_lite.nano.virtual import VirtualNano
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.serve.gauge import Gauge, Reading
 from tinyreptile_lite.tasks.base import Device, Samples
 from tinyreptile_lite.wire.header import network_header, recording_header
 from tinyreptile_lite.wire.links import USB_FRAME, LinkLost
@@ -44,6 +45,7 @@ SKETCH = CORE.parents[2] / "FederatedClient"
 _PROGRAM_BYTES = 65_536  # of flash kept free for the sketch, which takes about 26,000
 _STARTING = threading.Lock()
 _OK, _TROUBLE = b"\0", b"\1"
+_ANSWERED = "receive", "counts"
 
 
 def firmware_for(net: Network, device: Device) -> Firmware:
@@ -150,13 +152,13 @@ class Worker:
             raise KitError(f"virtual boards did not start: {error}") from None
 
     def call(self, board: int, what: str, *values: object) -> bytes:
-        """Call a method of a board's `VirtualLink`; only "receive" has an answer to wait for."""
+        """Call a method of a board's `VirtualLink`, and wait for its answer if it has one."""
         with self._lock:
             try:
                 self._pipe.send((board, what, *values))  # our own words; a board's go as bytes
             except OSError:
                 raise self._gone() from None
-            return self._answer() if what == "receive" else b""
+            return self._answer() if what in _ANSWERED else b""
 
     def revive(self) -> None:
         """If the process has died, start it again: all its boards are reset."""
@@ -219,6 +221,10 @@ class FleetLink:
         """Let the board run until it sends something, at most so long in virtual time."""
         return self._worker.call(self._number, "receive", seconds)
 
+    def gauge(self) -> Reading:
+        """Read what the board has executed. Raises `LinkLost` if its process has ended."""
+        return Reading.unpack(self._worker.call(self._number, "counts"))
+
     def reopen(self) -> None:
         """Forget what was on its way to the server; start a dead process again."""
         self._worker.revive()
@@ -243,6 +249,7 @@ class VirtualLink:
 
     def __init__(self, board: VirtualNano, name: str) -> None:
         self.board, self.name = board, name
+        self._gauge = Gauge(board)
 
     def send(self, data: bytes) -> None:
         """Put bytes into the board's serial port."""
@@ -263,12 +270,21 @@ class VirtualLink:
             data = serial.read()
         return data
 
+    def gauge(self) -> Reading:
+        """Read what the board has executed."""
+        return self._gauge.read()
+
+    def counts(self) -> bytes:
+        """The same in bytes."""
+        return self.gauge().pack()
+
     def reopen(self) -> None:
         """Forget what was on its way to the server."""
         self.board.serial.read()
 
     def reset(self) -> None:
         """Press the board's reset button."""
+        self._gauge.read()  # or what it executed until now would not be counted
         self.board.reset()
 
     def close(self) -> None:
@@ -288,11 +304,11 @@ def _work(pipe: Connection, boards: Sequence[_Board]) -> None:
         while True:
             number, what, *values = pipe.recv()
             link = links[number]
-            if what != "receive":
+            if what not in _ANSWERED:
                 getattr(link, what)(*values)
                 continue
             try:
-                answer = _OK + link.receive(*values)
+                answer = _OK + getattr(link, what)(*values)
             except BoardFault as fault:
                 link.reset()
                 answer = _TROUBLE + f"{link.name}: {fault}".encode()

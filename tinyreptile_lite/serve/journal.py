@@ -109,6 +109,11 @@ class Journal:
             self._db.execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?)", row)
             self.keep()
 
+    def records(self) -> list[Record]:
+        """All that is in it, as `read_journal` gives it."""
+        with self._whole():
+            return _read_records(self._db)
+
     @property
     def round(self) -> int:
         """Rounds that are written down."""

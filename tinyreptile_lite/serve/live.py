@@ -9,6 +9,7 @@ from typing import TextIO
 
 import numpy as np
 
+from tinyreptile_lite.serve.accounts import Bill, in_joules
 from tinyreptile_lite.serve.boards import Record, Scores, counted_boards
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.wire.channel import Traffic
@@ -20,7 +21,7 @@ _MOST_SEATS = 16
 
 
 class Live:
-    """Shows round, boards, loss, bytes and link errors while the server works: its ``watch``.
+    """Shows round, boards, loss, bytes, modelled joules and link errors: the server's ``watch``.
 
     If the stream, by default standard error, is no terminal, what happens is written line by line,
     with the state of the run every ten seconds.
@@ -52,6 +53,8 @@ class Live:
         elif event == "back":
             self._reasons.pop(board, None)
             self._say(f"{where}: {board} is back")
+        elif event == "peace":
+            self._say(f"{where}: {board} is {record['reason']}")
         elif event == "wait":
             self._say(f"{where}: no board is left; waiting for one")
         elif event == "round":
@@ -96,18 +99,27 @@ class Live:
         shown += _scores(seat.scores for seat in server.boards.seats)
         return (
             f"round {federation.round} of {federation.rounds}, {shown}{speed:.1f} rounds/s, "
-            f"{describe(server.boards.traffic)}"
+            f"{in_joules(server.boards.spent.energy)} modelled, {describe(server.boards.traffic)}"
         )
 
     def _table(self, server: Server) -> list[str]:
         seats, rows = server.boards.seats, []
         for seat in seats[:_MOST_SEATS]:
-            mark = "away" if seat.reason else "*" if seat.name in self._at else ""
-            rest = _scores([seat.scores]) + (seat.reason or describe(seat.traffic))
+            mark = "peace" if seat.peace else "away" if seat.reason else ""
+            mark = mark or ("*" if seat.name in self._at else "")
+            rest = _scores([seat.scores]) + _spent(seat.account.total)
+            rest += seat.peace or seat.reason or describe(seat.traffic)
             rows.append(f"  {seat.name:28} {mark:5} {self._visits[seat.name]:6} orders, {rest}")
         if len(seats) > _MOST_SEATS:
             rows.append(f"  and {len(seats) - _MOST_SEATS} more")
         return rows
+
+
+def _spent(bill: Bill) -> str:
+    """Joules and instructions in words."""
+    count = bill.work.instructions
+    shown = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+    return f"{in_joules(bill.energy)} modelled, {shown} instructions {bill.work.kind}, "
 
 
 def _scores(each: Iterable[Scores]) -> str:

@@ -54,6 +54,8 @@ class Server:
             raise TypeError("the federation's visitor must be a Boards")
         self.federation, self.boards = federation, federation.visitor
         self.out, self._watch = Path(out), watch
+        # What a board has spent of its budget counts also if its round never ends.
+        self._kept = ("start", "wait", "peace", *(("spent",) * (self.boards.budget is not None)))
         _check_files(self.out, Path(journal))
         absent = self.boards.meet()  # first, so that a slip leaves no files behind
         self.journal = Journal(journal, federation, found)
@@ -65,6 +67,7 @@ class Server:
             for place, error in absent.items():
                 self.boards.skip(place, error, federation.round)
             self._note({"event": "start", "round": federation.round, "process": os.getpid()})
+            self.boards.recall(self.journal.records(), federation.round)
         except BaseException:
             self.close()
             raise
@@ -84,7 +87,7 @@ class Server:
 
     def _note(self, record: Record) -> None:
         self.journal.note(record)
-        if record["event"] in ("start", "wait"):
+        if record["event"] in self._kept:
             self.journal.keep()
         self._watch(self, record)
 
