@@ -154,9 +154,45 @@ def rewrite(path, number, **values):
 )
 def test_a_forged_round_is_refused(tmp_path, refuses, values, answers):
     path = written(tmp_path)
-    rewrite(path, 8, **values)
+    rewrite(path, 11, **values)  # the third one
     with refuses(path, *answers):
         Journal(path, federation())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"board": 7},
+        {"instructions": "many"},
+        {"bytes_up": -1},
+        {"modelled_joules": {"compute": 0.1, "luck": 3}},
+        {"modelled_joules": {"compute": float("nan")}},
+        {"modelled_joules": None},
+    ],
+    ids=str,
+)
+def test_a_forged_cost_is_refused(tmp_path, refuses, values):
+    path = written(tmp_path)
+    rewrite(path, 4, **values)
+    with refuses(path, "damaged"):
+        Journal(path, federation())
+
+
+def test_a_journal_from_before_costs_were_noted_goes_on(tmp_path):
+    path = written(tmp_path, steps=2)
+    records = [record for record in read_journal(path) if record.get("event") != "spent"]
+    rows = [
+        (n, text, zlib.crc32(text.encode())) for n, text in enumerate(map(json.dumps, records), 1)
+    ]
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM records")
+        db.executemany("INSERT INTO records VALUES (?, ?, ?)", rows)
+    db.close()
+    server = Server(federation(), tmp_path / "phi.npz", path)
+    assert server.federation.round == 2 and server.boards.spent.energy.work == 0
+    server.run()
+    server.close()
+    assert server.boards.spent.energy.work > 0
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ board's instructions are counted, all that it executes. Of any other board they 
 learning alone, as far as they were counted on the virtual board, else estimated (`expense`).
 """
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -60,7 +61,10 @@ class Bill:
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> "Bill":
-        """Read what `record` has made."""
+        """Read what `record` has made. Raises `ValueError` or its like if it is no such thing."""
+        numbers = [record[name] for name in ("bytes_up", "bytes_down", "instructions", "cycles")]
+        if not all(0 <= one < math.inf for one in (*numbers, *record["modelled_joules"].values())):
+            raise ValueError
         work = Work(record["instructions"], record["cycles"], record["work"] != "estimated")
         energy = Energy(**record["modelled_joules"])
         return cls(record["bytes_up"], record["bytes_down"], work, energy)

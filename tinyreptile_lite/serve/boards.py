@@ -156,12 +156,12 @@ class Boards:
         """What all boards have cost in this run."""
         return sum((seat.account.total for seat in self.seats), Bill())
 
-    def recall(self, records: Iterable[Record], number: int) -> None:
-        """Take over what a journal's visits have cost; `number` is the round to come."""
+    def recall(self, bills: Iterable[tuple[str, Bill]], number: int) -> None:
+        """Take over what the visits of a journal have cost; `number` is the round to come."""
         seats = {seat.name: seat for seat in self.seats}
-        for record in records:
-            if record.get("event") == "spent" and record["board"] in seats:
-                seats[record["board"]].account.total += Bill.read(record)
+        for name, bill in bills:
+            if name in seats:
+                seats[name].account.total += bill
         for seat in self.seats:
             self._check_budget(seat, number)
 

@@ -27,6 +27,7 @@ import numpy as np
 from tinyreptile_lite.checkpoint import identity, state, take_up
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.federation import Federation
+from tinyreptile_lite.serve.accounts import Bill
 from tinyreptile_lite.serve.boards import counted_boards
 
 Record = dict[str, Any]
@@ -47,6 +48,11 @@ class Journal:
     It is made if it is not there; else the federation goes on from it. `found` are the names that
     the clients were made from.
 
+    Attributes
+    ----------
+    bills : list of (str, Bill)
+        What the visits of before have cost which board; journals of old do not have it.
+
     Raises
     ------
     KitError
@@ -57,6 +63,7 @@ class Journal:
     def __init__(self, path: Path, federation: Federation, found: Sequence[str] = ()) -> None:
         self.path = Path(path)
         self._mine = False
+        self.bills: list[tuple[str, Bill]] = []
         with _explained(self.path):
             self._db = _connect(self.path, "rwc")
             try:
@@ -83,7 +90,7 @@ class Journal:
         """Let the federation go on from what is in the file, if anything is."""
         if _is_new(self._db, self.path):
             return False
-        phi, where = _read_state(self._db)
+        phi, where, self.bills = _read_state(self._db)
         _same_boards(self.path, where["identity"], federation)
         take_up(federation, phi, where, f"the journal {self.path}")
         return True
@@ -108,11 +115,6 @@ class Journal:
             self.note(record)
             self._db.execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?)", row)
             self.keep()
-
-    def records(self) -> list[Record]:
-        """All that is in it, as `read_journal` gives it."""
-        with self._whole():
-            return _read_records(self._db)
 
     @property
     def round(self) -> int:
@@ -196,8 +198,10 @@ def _read_records(db: sqlite3.Connection) -> list[Record]:
     return records
 
 
-def _read_state(db: sqlite3.Connection) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return phi and the rest of what `take_up` needs; raises as `_read_records` does."""
+def _read_state(
+    db: sqlite3.Connection,
+) -> tuple[np.ndarray, dict[str, Any], list[tuple[str, Bill]]]:
+    """Return phi, the rest of what `take_up` needs, and bills; raises as `_read_records` does."""
     head, *records = _read_records(db)
     ((done, phi, rng, crc),) = db.execute("SELECT round, phi, rng, crc FROM state").fetchall()
     rounds = [record for record in records if record["event"] == "round"]
@@ -208,7 +212,15 @@ def _read_state(db: sqlite3.Connection) -> tuple[np.ndarray, dict[str, Any]]:
     history = {name: [record[key] for record in rounds] for name, key in names.items()}
     history |= {"probe_round": [], "probe_value": []}
     state = {"identity": head["run"], "round": done, "rng": json.loads(rng), "history": history}
-    return np.frombuffer(phi, np.float32).copy(), state
+    spent = [record for record in records if record["event"] == "spent"]
+    bills = [(_text(record["board"]), Bill.read(record)) for record in spent]
+    return np.frombuffer(phi, np.float32).copy(), state, bills
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 def _same_boards(path: Path, run: Record, federation: Federation) -> None:

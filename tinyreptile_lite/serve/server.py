@@ -67,7 +67,7 @@ class Server:
             for place, error in absent.items():
                 self.boards.skip(place, error, federation.round)
             self._note({"event": "start", "round": federation.round, "process": os.getpid()})
-            self.boards.recall(self.journal.records(), federation.round)
+            self.boards.recall(self.journal.bills, federation.round)
         except BaseException:
             self.close()
             raise
