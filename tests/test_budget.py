@@ -140,11 +140,14 @@ def test_without_a_budget_the_run_is_the_same_in_every_bit(tmp_path):
 
 def test_when_all_have_spent_it_phi_is_kept_and_a_larger_budget_goes_on(tmp_path, refuses):
     server = serve(tmp_path, boards_of(2), budget=2.5 * VISIT)
-    with contextlib.closing(server), refuses("2 boards have spent", "after 6 rounds", "larger"):
+    with (
+        contextlib.closing(server),
+        refuses("every board has spent", "6 rounds are done", "larger"),
+    ):
         server.run()
     assert checkpoint.read(tmp_path / "phi.npz")[1]["round"] == 6
     again = serve(tmp_path, boards_of(2), budget=2.5 * VISIT)
-    with contextlib.closing(again), refuses("2 boards have spent", "after 6 rounds"):
+    with contextlib.closing(again), refuses("every board has spent", "6 rounds are done"):
         again.run()
     assert again.boards.traffic.sent < 1000  # a greeting, and no order
     more = serve(tmp_path, boards_of(2), budget=100 * VISIT)
@@ -183,7 +186,8 @@ def test_the_command_line_says_who_is_left_in_peace(tmp_path, capsys, monkeypatc
     words = ["serve", "local:1", "numpy:1", "--rounds", "8", "--json"]
     assert cli.main([*words, "--joules-per-board", "0.002"]) == 2
     error = capsys.readouterr().err.splitlines()
-    assert "2 boards have spent the 0.002 J, modelled" in error[-1]
+    assert "every board has spent the 0.002 J, modelled" in error[-1]
+    assert not any("waiting" in line for line in error)
     assert sum("left in peace" in line for line in error) == 2
     assert cli.main([*words, "--joules-per-board", "1"]) == 0
     result = json.loads(capsys.readouterr().out)
