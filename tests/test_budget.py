@@ -196,3 +196,9 @@ def test_the_command_line_says_who_is_left_in_peace(tmp_path, capsys, monkeypatc
         assert board["peace"] is None and board["modelled_joules"]["sent"] > 0
     assert cli.main(["energy", "phi.journal"]) == 0
     assert "numpy:sine-1" in capsys.readouterr().out
+
+
+def test_a_journal_without_costs_is_one_sentence(tmp_path, capsys):
+    serve(tmp_path, boards_of(1)).close()
+    assert cli.main(["energy", str(tmp_path / "phi.journal")]) == 2
+    assert "phi.journal tells no costs" in capsys.readouterr().err
