@@ -16,9 +16,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from vectors.make_wire import MESSAGES
+import numpy as np
+from vectors.make_wire import MESSAGES, packed
 
 from tinyreptile_lite.core.build import CORE
+from tinyreptile_lite.packing import PackError, unpack
 from tinyreptile_lite.wire import frames
 
 DRIVER = Path(__file__).parent / "c" / "fuzz_wire.c"
@@ -51,7 +53,10 @@ def fuzz_c(count: int, seed: int) -> dict:
 
 
 def fuzz_python(count: int, seed: int) -> dict:
-    """Decode mutated frames; anything but a message or a FrameError is a fault."""
+    """Decode mutated frames; anything but a message or a FrameError is a fault.
+
+    Mutated packed changes are read as well: they are refused, or hold numbers for weights.
+    """
     rng = random.Random(seed)
     contents = [frames.Decoder().feed(frames.encode(message))[0] for message in MESSAGES]
     short = [content for content in contents if len(content) < 200]  # long ones take the time
@@ -71,7 +76,26 @@ def fuzz_python(count: int, seed: int) -> dict:
         "messages": messages,
         "refused": refused,
         "damaged": decoder.damaged,
-    }
+    } | _fuzz_packed(rng, count)
+
+
+def _fuzz_packed(rng: random.Random, count: int) -> dict:
+    """Read mutated packed changes."""
+    good = [(bytes.fromhex(one["bytes"]), len(one["change"]) // 8) for one in packed()]
+    short = [(data, size) for data, size in good if len(data) < 300]
+    read = refused = 0
+    for _ in range(count):
+        data, size = rng.choice(short if rng.random() < 0.99 else good)
+        try:
+            sent = unpack(bytes(_mutate(rng, bytearray(data))), size)
+        except PackError:
+            refused += 1
+            continue
+        rising = (np.diff(sent.at, prepend=-1) > 0).all()
+        if not (rising and (sent.at < size).all() and np.isfinite(sent.values).all()):
+            raise RuntimeError(f"changes that cannot be: {sent}")
+        read += 1
+    return {"packed_read": read, "packed_refused": refused}
 
 
 def _mutated(rng: random.Random, contents: list[bytes]) -> bytes:

@@ -209,6 +209,11 @@ MESSAGES = [
     frames.Welcome(7, b"12345678", bytes(8), 1153, 256, 8, 3),
     frames.Report(4, 0, 0xFFFFFFFF, 32, 0xFFFFFFFF, -1.25e-7),
     frames.Score(1, 2, 65535, 65535, float("nan")),
+    frames.Hello2(1, 1039),
+    frames.Push2(3, 0, 0xFFFFFFFF, 0, 8, 3, 1120, 280, 0xFFFFFFFF),
+    frames.Train2(123456789, 0.02, 32, 5, 1, 65535, 0.001),
+    frames.Welcome2(7, b"12345678", bytes(8), 1153, 256, 8, 3, 1),
+    frames.Report2(4, 0, 0xFFFFFFFF, 32, 0xFFFFFFFF, -1.25e-7, 0xFFFFFFFF),
 ]
 
 
@@ -223,7 +228,9 @@ def test_a_frame_shows_its_bytes_and_fields(message):
     assert_words_are_whole_and_apart(ax.figure)
     assert len({round(one.get_width(), 6) for one in cells(ax)}) == 1  # each byte as wide
     words = all_words()
-    assert f"{type(message).__name__.upper()}: a frame of {len(frame):,} bytes" in words
+    name = type(message).__name__.upper().strip("2")
+    assert f"{name}: a frame of {len(frame):,} bytes" in words
+    assert f"version\n{1 + (message.VERSION == 2)}" in words
     names = ["version", "kind", "CRC-32", *vars(message)]
     assert all(name.replace("data", "weights") in words for name in names)
     if len(frame) <= 72:

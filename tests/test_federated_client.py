@@ -1,6 +1,7 @@
 """The sketch FederatedClient on the virtual Nano: a board in every respect but the silicon."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano, build
 from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
@@ -20,10 +22,13 @@ from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.header import network_header, recording_header
+from tinyreptile_lite.wire.links import LocalLink
+from tinyreptile_lite.wire.local import LocalBoard
 
 SKETCH = Path(__file__).parents[1] / "arduino" / "FederatedClient"
 SINE = Sine().network()
 RATE = OnlineSGD(0.02)
+FEEDBACK = PartialSGD(0.02, 2, 0.01, 8, 25, feedback=True)
 # As the wrist network, but smaller: two seconds of six axes at 25 rows a second.
 MOTION = Network(
     [Conv1D(6, 8, 5, 2), Tanh(), GlobalAveragePool(), Dense(8, 3)], "cross_entropy", (50, 6)
@@ -154,6 +159,45 @@ def test_recorded_windows_in_flash(tmp_path):
     five = Samples(np.repeat(x, 5, 0), np.repeat(recording.y, 5))
     expected = RATE.learn(MOTION, phi, five, np.random.default_rng(0))
     np.testing.assert_allclose(update.params, expected.params, rtol=1e-4, atol=1e-6)
+
+
+class OneWindow:
+    """A device that has recorded one window."""
+
+    name = "one"
+
+    def __init__(self, recording):
+        self.recording = recording
+
+    def stream(self, count, rng):
+        return Samples(*(np.repeat(part, count, 0) for part in self.recording))
+
+
+@pytest.mark.parametrize("learner", [PartialSGD(0.02, bits=16, percent=30), FEEDBACK], ids=str)
+def test_packed_changes_of_a_virtual_board_are_those_of_a_local_one(tmp_path, learner):
+    """The Cortex-M4 converts to float16 by itself; the local board's C does it in portable code."""
+    x = np.random.default_rng(3).normal(size=(1, 50, 6)).astype(np.float32)
+    recording = Samples(x, np.array([2]))
+    firmware = motion_firmware(tmp_path, recording, flags=("-DERROR_FEEDBACK=1",))
+    virtual, _ = client_of(firmware, MOTION)
+    local = BoardClient(LocalLink(LocalBoard(MOTION, OneWindow(recording))), MOTION)
+    phi = start(MOTION)
+    phi[:3] = 2.0**-20, -(2.0**-24), 0.3  # the first two are subnormal in float16
+    for number in range(4):
+        order = Order(number, learner, 6, number)
+        learned, expected = (client.visit(phi, order) for client in (virtual, local))
+        np.testing.assert_array_equal(learned.params, expected.params)
+        assert learned.loss == expected.loss
+        phi = learned.params
+    counts = [client.session.traffic.received for client in (virtual, local)]
+    assert abs(counts[0] - counts[1]) < 30  # but for its id, and zeros that COBS takes out
+
+
+def test_a_sketch_without_memory_for_feedback_says_so(firmware, refuses):
+    client, _ = client_of(firmware)
+    with refuses("no memory for error feedback", "ERROR_FEEDBACK"):
+        client.visit(start(SINE), Order(0, FEEDBACK, 8, 1))
+    assert client.visit(start(SINE), Order(1, replace(FEEDBACK, feedback=False), 8, 1)).loss > 0
 
 
 def test_live_windows_of_the_imu(tmp_path):

@@ -1,5 +1,7 @@
 """Virtual boards in worker processes: separate machines, each with its own wearer."""
 
+import contextlib
+import itertools
 import json
 import os
 import signal
@@ -17,12 +19,14 @@ from tinyreptile_lite.nano import VirtualNano
 from tinyreptile_lite.nano.image import FLASH_BYTES
 from tinyreptile_lite.serve.boards import Boards
 from tinyreptile_lite.serve.fleet import Fleet, VirtualLink, firmware_for, recording
+from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.roster import Roster, seated_devices
 from tinyreptile_lite.serve.server import Server
-from tinyreptile_lite.strategies import fed_avg
+from tinyreptile_lite.strategies import fed_avg, tiny_reptile
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.wire.client import BoardClient
+from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source
 from tinyreptile_lite.wire.links import LinkLost, LocalLink
 from tinyreptile_lite.wire.local import LocalBoard
@@ -87,6 +91,36 @@ def test_a_process_that_dies_is_a_lost_link_and_comes_back(fleet):
         client.session.link.receive(0.1)
     np.testing.assert_array_equal(client.visit(phi, order(3)).params, first.params)
     assert client.session.traffic.reconnects > 0
+
+
+def test_what_boards_in_processes_execute_is_counted_over_resets(fleet):
+    phi, link = NET.init(np.random.default_rng(0)), fleet.links[0]
+    readings = [link.gauge()]
+    client = BoardClient(FaultyLink(link, Faults()), NET)
+    for number in (4, 5):
+        client.visit(phi, order(number))
+        readings.append(link.gauge())
+        link.reset()
+    readings.append(link.gauge())
+    first, second, third = (b.since(a) for a, b in itertools.pairwise(readings))
+    assert first.instructions > first.cycles / 3 > first.learning_cycles / 3 > 4 * 17_000 / 3
+    assert second.learning_cycles == pytest.approx(first.learning_cycles, rel=0.1)
+    assert third.learning_cycles == 0
+    assert [reading.microseconds for reading in readings] == sorted(
+        r.microseconds for r in readings
+    )
+
+
+def test_the_journal_counts_a_virtual_boards_instructions(fleet, tmp_path):
+    boards = Boards(clients_of(fleet)[:1])
+    federation = Federation(NET, tiny_reptile(0.02, 4), boards, 2, np.random.default_rng(0))
+    server = Server(federation, tmp_path / "phi.npz", tmp_path / "phi.journal")
+    with contextlib.closing(server):
+        server.run()
+    spent = [one for one in read_journal(tmp_path / "phi.journal") if one.get("event") == "spent"]
+    for one in spent:
+        assert one["work"] == "counted" and one["modelled_joules"]["idle"] > 0
+        assert one["cycles"] * 155e-12 > one["modelled_learning_joules"] > 4 * 17_000 * 155e-12
 
 
 def test_a_server_visits_the_boards_of_a_round_side_by_side(fleet, tmp_path):

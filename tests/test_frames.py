@@ -6,12 +6,14 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_frames import NativeDecoder, library, native_wrap
 from vectors import make_wire
 
+from tinyreptile_lite.packing import pack, unpack
 from tinyreptile_lite.wire import frames
 
 VECTORS = json.loads(make_wire.TARGET.read_text(encoding="utf-8"))
@@ -34,7 +36,7 @@ def test_vectors_are_what_their_generator_makes():
 
 
 def test_vectors_cover_every_kind():
-    known = {kind.__name__ for kind in frames.MESSAGES.values()}
+    known = {kind.__name__ for kinds in frames.BY_VERSION.values() for kind in kinds.values()}
     assert {v["name"] for v in VECTORS["messages"]} == known
 
 
@@ -174,12 +176,28 @@ def test_the_pages_worked_example_is_true():
     assert blocks["frame"] == frames.encode(chunk)
 
 
-def test_the_pages_table_lists_every_message():
-    page = PAGE.read_text(encoding="utf-8")
+def test_the_pages_packed_example_is_true():
+    page = PAGE.read_text(encoding="utf-8").split("## Version 2")[1]
+    named = dict(re.findall(r"^    (\w+) ?: +([0-9a-f]{2}(?: [0-9a-f]{2})*)(?:  |$)", page, re.M))
+    (numbers,) = re.findall(r"percent of the changes ([-0-9., ]+), in 8 bits", page)
+    changes = [float(number) for number in numbers.split(",")]
+    data = pack(np.array(changes, np.float32), percent=50, bits=8, seed=5)
+    assert bytes.fromhex(" ".join(named[n] for n in ("header", "scale", "gaps", "steps"))) == data
+    sent = unpack(data, len(changes))
+    told = dict(re.findall(r"weight (\d+) moves by (-?\d\.\d+)", page))
+    assert {int(at): float(value) for at, value in told.items()} == pytest.approx(
+        dict(zip(sent.at.tolist(), sent.values.tolist(), strict=True)), abs=5e-5
+    )
+    push = next(m for m in make_wire.MESSAGES if isinstance(m, frames.Push2))
+    (content,) = frames.Decoder().feed(frames.encode(push))
+    assert bytes.fromhex(named["push"]) == content[2 + struct.calcsize(frames.Push.LAYOUT) :]
+
+
+@pytest.mark.parametrize(("version", "kinds"), frames.BY_VERSION.items())
+def test_the_pages_tables_list_every_message(version, kinds):
+    page = PAGE.read_text(encoding="utf-8").split("## Version 2")[version - 1]
     sizes = {int(k): int(n) for k, n in re.findall(r"^\| (\d+) \| [A-Z]+ \| (\d+)", page, re.M)}
-    assert sizes == {
-        number: struct.calcsize(kind.LAYOUT) for number, kind in frames.MESSAGES.items()
-    }
+    assert sizes == {number: struct.calcsize(kind.LAYOUT) for number, kind in kinds.items()}
 
 
 def test_the_page_lists_every_state_and_error():

@@ -13,6 +13,7 @@ from tinyreptile_lite.exercises.copies import is_solution, read_notebook, source
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "00_start_here.ipynb"
 RIGHT = "def visit_bytes(weights, visits):\n    return 8 * weights * visits"
 SQUARED = "def squared_error(prediction, target):\n    return ((prediction - target) ** 2).mean()"
+NO_KEY = f'import os\nos.environ["NONE"]\n{SQUARED}'
 
 HOSTILE = {
     "endless loop": "while True: pass",
@@ -85,7 +86,7 @@ def test_right_wrong_and_blank_are_told(tmp_path, capsys):
     solved = {c["id"]: source(c) for c in read_notebook(NOTEBOOK)["cells"] if is_solution(c)}
     hand_in(folder / "ann.ipynb", **solved)
     hand_in(folder / "bo.ipynb", ex2=SQUARED.replace("mean", "sum"), ex3=RIGHT)
-    hand_in(folder / "cy" / "work.ipynb", ex1="def one_step(:", ex3="visit_bytes = 8")
+    hand_in(folder / "cy" / "work.ipynb", ex1="def one_step(:", ex2=NO_KEY, ex3="visit_bytes = 8")
     marks = mark(folder)
     assert [marks["ann", n][0] for n in "123"] == [1, 1, 1]
     assert marks["bo", "1"] == (0, "one_step is not written yet")
@@ -93,6 +94,7 @@ def test_right_wrong_and_blank_are_told(tmp_path, capsys):
     assert marks["bo", "3"] == (1, "right")
     assert [marks["cy", n][0] for n in "123"] == [0, 0, 0]
     assert "syntax" in marks["cy", "1"][1].lower()
+    assert "line 2 with KeyError" in marks["cy", "2"][1]  # of the cell, not of Python's own file
     told = capsys.readouterr().out
     assert "exercise 2" in told and "the mean, not the sum" in told
     pages = list((tmp_path / "marks" / "students").iterdir())

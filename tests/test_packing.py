@@ -1,6 +1,7 @@
 """Packed changes: NumPy and C make the same bytes, and read no others."""
 
 import ctypes
+import json
 from functools import cache
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from vectors import make_wire
 
 from tinyreptile_lite import packing
 from tinyreptile_lite.core.build import CORE, load
@@ -240,3 +242,47 @@ def test_a_position_out_of_range_is_named():
     data = pack(np.array([0, 0, 0, 0, 1], np.float32), 20, 8, 0)
     with pytest.raises(PackError, match="a change of weight 4 of 4"):
         unpack(data, 4)
+
+
+VECTORS = json.loads(make_wire.TARGET.read_text(encoding="utf-8"))["packed"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda one: f"{len(one['change']) // 8}")
+def test_both_make_and_read_the_vectors_bytes(vector):
+    change = np.frombuffer(bytes.fromhex(vector["change"]), "<f4")
+    data, how = bytes.fromhex(vector["bytes"]), [vector[n] for n in ("percent", "bits", "seed")]
+    assert pack(change, *how) == data
+    assert native_pack(np.zeros_like(change), change, *how) == data
+    np.testing.assert_array_equal(
+        native_unpack(data, len(change)), python_unpack(data, len(change))
+    )
+
+
+@given(visits(), PERCENT, BITS, SEEDS)
+def test_what_is_taken_back_is_what_was_sent(visit, percent, bits, seed):
+    """A lost result is added to what is kept: then that is all of the change, but for rounding."""
+    phi, weights = visit
+    change = weights - phi
+    kept = np.zeros(len(phi), np.float32)
+    data = native_pack(phi, weights, percent, bits, seed, kept=kept)
+    assert library().tr_unpack(kept.ctypes.data, len(kept), data, len(data))
+    np.testing.assert_allclose(kept, change, atol=float(np.abs(change).max()) * 2**-20)
+
+
+@pytest.mark.parametrize("options", [(4, 1, 9, 9), (8, 0, 9, 9), (8, 10, 9, 9), (16, 9, 10, 9)])
+def test_c_packs_nothing_that_cannot_be(options):
+    bits, count, limit, size = options
+    room = np.zeros(100, np.uint32)
+    how = _Packing(bits, count, limit, 0)
+    weights = np.ones(size, np.float32)
+    pack_it = library().tr_pack
+    assert not pack_it(room.ctypes.data, weights.ctypes.data, size, ctypes.byref(how))
+    assert not pack_it(room.ctypes.data, weights.ctypes.data, 65_536, ctypes.byref(how))
+
+
+def test_the_largest_network_keeps_within_its_room():
+    rng = np.random.default_rng(0)
+    phi, weights = np.zeros(65_535, np.float32), rng.standard_normal(65_535).astype(np.float32)
+    for percent, bits in ((100, 8), (100, 16), (60, 16), (1, 8)):
+        data = native_pack(phi, weights, percent, bits, 1)
+        assert data == pack(weights, percent, bits, 1)

@@ -431,7 +431,7 @@ def test_an_evaluation_that_fails_keeps_the_visit():
 
 def test_a_hello_of_another_version_is_answered_with_ours():
     raw = Raw()
-    hello = frames.encode(frames.Hello(5, USB_FRAME), version=2)
+    hello = frames.encode(frames.Hello(5, USB_FRAME), version=9)
     (content,) = frames.Decoder().feed(raw.board.feed(hello))
     assert content[:2] == bytes([frames.VERSION, frames.Welcome.KIND])
 
@@ -755,6 +755,7 @@ def test_an_unplugged_board_comes_back():
 def test_the_c_side_survives_mutated_frames():
     counted = fuzz_wire.fuzz_c(100_000, seed=1)
     assert all(counted["states"]) and all(counted["answers"].values()), counted
+    assert counted["packed"] and counted["damage_read"] and counted["damage_refused"], counted
     assert counted["damaged"] > 10_000
 
 

@@ -42,6 +42,7 @@ from tinyreptile_lite.options import add_command, report
 from tinyreptile_lite.recipes import Recipe, find_recipe, recipes
 from tinyreptile_lite.search import search, write
 from tinyreptile_lite.serve.command import add_serve_parser
+from tinyreptile_lite.serve.energy_command import add_energy_parser
 from tinyreptile_lite.settings import Setting, tuned
 from tinyreptile_lite.tables import in_columns, table
 from tinyreptile_lite.tasks import find_family
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     add_record_parser(commands)
     add_recording_parser(commands)
     add_serve_parser(commands)
+    add_energy_parser(commands)
     add_flower_parser(commands)
     add_mark_parser(commands)
     folder = {"--out": (Path("build/demo"), "folder of results")}

@@ -137,14 +137,18 @@ class PartialSGD:
             return net.size if self.send_head else net.head.start
         raise KitError("this network is all head, and nothing of it is sent; set send_head to True")
 
-    def steps_of(self, net: Network, params: Array, samples: Samples) -> Learned:
-        """Make the steps of a visit, before anything is packed: all the learning there is."""
-        samples = Samples(*net.check_samples(params, *samples))
-        head = net.head
-        if self.head_samples and head.start == 0:
+    def check_parts(self, net: Network) -> None:
+        """Raise `KitError` if the body shall step and there is none."""
+        if self.head_samples and net.head.start == 0:
             raise KitError(
                 "this network is all head: there is no body to step; set head_samples to 0"
             )
+
+    def steps_of(self, net: Network, params: Array, samples: Samples) -> Learned:
+        """Make the steps of a visit, before anything is packed: all the learning there is."""
+        samples = Samples(*net.check_samples(params, *samples))
+        self.check_parts(net)
+        head = net.head
         params = params.copy()
         step = np.empty_like(params)
         bound = net.bind(params, step)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tinyreptile_lite import tinyreptile
+from tinyreptile_lite.energy import CYCLES_PER_MAC, INSTRUCTIONS_PER_MAC, RX_MA, TX_MA, EnergyModel
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.recipes import recipes
+from tinyreptile_lite.expense import cost_row
+from tinyreptile_lite.recipes import find_recipe, recipes
 from tinyreptile_lite.results import FOLDER, measured
 
 Read = Callable[[str], dict[str, Any]]  # gives a stored figure by name
@@ -25,7 +27,7 @@ Cells = list[str]
 ROOT = Path(__file__).parents[1]
 README, BOARDS, WEAR = "README.md", "arduino/README.md", "docs/wear.md"
 LIBRARY = "arduino/libraries/TinyReptile/README.md"
-WIRE = "docs/wire-format.md"
+WIRE, ENERGY = "docs/wire-format.md", "docs/energy.md"
 NUMBER = r"\d(?:[\d,.]*\d)?(?:\s±\s\d(?:[\d.]*\d)?)?"
 
 
@@ -339,6 +341,58 @@ def _bluetooth(read: Read) -> str:
     return _table([head, *body, asked])
 
 
+# Energy
+
+
+def _energy(_: Read) -> str:
+    """A visit of each family whose network was measured, as `tinyreptile energy` has it."""
+    model, families = EnergyModel(), ("sine", "wrist", "omniglot", "keywords")
+    head = ["family", "bytes up", "bytes down", "instructions", "learning", "radio", "a visit"]
+    rows = [cost_row(name, find_recipe(name, "tinyreptile"), model) for name in families]
+    body = [
+        [
+            name,
+            *(f"{row[key]:,}" for key in ("bytes_up", "bytes_down", "instructions")),
+            *(f"{1000 * row[f'{key}_joules']:.3f} mJ" for key in ("compute", "radio", "visit")),
+        ]
+        for name, row in zip(families, rows, strict=True)
+    ]
+    return _table([head, *body])
+
+
+def _energy_model(_: Read) -> str:
+    """The constants of the model, and the currents that they come from."""
+    model = EnergyModel()
+    cpu = model.cycle_pj * 64e-3 / model.volts  # pJ times MHz is uW
+    sent = [
+        [
+            "sending" if not dbm else "",
+            "bytes that the board sends" if not dbm else "",
+            f"{EnergyModel(tx_dbm=dbm).sent_uj:.4f} uJ a byte",
+            f"{current} mA at {dbm} dBm and 1 Mbit/s",
+        ]
+        for dbm, current in TX_MA.items()
+    ]
+    received = [
+        [
+            "receiving" if speed == 1 else "",
+            "bytes that it receives" if speed == 1 else "",
+            f"{EnergyModel(mbit=speed).received_uj:.4f} uJ a byte",
+            f"{current} mA at {speed} Mbit/s",
+        ]
+        for speed, current in RX_MA.items()
+    ]
+    return _table(
+        [
+            ["part", "what it is charged for", "constant", "from"],
+            ["learning", "cycles", f"{model.cycle_pj:g} pJ a cycle", f"{cpu:.1f} mA at 64 MHz"],
+            *sent,
+            *received,
+            ["idle", "seconds, a line of its own", f"{model.idle_ma:g} mA", "users' reports"],
+        ]
+    )
+
+
 # What stands where: the blocks between marks and the sentences of each document
 
 _SINE = {"before adapting": 0, "after 8 samples": 8, "after 32 samples": 32}
@@ -409,6 +463,15 @@ DOCUMENTS: dict[
         },
     ),
     WIRE: ({"ble": _bluetooth}, {}),
+    ENERGY: (
+        {"energy": _energy, "energy-model": _energy_model},
+        {
+            "it takes {} instructions and {} cycles for a multiply-accumulate": lambda _: [
+                str(INSTRUCTIONS_PER_MAC),
+                str(CYCLES_PER_MAC),
+            ]
+        },
+    ),
     BOARDS: ({"device": _costs, "convolutional": _convolutional_costs}, {}),
     WEAR: (
         {

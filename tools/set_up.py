@@ -51,7 +51,7 @@ PARTS = {
         "lab,data,boards,ble,flower",
         "This fetches about 260 MB, fills 860 MB on the disk and takes 1 to 5 minutes.",
     ),
-    "test": Part("simulation,test", "This fetches about 150 MB more and takes 1 to 3 minutes."),
+    "test": Part("simulation,test", "This fetches about 170 MB more and takes 1 to 3 minutes."),
     "bench": Part("bench", "This fetches PyTorch: on some systems gigabytes, for many minutes."),
 }
 

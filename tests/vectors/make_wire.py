@@ -8,6 +8,9 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
+
+from tinyreptile_lite.packing import pack
 from tinyreptile_lite.wire import frames
 
 TARGET = Path(__file__).with_name("wire.json")
@@ -37,12 +40,70 @@ MESSAGES = [
     ),
     frames.Report(state=4, error=0, nonce=0xA1B2C3D4, count=32, detail=0xCAFE, loss=0.25),
     frames.Score(nonce=0xA1B2C3D4, seed=5, sample_count=50, correct=49, loss=0.125),
+    frames.Hello2(session=0x01020304, frame_bytes=199),
+    frames.Push2(
+        round=7,
+        attempt=0,
+        nonce=0xA1B2C3D4,
+        crc=0x00FF00FF,
+        bits=8,
+        flags=3,
+        limit=1120,
+        count=280,
+        taken=0xD4C3B2A1,
+    ),
+    frames.Train2(
+        nonce=0xA1B2C3D4,
+        rate=0.5,
+        sample_count=32,
+        seed=2**32 - 1,
+        source=1,
+        head_samples=8,
+        head_rate=0.25,
+    ),
+    frames.Welcome2(
+        session=0x01020304,
+        board_id=b"\0\1\2\3\4\5\6\7",
+        network=b"\xff" * 8,
+        weights=1153,
+        chunk_floats=47,
+        window=32,
+        sources=2,
+        flags=1,
+    ),
+    frames.Report2(
+        state=4, error=0, nonce=0xA1B2C3D4, count=32, detail=0xCAFE, loss=0.25, size=408
+    ),
+]
+PACKED = [  # size, percent, bits, seed
+    (1, 100, 8, 0),
+    (1, 50, 16, 1),
+    (4, 50, 8, 5),
+    (63, 100, 16, 2),
+    (65, 100, 8, 3),
+    (300, 25, 8, 4),
+    (300, 75, 8, 2**32 - 1),
+    (700, 1, 16, 6),
+    (1153, 10, 8, 7),
 ]
 
 
 def fields(message: frames.Message) -> dict[str, object]:
     """Fields of a message in JSON types."""
     return {k: v.hex() if isinstance(v, bytes) else v for k, v in vars(message).items()}
+
+
+def packed() -> list[dict[str, object]]:
+    """Changes, and their bytes: some are equal, some zero, some too small or large for float16."""
+    rng, found = np.random.default_rng(0), []
+    for size, percent, bits, seed in PACKED:
+        change = (rng.integers(-999, 999, size) / 2**20).astype(np.float32)
+        change[rng.random(size) < 0.2] *= np.float32(2**-16)
+        change[rng.random(size) < 0.01] = 1e9
+        how = {"percent": percent, "bits": bits, "seed": seed}
+        data = pack(change, percent, bits, seed)
+        found.append({"change": change.astype("<f4").tobytes().hex(), **how, "bytes": data.hex()})
+    return found
 
 
 def streams() -> list[bytes]:
@@ -81,11 +142,12 @@ def vectors() -> dict[str, object]:
         )
     return {
         "generator": "tests/vectors/make_wire.py",
-        "version": frames.VERSION,
+        "versions": list(frames.BY_VERSION),
         "messages": [
             {"name": type(m).__name__, "fields": fields(m), "frame": frames.encode(m).hex()}
             for m in MESSAGES
         ],
+        "packed": packed(),
         "limit": LIMIT,
         "streams": decoded,
     }

@@ -117,7 +117,8 @@ def _told(error: BaseException) -> tuple[str, str, int]:
     try:
         line, at = 0, error.__traceback__
         while at:
-            if at.tb_frame.f_code.co_filename.startswith("<"):
+            file = at.tb_frame.f_code.co_filename
+            if file.startswith("<") and not file.startswith("<frozen "):  # a cell, not Python's own
                 line = at.tb_lineno
             at = at.tb_next
         return type(error).__name__, str(error)[:500], getattr(error, "lineno", 0) or line

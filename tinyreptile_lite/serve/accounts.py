@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tinyreptile_lite.clients import Client, Order
-from tinyreptile_lite.costs import FLOAT_BYTES
+from tinyreptile_lite.costs import visit_bytes
 from tinyreptile_lite.energy import NO_WORK, Energy, EnergyModel, Work, visit_energy
 from tinyreptile_lite.expense import framing, score_work, visit_work
 from tinyreptile_lite.network import Network
@@ -95,7 +95,7 @@ class Account:
         work, learning, seconds = self._work(order, worked, test_count)
         if seconds is None:
             seconds = passed
-        up, down = self._moved(worked)
+        up, down = self._moved(order, worked)
         waited = seconds if self._has_battery else 0.0
         bill = Bill(up, down, work, visit_energy(self._model, work.cycles, up, down, waited))
         self.total += bill
@@ -140,12 +140,11 @@ class Account:
     def _net(self) -> Network | None:
         return self._session.net if self._session else getattr(self._client, "net", None)
 
-    def _moved(self, worked: bool) -> tuple[int, int]:
+    def _moved(self, order: Order, worked: bool) -> tuple[int, int]:
         """Bytes that the board has sent and received; of a simulated one by formula."""
         if self._session is None:
-            net = self._net
-            each = round(FLOAT_BYTES * net.size * framing()) if worked and net else 0
-            return each, each
+            moved = visit_bytes(self._net, order.learner) if worked and self._net else (0, 0)
+            return round(moved[0] * framing()), round(moved[1] * framing())
         sent, received = self._session.traffic.sent, self._session.traffic.received
         up, down = received - self._traffic.received, sent - self._traffic.sent
         self._traffic = Traffic(sent, received)

@@ -176,6 +176,15 @@ class Boards:
         )
         self._tell("peace", number, board=seat.name, reason=seat.peace)
 
+    def _end_if_all_spent(self, number: int) -> None:
+        """Raise `KitError` if all boards are left in peace: waiting would not help."""
+        if all(seat.peace for seat in self.seats):
+            raise KitError(
+                f"every board has spent the {self.budget:g} J, modelled, that it may spend; "
+                f"{number} rounds are done and phi is kept: start again with a larger budget "
+                "(--joules-per-board), and the run goes on where it was"
+            )
+
     # ---- Who is there ----------------------------------------------------------------------------
 
     def meet(self) -> dict[int, Exception]:
@@ -246,6 +255,7 @@ class Boards:
         while len(done) < len(orders):
             jobs = self._assign(number, drawn, failed, done)
             if not jobs:
+                self._end_if_all_spent(number)
                 if end is None:
                     end = time.monotonic() + self.wait
                     self._tell("wait", number)
@@ -335,12 +345,6 @@ class Boards:
 
     def _pause(self, failed: dict[int, Exception], end: float, number: int) -> None:
         """Nobody is left: wait a little, then try everybody again who is not left in peace."""
-        if all(seat.peace for seat in self.seats):
-            raise KitError(
-                f"{counted_boards(len(self.seats))} have spent the {self.budget:g} J, modelled, "
-                f"that each may spend, after {number} rounds; phi is kept: start again with a "
-                "larger budget, and the run goes on where it was"
-            )
         if failed and not any(isinstance(error, _AWAY) for error in failed.values()):
             raise next(iter(failed.values()))  # waiting would not help
         if time.monotonic() > end:

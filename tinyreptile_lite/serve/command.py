@@ -12,14 +12,16 @@ import numpy as np
 
 from tinyreptile_lite import checkpoint
 from tinyreptile_lite.energy import EnergyModel
-from tinyreptile_lite.errors import KitError, at_least_one, not_negative
+from tinyreptile_lite.errors import KitError, at_least_one, not_negative, unknown_name
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.options import SHARED
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.serve.accounts import in_joules
 from tinyreptile_lite.serve.boards import Boards, counted_boards
+from tinyreptile_lite.serve.energy_command import log_table
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.live import Live, describe
+from tinyreptile_lite.serve.power_log import line_up, read_power_log, visits_of
 from tinyreptile_lite.serve.roster import Roster, discover, seated_devices
 from tinyreptile_lite.serve.server import Server
 from tinyreptile_lite.tasks import find_family
@@ -34,6 +36,7 @@ same words, the run goes on where it was.
 """
 _PATIENCE_HELP = "how often a silent board is asked before it counts as away; default 12"
 _BUDGET_HELP = "what each board may spend on visits, modelled; then it is left in peace"
+_LOG_HELP = "a power meter's log, to put beside what is modelled when all rounds are done"
 _SCORE_HELP = "measure each board before and after it learns, on so many samples; default: not"
 
 
@@ -61,6 +64,8 @@ def add_serve_parser(commands: Any) -> None:
     add("--score", type=int, default=0, metavar="SAMPLES", help=_SCORE_HELP)
     add("--joules-per-board", type=float, metavar="J", help=_BUDGET_HELP)
     add("--energy", metavar="CONSTANTS", help=SHARED["--energy"][1])
+    add("--energy-log", type=Path, metavar="FILE.csv", help=_LOG_HELP)
+    add("--energy-board", metavar="NAME", help="the board that the meter is on, if there are more")
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=serve)
 
@@ -81,7 +86,10 @@ def serve(options: argparse.Namespace) -> None:
     net, source = family.network(), Source.SENSOR if options.sensor else Source.DATA
     names = find_boards(options.boards, journal)
     devices = seated_devices(family, options.fold)
+    if options.energy_board and not options.energy_log:
+        raise KitError("--energy-board needs the meter's log; name it with --energy-log FILE.csv")
     with Roster(names, net, devices, faults, options.patience, source) as roster:
+        _check_metered(options, [client.name for client in roster.clients])
         federation = Federation(
             net,
             strategy,
@@ -92,7 +100,7 @@ def serve(options: argparse.Namespace) -> None:
         )
         with closing(Server(federation, options.out, journal, Live(), found=names)) as server:
             server.run()
-        _report(server, options)
+        _finish(server, options, model)
 
 
 def find_boards(names: Sequence[str], journal: Path) -> list[str]:
@@ -114,7 +122,43 @@ def find_boards(names: Sequence[str], journal: Path) -> list[str]:
     return begun
 
 
-def _report(server: Server, options: argparse.Namespace) -> None:
+def _check_metered(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse before the work what could not be lined up after it."""
+    if options.energy_log is None:
+        return
+    board = options.energy_board
+    if board is not None and board not in names:
+        raise unknown_name("board", board, names)
+    if board is None and len(names) > 1:
+        raise KitError(
+            f"{len(names)} boards take part; say with --energy-board which one the meter is on, "
+            f"for example {names[0]}"
+        )
+
+
+def _finish(server: Server, options: argparse.Namespace, model: EnergyModel) -> None:
+    """Report, with the meter's log if there is one; a bad log takes nothing from the report."""
+    rows, text, trouble = None, "", None
+    if options.energy_log is not None:
+        journal = server.journal.path
+        try:
+            visits = visits_of(read_journal(journal), journal, options.energy_board)
+            log = read_power_log(options.energy_log, model.volts, sys.stderr.isatty())
+            rows = line_up(log, visits, model)
+            text = f"\n\n{log_table(rows, len(visits))}"
+        except KitError as error:
+            trouble = KitError(
+                f"{error}; the run itself is kept, and with the right log try again: tinyreptile "
+                f"energy {journal} {options.energy_log}"
+            )
+    _report(server, options, rows, text)
+    if trouble:
+        raise trouble
+
+
+def _report(
+    server: Server, options: argparse.Namespace, log: list[dict[str, Any]] | None, more: str
+) -> None:
     federation, boards = server.federation, server.boards
     result = {
         "family": options.family,
@@ -130,10 +174,12 @@ def _report(server: Server, options: argparse.Namespace) -> None:
         "out": str(server.out),
         "journal": str(server.journal.path),
     }
+    if log is not None:
+        result["energy_log"] = log
     text = (
         f"{federation.strategy.name} on {options.family}: {federation.round} rounds with "
         f"{counted_boards(len(boards.seats))}, mean loss {result['loss']:.3f} while learning in "
         f"the last rounds; {in_joules(boards.spent.energy)} modelled, "
-        f"{describe(boards.traffic)}; phi is in {server.out}"
+        f"{describe(boards.traffic)}; phi is in {server.out}{more}"
     )
     print(json.dumps(result, indent=2) if options.json else text)

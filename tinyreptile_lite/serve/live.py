@@ -116,8 +116,10 @@ class Live:
 
 
 def _spent(bill: Bill) -> str:
-    """Joules and instructions in words."""
+    """Joules and instructions in words; nothing before there are any."""
     count = bill.work.instructions
+    if not bill.energy.work:
+        return ""
     shown = f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
     return f"{in_joules(bill.energy)} modelled, {shown} instructions {bill.work.kind}, "
 

@@ -146,6 +146,8 @@ class BoardClient:
                 f"{self.name} learns online, one sample at a time, and cannot run "
                 f"{type(learner).__name__}; choose tiny_reptile, tiny_meta_fed or fed_avg"
             )
+        if isinstance(learner, PartialSGD):
+            learner.check_parts(self.session.net)
         if not 1 <= order.sample_count <= MAX_SAMPLES:
             raise KitError(
                 f"{self.name} cannot take {order.sample_count} samples a visit; "

@@ -56,7 +56,7 @@ def frame_diagram(frame: bytes) -> Axes:
     width = max(map(_width, rows)) + _LEFT + 0.15
     ax = sheet(max(width, 7.5), 0.85 + _HEIGHT * len(rows))
     middle, top = ax.get_xlim()[1] / 2, ax.get_ylim()[1]
-    title = f"{type(message).__name__.upper()}: a frame of {len(frame):,} bytes"
+    title = f"{_name(message)}: a frame of {len(frame):,} bytes"
     words(ax, (middle, top - 0.25), title, fontsize=12, weight="bold")
     for i, row in enumerate(rows, 1):
         _draw_row(ax, top - 0.5 - _HEIGHT * i, row, payload, fields)
@@ -77,13 +77,15 @@ def _read(frame: bytes) -> frames.Message:
     try:
         return frames.parse(found[0])
     except frames.FrameError as error:
-        raise KitError(f"the frame holds no message: {error}; give one of wire version 1") from None
+        raise KitError(
+            f"the frame holds no message: {error}; give one of wire version 1 or 2"
+        ) from None
 
 
 def _fields(message: frames.Message) -> Iterator[_Field]:
     """Names, values and sizes, in the order of the payload."""
-    yield _Field("version", str(frames.VERSION), 1)
-    yield _Field("kind", f"{message.KIND} {type(message).__name__.upper()}", 1)
+    yield _Field("version", str(message.VERSION), 1)
+    yield _Field("kind", f"{message.KIND} {_name(message)}", 1)
     sizes = [struct.calcsize("<" + part) for part in _codes(message.LAYOUT)]
     for (name, value), size in zip(vars(message).items(), [*sizes, 0], strict=False):
         if isinstance(message, frames.Chunk) and name == "data":
@@ -91,6 +93,11 @@ def _fields(message: frames.Message) -> Iterator[_Field]:
         else:
             yield _Field(name, _short(value), size)
     yield _Field("CRC-32", "checksum", frames.CHECK_BYTES)
+
+
+def _name(message: frames.Message) -> str:
+    """The name of its kind: that of both versions."""
+    return frames.MESSAGES[message.KIND].__name__.upper()
 
 
 def _codes(layout: str) -> Iterator[str]:

@@ -6,6 +6,9 @@
 /* As in tinyreptile_core.c. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("fp-contract=off")
+#ifndef TR_PLAIN_OPTIONS
+#pragma GCC optimize("O2")
+#endif
 #else
 #pragma STDC FP_CONTRACT OFF
 #endif
@@ -16,7 +19,9 @@
 #define MAX_SHIFT 6
 #define LARGEST 127.0f
 #define HALF_MAX_BITS 0x477fe000u /* of the float 65,504 */
+#define INFINITE 0x7c00u          /* a size of float16 */
 #define BUCKET_BITS 7             /* of the 15 of a size; the other 8 choose one of 256 buckets */
+#define FINEST 127u               /* largest number of them */
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
@@ -34,7 +39,8 @@ static float float_of(uint32_t bits)
     return value;
 }
 
-#if defined(__ARM_FP) && (__ARM_FP & 2) && defined(__thumb2__)
+/* Two float16 lie in a word, the first in its lower half. */
+#if defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && !defined(TR_PLAIN)
 /* The Cortex-M4 converts by itself: one instruction each, and the same bits as below. */
 static inline float from_half(uint32_t half)
 {
@@ -43,12 +49,28 @@ static inline float from_half(uint32_t half)
     return value;
 }
 
+static inline void from_halves(uint32_t pair, float *first, float *second)
+{
+    float both;
+    __asm__("vmov %0, %1" : "=t"(both) : "r"(pair));
+    __asm__("vcvtb.f32.f16 %0, %1" : "=t"(*first) : "t"(both));
+    __asm__("vcvtt.f32.f16 %0, %1" : "=t"(*second) : "t"(both));
+}
+
+/* What is beyond float16 becomes infinity. */
+static inline uint32_t to_halves(float first, float second)
+{
+    uint32_t pair;
+    __asm__("vcvtb.f16.f32 %1, %1\n\tvcvtt.f16.f32 %1, %2\n\tvmov %0, %1"
+            : "=r"(pair), "+t"(first)
+            : "t"(second));
+    return pair;
+}
+
 static inline uint32_t to_half(float value)
 {
-    uint32_t half;
-    __asm__("vcvtb.f16.f32 %1, %1\n\tvmov %0, %1" : "=r"(half), "+t"(value));
-    half &= 0xffffu;
-    return half - ((half & 0x7fffu) == 0x7c00u); /* infinity becomes the largest */
+    const uint32_t half = to_halves(value, 0.0f);
+    return half - ((half & 0x7fffu) == INFINITE); /* infinity becomes the largest */
 }
 #else
 static inline float from_half(uint32_t half)
@@ -72,7 +94,25 @@ static inline uint32_t to_half(float value)
     size += 0xfffu + (size >> 13 & 1); /* to the nearest, of two to the even one */
     return sign | ((size >> 13) - (112u << 10));
 }
+
+static inline void from_halves(uint32_t pair, float *first, float *second)
+{
+    *first = from_half(pair & 0xffffu);
+    *second = from_half(pair >> 16);
+}
+
+static inline uint32_t to_halves(float first, float second)
+{
+    return to_half(first) | to_half(second) << 16;
+}
 #endif
+
+static inline uint32_t pair_at(const uint16_t *halves)
+{
+    uint32_t pair;
+    memcpy(&pair, __builtin_assume_aligned(halves, 4), sizeof pair);
+    return pair;
+}
 
 float tr_from_half(uint16_t half)
 {
@@ -85,7 +125,7 @@ uint16_t tr_to_half(float value)
 }
 
 /* 0 to below 1, for each position of a seed: the last steps of MurmurHash3. */
-static float dice(uint32_t seed, uint32_t at)
+static inline float dice(uint32_t seed, uint32_t at)
 {
     uint32_t x = seed ^ at * 0x9e3779b9u;
     x ^= x >> 16;
@@ -103,21 +143,54 @@ typedef struct {
     uint32_t count, last, ties;
 } choice;
 
+static inline uint32_t bucket_of(uint32_t half)
+{
+    return half >> BUCKET_BITS & 255;
+}
+
+/* Cut what is beyond float16 to its largest number. */
+static void cut_infinite(uint16_t *changes, uint16_t *buckets, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if ((changes[i] & 0x7fffu) == INFINITE) {
+            changes[i]--;
+            buckets[bucket_of(INFINITE)]--;
+            buckets[bucket_of(INFINITE - 1)]++;
+        }
+    }
+}
+
 /* Put each change, in float16, in the place of phi; count their sizes in 256 buckets. */
 static void find_changes(uint16_t *phi, uint16_t *buckets, const float *weights,
                          const tr_packing *packing)
 {
     float *kept = packing->kept;
+    const size_t limit = packing->limit, even = limit & ~(size_t)1;
     memset(buckets, 0, 256 * sizeof *buckets);
-    for (size_t i = 0; i < packing->limit; i++) {
-        float change = weights[i] - from_half(phi[i]);
+    for (size_t i = 0; i < even; i += 2) {
+        float first, second;
+        from_halves(pair_at(phi + i), &first, &second);
+        first = weights[i] - first;
+        second = weights[i + 1] - second;
         if (kept) {
-            change += kept[i];
-            kept[i] = change;
+            kept[i] = first += kept[i];
+            kept[i + 1] = second += kept[i + 1];
         }
-        const uint32_t half = to_half(change);
-        phi[i] = (uint16_t)half;
-        buckets[(half & 0x7fffu) >> BUCKET_BITS]++;
+        const uint32_t pair = to_halves(first, second);
+        memcpy(__builtin_assume_aligned(phi + i, 4), &pair, sizeof pair);
+        buckets[bucket_of(pair)]++;
+        buckets[bucket_of(pair >> 16)]++;
+    }
+    if (even < limit) {
+        float change = weights[even] - from_half(phi[even]);
+        if (kept) {
+            kept[even] = change += kept[even];
+        }
+        phi[even] = (uint16_t)to_half(change);
+        buckets[bucket_of(phi[even])]++;
+    }
+    if (buckets[bucket_of(INFINITE)] > 0) {
+        cut_infinite(phi, buckets, limit);
     }
 }
 
@@ -135,17 +208,23 @@ static uint32_t reached(const uint16_t *buckets, uint32_t from, uint32_t *wanted
 static choice choose(const uint16_t *changes, uint16_t *buckets, uint32_t wanted, size_t limit)
 {
     choice chosen = {0, 0, 0};
-    uint32_t fine[1 << BUCKET_BITS], zeros = 0;
+    uint32_t fine[FINEST + 1], zeros = 0;
     uint32_t left = wanted;
     const uint32_t bucket = reached(buckets, 255, &left);
     memset(fine, 0, sizeof fine);
-    for (size_t i = 0; i < limit; i++) {
-        const uint32_t size = changes[i] & 0x7fffu;
-        if (size >> BUCKET_BITS == bucket) {
-            fine[size & ((1 << BUCKET_BITS) - 1)]++;
+    for (size_t i = 0; i + 1 < limit; i += 2) {
+        const uint32_t pair = pair_at(changes + i);
+        if (bucket_of(pair) == bucket) {
+            fine[pair & FINEST]++;
+        }
+        if (bucket_of(pair >> 16) == bucket) {
+            fine[pair >> 16 & FINEST]++;
         }
     }
-    uint32_t at = (1 << BUCKET_BITS) - 1;
+    if (limit & 1 && bucket_of(changes[limit - 1]) == bucket) {
+        fine[changes[limit - 1] & FINEST]++;
+    }
+    uint32_t at = FINEST;
     while (at > 0 && fine[at] < left) {
         left -= fine[at--];
     }
@@ -187,25 +266,24 @@ static uint8_t rice_shift(uint32_t size, uint32_t count)
 /* Changes that are sent together. */
 typedef struct {
     uint16_t at[BLOCK], half[BLOCK], gap[BLOCK];
-    uint32_t count;
+    uint32_t count, largest; /* size */
 } block;
 
 /* Bits, the lowest of a byte first. */
 static uint8_t *put_gaps(uint8_t *to, const block *some, uint32_t shift)
 {
+    const uint32_t low = (1u << shift) - 1;
     uint32_t bits = 0, filled = 0;
-    for (uint32_t i = 0; i < some->count; i++) {
-        uint32_t ones = some->gap[i] >> shift;
-        for (; ones + filled >= 8; filled = 0) {
+    for (const uint16_t *gap = some->gap; gap < some->gap + some->count; gap++) {
+        uint32_t ones = *gap >> shift;
+        for (; ones > 16; ones -= 8) { /* eight at a time, until the others fit into the word */
             *to++ = (uint8_t)(bits | 0xffu << filled);
-            ones -= 8 - filled;
-            bits = 0;
+            bits = 0xffu >> (8 - filled);
         }
         bits |= ((1u << ones) - 1) << filled;
         filled += ones + 1; /* a zero ends them */
-        bits |= (some->gap[i] & ((1u << shift) - 1)) << filled;
-        filled += shift;
-        for (; filled >= 8; filled -= 8, bits >>= 8) {
+        bits |= (*gap & low) << filled;
+        for (filled += shift; filled >= 8; filled -= 8, bits >>= 8) {
             *to++ = (uint8_t)bits;
         }
     }
@@ -227,28 +305,20 @@ static uint8_t *put_halves(uint8_t *to, const block *some, const tr_packing *pac
     return to;
 }
 
-static float largest_of(const block *some)
-{
-    uint32_t largest = 0;
-    for (uint32_t i = 0; i < some->count; i++) {
-        const uint32_t size = some->half[i] & 0x7fffu;
-        largest = size > largest ? size : largest;
-    }
-    return largest > 0 ? from_half(largest) : LARGEST; /* a block of zeros */
-}
-
 /* Round down after adding 0 to below 1 by chance: the mean is right. */
 static uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *packing, float largest)
 {
     const float inverse = LARGEST / largest, scale = largest / LARGEST;
-    for (uint32_t i = 0; i < some->count; i++) {
-        const float value = from_half(some->half[i]) * inverse + dice(packing->seed, some->at[i]);
+    const uint32_t count = some->count, seed = packing->seed;
+    float *kept = packing->kept;
+    for (uint32_t i = 0; i < count; i++) {
+        const float value = from_half(some->half[i]) * inverse + dice(seed, some->at[i]);
         int32_t step = (int32_t)value;
         step -= (float)step > value;
         step = step > 127 ? 127 : step < -127 ? -127 : step;
         *to++ = (uint8_t)step;
-        if (packing->kept) {
-            packing->kept[some->at[i]] -= scale * (float)step;
+        if (kept) {
+            kept[some->at[i]] -= scale * (float)step;
         }
     }
     return to;
@@ -256,7 +326,7 @@ static uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *pack
 
 static uint8_t *put_block(uint8_t *to, const block *some, const tr_packing *packing, uint32_t shift)
 {
-    const float largest = largest_of(some);
+    const float largest = some->largest > 0 ? from_half(some->largest) : LARGEST; /* all zeros */
     if (packing->bits == 8) {
         to = put32(to, bits_of(largest / LARGEST));
     }
@@ -273,22 +343,24 @@ static uint8_t *put_blocks(uint8_t *to, const uint16_t *changes, const tr_packin
 {
     block some;
     uint32_t next = 0; /* position behind the last change that is sent */
-    some.count = 0;
+    uint32_t least = chosen.last + (chosen.ties == 0);
+    some.count = some.largest = 0;
     for (uint32_t i = 0; i < packing->limit; i++) {
         const uint32_t size = changes[i] & 0x7fffu;
-        if (shift != DENSE && size <= chosen.last) {
-            if (size < chosen.last || chosen.ties == 0) {
-                continue;
-            }
-            chosen.ties--;
+        if (size < least) {
+            continue;
+        }
+        if (size == chosen.last && --chosen.ties == 0) {
+            least++;
         }
         some.at[some.count] = (uint16_t)i;
         some.half[some.count] = changes[i];
         some.gap[some.count] = (uint16_t)(i - next);
+        some.largest = size > some.largest ? size : some.largest;
         next = i + 1;
         if (++some.count == BLOCK) {
             to = put_block(to, &some, packing, shift);
-            some.count = 0;
+            some.count = some.largest = 0;
         }
     }
     return some.count > 0 ? put_block(to, &some, packing, shift) : to;
@@ -311,7 +383,7 @@ size_t tr_pack(uint32_t *room, const float *weights, size_t weight_count, const 
     uint16_t *changes = tr_pack_phi(room, weight_count);
     const int dense = packing->count == packing->limit;
     find_changes(changes, buckets, weights, packing);
-    choice chosen = {packing->limit, 0, 0};
+    choice chosen = {packing->limit, 0, packing->limit + 1}; /* zeros too */
     if (!dense) {
         chosen = choose(changes, buckets, packing->count, packing->limit);
     }

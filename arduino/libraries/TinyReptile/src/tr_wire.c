@@ -491,6 +491,12 @@ static int begin_work(tr_client *client, uint32_t samples, uint8_t source, uint3
     return client->error == 0;
 }
 
+/* Whether there is a body for the samples behind those of the head. */
+static int has_parts(tr_client *client)
+{
+    return client->head_samples == 0 || tr_learn_part(client->model, TR_BODY) == TR_OK;
+}
+
 /* The head alone, the body alone or all layers, as the sample that comes next wants it. */
 static tr_status choose_part(tr_client *client)
 {
@@ -512,7 +518,7 @@ static void on_train(tr_client *client, const uint8_t *fields, uint8_t version)
     client->done = 0;
     if (!(rate >= 0.0f && rate <= TR_MAX_RATE && head_rate >= 0.0f && head_rate <= TR_MAX_RATE)) {
         enter(client, TR_FAILED, TR_ERR_RATE);
-    } else if (choose_part(client) != TR_OK) {
+    } else if (!has_parts(client) || choose_part(client) != TR_OK) {
         enter(client, TR_FAILED, TR_ERR_NETWORK);
     } else if (!begin_work(client, get16(fields + 8), fields[14], get32(fields + 10))) {
         enter(client, TR_FAILED, client->error);
