@@ -14,6 +14,7 @@ from tinyreptile_lite.energy import Energy, EnergyModel
 from tinyreptile_lite.exercises import what_it_costs
 from tinyreptile_lite.exercises.copies import read_notebook, source
 from tinyreptile_lite.expense import cost_row
+from tinyreptile_lite.lab import bills
 from tinyreptile_lite.lab import cost_view as lab
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.results import measured
@@ -57,7 +58,7 @@ def stored(monkeypatch):
         {"name": "sine.energy_ratio", "value": 2.0},
     ]
     figures = {"costs-sine": {"rows": rows}, "sine": measured("sine")}
-    monkeypatch.setattr(lab, "measured", figures.__getitem__)
+    monkeypatch.setattr(bills, "measured", figures.__getitem__)
     return rows
 
 
@@ -110,11 +111,11 @@ def test_a_cell_or_a_visit_of_nothing_is_refused(refuses):
 )
 def test_as_good_is_within_both_intervals(family, mean, verdict):
     one, other = {"mean": 0.9, "ci95": 0.03}, {"mean": mean, "ci95": 0.04}
-    assert lab.compared(one, other, family) == verdict
+    assert bills.compared(one, other, family) == verdict
 
 
 def test_the_bill_has_six_strategies_and_the_chosen_way(stored):
-    rows = {row["name"]: row for row in lab.bill("sine")}
+    rows = {row["name"]: row for row in bills.bill("sine")}
     others = "tinymetafed", "reptile", "fedavg", "fedsgd", "joint"
     assert list(rows) == ["tinyreptile", "8 bits, top 10 %", *others]
     verdicts = [row["as_good"] for row in rows.values()]
@@ -127,7 +128,7 @@ def test_the_bill_has_six_strategies_and_the_chosen_way(stored):
 
 
 def test_joint_training_sends_samples_and_fedsgd_one_gradient(stored):
-    rows = {row["name"]: row for row in lab.bill("sine")}
+    rows = {row["name"]: row for row in bills.bill("sine")}
     framing = 5000 / (4 * 1153)
     assert rows["joint"]["bytes"] == pytest.approx(framing * 32 * 8, rel=2e-3)
     assert rows["joint"]["instructions"] == 0
@@ -137,7 +138,7 @@ def test_joint_training_sends_samples_and_fedsgd_one_gradient(stored):
 
 
 def test_a_family_without_ways_to_send_less_has_a_bill_of_what_was_trained():
-    rows = {row["name"]: row for row in lab.bill("keywords")}
+    rows = {row["name"]: row for row in bills.bill("keywords")}
     assert list(rows) == ["tinyreptile", "reptile", "fedavg", "fedsgd", "joint"]
     cost = cost_row("keywords", find_recipe("keywords", "tinyreptile"), EnergyModel())
     row = rows["tinyreptile"]
@@ -149,7 +150,7 @@ def test_a_family_without_ways_to_send_less_has_a_bill_of_what_was_trained():
 
 
 def test_the_table_fits_and_marks_who_adapts_in_another_way(stored):
-    lines = lab.bill_table("sine").splitlines()
+    lines = bills.bill_table("sine").splitlines()
     assert max(map(len, lines)) <= 95
     assert [line.split("  ")[0] for line in lines if " *" in line] == ["fedsgd *", "joint *"]
     assert lines[-1] == "* new devices adapt in one pass, else in 4 passes"

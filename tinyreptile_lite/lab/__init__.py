@@ -1,6 +1,6 @@
 """For notebooks: pictures, widgets, checks and stored figures, all behind one door."""
 
-from tinyreptile_lite.lab import cost_view, diagrams, plots, widgets
+from tinyreptile_lite.lab import bills, cost_view, diagrams, plots, widgets
 from tinyreptile_lite.lab.board_view import board_widget
 from tinyreptile_lite.lab.checks import between
 from tinyreptile_lite.lab.draw_board import DrawBoard
@@ -17,6 +17,7 @@ __all__ = [
     "Tap",
     "as_rows",
     "between",
+    "bills",
     "board_widget",
     "cost_view",
     "diagrams",
