@@ -214,25 +214,19 @@ def measure(
     )
 
 
-@dataclass(frozen=True)
-class PackingCost:
-    """What packing the changes adds to a visit on the board."""
+class PackingCost(NamedTuple):
+    """What packing the changes of a visit takes on the board."""
 
     instructions: int
-    share: float  # of all instructions of the visit
-    stack: int  # bytes more than learning needs, at its deepest
+    stack: int  # bytes
 
 
 def packing_cost(case: Case, compiler: str | None = None) -> PackingCost:
-    """Measure a visit that ends with packed changes: the largest 25 percent, in 8 bits."""
-    without, whole = (run(case, False, compiler=compiler, packing=kind) for kind in (1, 2))
-    empty = run(case._replace(samples=0), False, compiler=compiler, packing=0)
-    begin, end, all_of_it = (
-        model(board.blocks(), board.read_memory).instructions for board in (empty, without, whole)
-    )
-    packing = all_of_it - end
-    stack = whole.stack_used - without.stack_used
-    return PackingCost(packing, packing / (all_of_it - begin), stack)
+    """Measure `tr_pack` after one online step: the largest 25 percent of the changes, in 8 bits."""
+    one = case._replace(samples=1)
+    before, whole = (run(one, False, compiler=compiler, packing=kind) for kind in (1, 2))
+    counts = [model(board.blocks(), board.read_memory).instructions for board in (before, whole)]
+    return PackingCost(counts[1] - counts[0], whole.stack_used)
 
 
 def in_flash(case: Case, reptile: bool) -> bool:
