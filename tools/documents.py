@@ -487,7 +487,7 @@ DOCUMENTS: dict[
     ),
     WIRE: (
         {"ble": _bluetooth, "packed": _packed},
-        {"{} rounds over links that lose 10 % of the frames": _packed_rounds},
+        {"in every bit, after {} rounds over links that lose": _packed_rounds},
     ),
     ENERGY: (
         {"energy": _energy, "energy-model": _energy_model},

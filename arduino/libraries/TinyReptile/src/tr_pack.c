@@ -17,10 +17,14 @@
 #define TR_INLINE inline __attribute__((always_inline))
 #define TR_OUTLINE __attribute__((noinline)) /* so that its loop has all registers */
 #define AS_IT_IS __asm__ volatile("") /* stands where the compiler shall keep a jump or a loop */
+#define AT_WORD(pointer) __builtin_assume_aligned(pointer, 4)
+#define COPY __builtin_memcpy /* no call, whatever the compiler was told of the C library */
 #else
 #define TR_INLINE inline
 #define TR_OUTLINE
 #define AS_IT_IS (void)0
+#define AT_WORD(pointer) (pointer)
+#define COPY memcpy
 #endif
 
 #define BLOCK 64     /* changes that share a scale */
@@ -39,14 +43,14 @@
 static uint32_t bits_of(float value)
 {
     uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    COPY(&bits, &value, sizeof bits);
     return bits;
 }
 
 static float float_of(uint32_t bits)
 {
     float value;
-    memcpy(&value, &bits, sizeof value);
+    COPY(&value, &bits, sizeof value);
     return value;
 }
 
@@ -120,7 +124,7 @@ static TR_INLINE uint32_t to_half(float value)
 static TR_INLINE uint32_t pair_at(const uint16_t *halves)
 {
     uint32_t pair;
-    memcpy(&pair, halves, sizeof pair);
+    COPY(&pair, AT_WORD(halves), sizeof pair);
     return pair;
 }
 
@@ -161,9 +165,8 @@ static TR_INLINE uint32_t bucket_of(uint32_t half)
 /* Four at a time; the memset of small C libraries takes byte after byte. */
 static void clear(uint16_t *buckets, size_t count)
 {
-    const uint16_t zeros[4] = {0, 0, 0, 0};
     for (size_t i = 0; i < count; i += 4) {
-        memcpy(buckets + i, zeros, sizeof zeros);
+        buckets[i] = buckets[i + 1] = buckets[i + 2] = buckets[i + 3] = 0;
         AS_IT_IS;
     }
 }
@@ -184,7 +187,7 @@ static void cut_infinite(uint16_t *changes, uint16_t *buckets, size_t count)
 static TR_INLINE void note_two(uint16_t *phi, uint16_t *buckets, float first, float second)
 {
     const uint32_t pair = to_halves(first, second);
-    memcpy(phi, &pair, sizeof pair);
+    COPY(AT_WORD(phi), &pair, sizeof pair);
     buckets[bucket_of(pair)]++;
     buckets[bucket_of(pair >> 16)]++;
 }
