@@ -7,17 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyreptile_lite.bench.packing import pack_cost
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.errors import KitError
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, Tanh
 from tinyreptile_lite.learners import OnlineSGD
 from tinyreptile_lite.nano import VirtualNano, build
+from tinyreptile_lite.nano.cycles import model
 from tinyreptile_lite.nano.mounting import as_worn
 from tinyreptile_lite.network import Network
 from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.serve.fleet import VirtualLink
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
+from tinyreptile_lite.wire import frames
 from tinyreptile_lite.wire.client import BoardClient
 from tinyreptile_lite.wire.faults import Faults, FaultyLink
 from tinyreptile_lite.wire.frames import Source
@@ -50,11 +53,17 @@ def client_of(firmware, net=SINE, faults=None, source=Source.DATA, **board):
     return BoardClient(link, net, source), nano
 
 
-def motion_firmware(folder: Path, recording: Samples | None = None, flags: tuple[str, ...] = ()):
+def motion_firmware(
+    folder: Path,
+    recording: Samples | None = None,
+    flags: tuple[str, ...] = (),
+    settings: str = "",
+):
     """Build a copy of the sketch for the network MOTION."""
     copy = folder / "FederatedClient"
     shutil.copytree(SKETCH, copy)
-    (copy / "network.h").write_text(network_header(MOTION, "motion"), encoding="utf-8")
+    header = network_header(MOTION, "motion") + settings
+    (copy / "network.h").write_text(header, encoding="utf-8")
     if recording is not None:
         (copy / "recording.h").write_text(recording_header(recording), encoding="utf-8")
     firmware = build(copy, flags=flags)
@@ -178,7 +187,7 @@ def test_packed_changes_of_a_virtual_board_are_those_of_a_local_one(tmp_path, le
     """The Cortex-M4 converts to float16 by itself; the local board's C does it in portable code."""
     x = np.random.default_rng(3).normal(size=(1, 50, 6)).astype(np.float32)
     recording = Samples(x, np.array([2]))
-    firmware = motion_firmware(tmp_path, recording, flags=("-DERROR_FEEDBACK=1",))
+    firmware = motion_firmware(tmp_path, recording, settings="#define ERROR_FEEDBACK 1\n")
     virtual, _ = client_of(firmware, MOTION)
     local = BoardClient(LocalLink(LocalBoard(MOTION, OneWindow(recording))), MOTION)
     phi = start(MOTION)
@@ -191,6 +200,19 @@ def test_packed_changes_of_a_virtual_board_are_those_of_a_local_one(tmp_path, le
         phi = learned.params
     counts = [client.session.traffic.received for client in (virtual, local)]
     assert abs(counts[0] - counts[1]) < 30  # but for its id, and zeros that COBS takes out
+
+
+def test_packing_is_at_most_a_tenth_of_a_visit(firmware):
+    """Instructions: to take phi, to learn from 32 samples, to pack and to send."""
+    client, nano = client_of(firmware)
+    client.session.need(frames.VERSION_2)
+    client.session.hello()
+    nano.profile()
+    learner = PartialSGD(0.02, bits=8, percent=25)
+    client.visit(start(SINE), Order(0, learner, 32, 5))
+    whole = model(nano.blocks(), nano.read_memory).instructions
+    assert 0.01 * whole < pack_cost(SINE, learner).instructions < 0.1 * whole
+    assert nano.stack_used < 1_100  # bytes; packing takes the most
 
 
 def test_a_sketch_without_memory_for_feedback_says_so(firmware, refuses):

@@ -781,6 +781,23 @@ def test_a_visit_gets_most_of_a_lines_capacity():
     assert wire.line_share(SINE, wire.USB_LATENCY, 0) > 0.9
 
 
+@pytest.mark.parametrize(
+    ("sent", "most"),
+    [("float16", 0.55), ("int8", 0.30), ("int8_25_percent", 0.12), ("int8_10_percent", 0.065)],
+)
+@pytest.mark.parametrize("frame", wire.FRAMES.values())
+def test_packed_changes_take_a_part_of_the_way_back(sent, most, frame):
+    assert 0 < wire.way_share(SINE, frame, wire.SENT[sent], "received", 0) < most
+    assert wire.way_share(SINE, frame, wire.SENT[sent], "sent", 0) < 0.56
+
+
+def test_packed_rounds_over_bad_links_are_neither_lost_nor_doubled():
+    rows = {row["name"]: row["value"] for row in bench_faults.packed_rows(rounds=20)}
+    for group in bench_faults.PACKED:
+        found = [rows[f"{group}.{name}"] for name in ("rounds", "lost", "doubled", "phi_equal")]
+        assert found == [20, 0, 0, 1]
+
+
 def test_the_faults_benchmark_tells_the_truth():
     clean, steps = bench_faults.run(Faults(), rounds=20)
     phi, faulty_steps = bench_faults.run(bench_faults.ALL_FAULTS, rounds=20)

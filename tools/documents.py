@@ -327,6 +327,29 @@ def _drops(read: Read) -> Cells:
     ]
 
 
+_SENT = {
+    "float32": "all weights, float32 (version 1)",
+    "float16": "all changes, 16 bits",
+    "int8": "all changes, 8 bits",
+    "int8_25_percent": "the largest 25 %, 8 bits",
+    "int8_10_percent": "the largest 10 %, 8 bits",
+}
+
+
+def _packed(read: Read) -> str:
+    links = ("usb", "ble")
+    rows = [
+        [words, *(f"{_bench(read, 'wire', f'up_{what}_{link}')['value']:.3f}" for link in links)]
+        for what, words in _SENT.items()
+    ]
+    down = [f"{_bench(read, 'wire', f'down_{link}')['value']:.3f}" for link in links]
+    return _table([["a visit", "USB", "Bluetooth"], *rows, ["to the board: phi in float16", *down]])
+
+
+def _packed_rounds(read: Read) -> Cells:
+    return [format(_bench(read, "faults", "links_packed.rounds")["value"], ",.0f")]
+
+
 def _bluetooth(read: Read) -> str:
     def speed(name: str) -> Cells:
         rows = [_bench(read, "wire", f"ble_{name}{end}") for end in ("", "_ratio")]
@@ -462,7 +485,10 @@ DOCUMENTS: dict[
             "packet; no hang of a board is longer than {} s": _drops,
         },
     ),
-    WIRE: ({"ble": _bluetooth}, {}),
+    WIRE: (
+        {"ble": _bluetooth, "packed": _packed},
+        {"in every bit, after {} rounds over links that lose": _packed_rounds},
+    ),
     ENERGY: (
         {"energy": _energy, "energy-model": _energy_model},
         {

@@ -45,7 +45,6 @@ from tinyreptile_lite.nano.compilers import find_compiler
 from tinyreptile_lite.nano.cycles import Executed, model
 from tinyreptile_lite.nano.image import RAM_BYTES, STACK_BYTES
 from tinyreptile_lite.network import Network
-from tinyreptile_lite.packing import sent_count
 from tinyreptile_lite.tasks import find_family
 from tinyreptile_lite.tasks.keywords import Keywords
 from tinyreptile_lite.tasks.omniglot import Omniglot
@@ -58,7 +57,6 @@ PLAIN = ("-DTR_PLAIN",)  # without the fast forms for this processor
 RATE = 0.01  # of each step
 OTHER_BYTES = 4096  # of RAM, for all that is no part of learning
 LIMIT_MS = 3_600_000  # of virtual time
-PERCENT = 25.0  # of the changes, where they are packed
 
 
 class Case(NamedTuple):
@@ -214,27 +212,6 @@ def measure(
     )
 
 
-@dataclass(frozen=True)
-class PackingCost:
-    """What packing the changes adds to a visit on the board."""
-
-    instructions: int
-    share: float  # of all instructions of the visit
-    stack: int  # bytes more than learning needs, at its deepest
-
-
-def packing_cost(case: Case, compiler: str | None = None) -> PackingCost:
-    """Measure a visit that ends with packed changes: the largest 25 percent, in 8 bits."""
-    without, whole = (run(case, False, compiler=compiler, packing=kind) for kind in (1, 2))
-    empty = run(case._replace(samples=0), False, compiler=compiler, packing=0)
-    begin, end, all_of_it = (
-        model(board.blocks(), board.read_memory).instructions for board in (empty, without, whole)
-    )
-    packing = all_of_it - end
-    stack = whole.stack_used - without.stack_used
-    return PackingCost(packing, packing / (all_of_it - begin), stack)
-
-
 def in_flash(case: Case, reptile: bool) -> bool:
     """Whether the samples are measured in flash, as the RAM cannot hold them and the sensor's."""
     kept = device_ram(case.net, case.learner(reptile), case.samples).total
@@ -260,7 +237,6 @@ def run(
     visits: int = 1,
     compiler: str | None = None,
     flags: Sequence[str] = (),
-    packing: int = 0,
 ) -> VirtualNano:
     """Build the sketch of a visit and run it; the board has stopped when it has learnt."""
     flash = in_flash(case, reptile)
@@ -273,8 +249,6 @@ def run(
         "BATCH": case.reptile.batch,
         "RATE": literal(RATE),
         "IN_FLASH": int(flash),
-        "PACKING": packing,
-        "SENT": sent_count(case.net.size, PERCENT),
     }
     defines = [f"#define {name} {value}\n" for name, value in settings.items()]
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,7 +4,9 @@ Three boards, each the board's own C sources, learn 1-32-32-1 sine waves under T
 equal, in every bit, that of the same rounds with nothing in their way.
 
 links     Frames are lost, damaged and repeated. A board counts the steps it has made, so a visit
-          that trained twice would show.
+          that trained twice would show. The groups of "packed" do it under TinyMetaFed and version
+          2 of the wire format: boards send a quarter of their changes, in 8 bits, without and with
+          error feedback.
 resets    Somebody presses reset buttons at random moments. A board that lost its work does it
           again; what counts is that each round reaches phi once.
 kills     The boards sit on pseudo-terminals in a process of their own, as boards on USB would. The
@@ -36,7 +38,7 @@ from tinyreptile_lite.serve.boards import Boards, Record
 from tinyreptile_lite.serve.journal import read_journal
 from tinyreptile_lite.serve.roster import seated_devices
 from tinyreptile_lite.serve.server import Server
-from tinyreptile_lite.strategies import tiny_reptile
+from tinyreptile_lite.strategies import Strategy, tiny_meta_fed, tiny_reptile
 from tinyreptile_lite.tasks.base import Device
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.client import BoardClient
@@ -53,6 +55,10 @@ _MOST_RECORDS = 14  # in the journal between two kills: up to some seven rounds
 _MOST_SECONDS = 0.02  # a round takes about so long
 
 _NET, _STRATEGY = Sine().network(), tiny_reptile(0.02, SAMPLES)
+PACKED = {
+    "links_packed": tiny_meta_fed(0.02, SAMPLES, 2, 0.02),
+    "links_packed_feedback": tiny_meta_fed(0.02, SAMPLES, 2, 0.02, feedback=True),
+}
 
 
 def rows(rounds: int = ROUNDS, kills: int = KILLS, killed_rounds: int = KILLED_ROUNDS) -> Rows:
@@ -63,11 +69,25 @@ def rows(rounds: int = ROUNDS, kills: int = KILLS, killed_rounds: int = KILLED_R
     resets = sum(link.resets for link in links)
     found = counted("resets", {"resets": (resets, "resets"), "phi_equal": _equal(phi, clean)})
     for group, faults in (("links", FAULTS), ("links_all_faults", ALL_FAULTS)):
-        phi, steps = run(faults, rounds)
-        visits, rest = divmod(steps, SAMPLES)
-        lost, doubled = max(0, rounds - visits), max(0, visits - rounds) + (rest > 0)
-        found += counted(group, _rounds(rounds, lost, doubled) | {"phi_equal": _equal(phi, clean)})
+        found += _link_rows(group, run(faults, rounds), clean, rounds)
+    found += packed_rows(rounds)
     return found + drop_rows(clean, rounds) + killed_rows(kills, killed_rounds)
+
+
+def packed_rows(rounds: int) -> Rows:
+    """Run the rounds over faulty links with boards that send packed changes."""
+    found = []
+    for group, strategy in PACKED.items():
+        clean, _ = run(Faults(), rounds, strategy=strategy)
+        found += _link_rows(group, run(FAULTS, rounds, strategy=strategy), clean, rounds)
+    return found
+
+
+def _link_rows(group: str, ran: tuple[np.ndarray, int], clean: np.ndarray, rounds: int) -> Rows:
+    phi, steps = ran
+    visits, rest = divmod(steps, SAMPLES)
+    lost, doubled = max(0, rounds - visits), max(0, visits - rounds) + (rest > 0)
+    return counted(group, _rounds(rounds, lost, doubled) | {"phi_equal": _equal(phi, clean)})
 
 
 def drop_rows(clean: np.ndarray, rounds: int) -> Rows:
@@ -108,13 +128,16 @@ class ResettingLink(LocalLink):
 
 
 def run(
-    faults: Faults, rounds: int = ROUNDS, links: Sequence[LocalLink] = ()
+    faults: Faults,
+    rounds: int = ROUNDS,
+    links: Sequence[LocalLink] = (),
+    strategy: Strategy = _STRATEGY,
 ) -> tuple[np.ndarray, int]:
     """Run a federation; returns phi and the learning steps that all boards have made."""
     links = links or [LocalLink(board) for board in _boards()]
     faulty = [FaultyLink(link, faults, seed) for seed, link in enumerate(links)]
     clients = [BoardClient(link, _NET) for link in faulty]
-    phi = Federation(_NET, _STRATEGY, clients, rounds, np.random.default_rng(1)).run()
+    phi = Federation(_NET, strategy, clients, rounds, np.random.default_rng(1)).run()
     return phi, sum(link.board.steps for link in links)
 
 

@@ -2,9 +2,10 @@
 
 Everything is counted, on a board that is met for the first time: the hello, the push, the training
 request and its answer, the pull. Overhead is (all bytes - bytes of weights) / bytes of weights,
-both directions together. The line is simulated: full duplex, 1 Mbit/s, ten bits a byte, a board
-that computes in no time; so these are figures of the format and not of a machine. The speed over
-Bluetooth is modelled, see `bluetooth`.
+both directions together. The rows "up" are of boards that send changes: bytes from the board, for
+each byte of its weights in float32; "down" are those to it, with phi in float16. The line is
+simulated: full duplex, 1 Mbit/s, ten bits a byte, a board that computes in no time; so these are
+figures of the format and not of a machine. The speed over Bluetooth is modelled, see `bluetooth`.
 """
 
 from collections import deque
@@ -17,8 +18,9 @@ from tinyreptile_lite.bench import bluetooth
 from tinyreptile_lite.bench.timing import Rows, row
 from tinyreptile_lite.clients import Order
 from tinyreptile_lite.layers import Dense
-from tinyreptile_lite.learners import OnlineSGD
+from tinyreptile_lite.learners import Learner, OnlineSGD
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.tasks.base import Samples
 from tinyreptile_lite.tasks.sine import Sine
 from tinyreptile_lite.wire.ble import BLE_FRAME
@@ -31,6 +33,16 @@ BITS_PER_BYTE = 10  # on a serial line: start bit, 8 bits, stop bit
 USB_LATENCY = 0.001  # seconds one way: one USB frame
 ATT_BYTES = 3  # header of a Bluetooth write or notification, outside the wire format
 REPEATS = 20
+FRAMES = {"usb": USB_FRAME, "ble": BLE_FRAME}
+SENT: dict[str, Learner] = {  # by a visit: all weights, all changes, the largest
+    "float32": OnlineSGD(0.02),
+    "float16": PartialSGD(0.02, bits=16),
+    "int8": PartialSGD(0.02, bits=8),
+    "int8_25_percent": PartialSGD(0.02, bits=8, percent=25),
+    "int8_10_percent": PartialSGD(0.02, bits=8, percent=10),
+}
+_ONE_STEP = OnlineSGD(0.001)
+SAMPLES = 32  # of a visit whose changes are packed: what they are like decides on their bytes
 
 
 class _Noise:
@@ -116,6 +128,10 @@ def rows(repeats: int = REPEATS) -> Rows:
         "line_share_1mbit_16000": partial(line_share, large, 0.0),
         "line_share_1mbit_usb_latency": partial(line_share, small, USB_LATENCY),
     }
+    for link, frame in FRAMES.items():
+        for what, learner in SENT.items():
+            measures[f"up_{what}_{link}"] = partial(way_share, small, frame, learner, "received")
+        measures[f"down_{link}"] = partial(way_share, small, frame, SENT["int8"], "sent")
     found = [
         row(name, np.array([measure(seed) for seed in range(repeats)]), "ratio")
         for name, measure in measures.items()
@@ -131,6 +147,17 @@ def overhead(net: Network, frame: int, per_frame: int, seed: int) -> float:
     return (sent - 8 * net.size) / (8 * net.size)
 
 
+def way_share(net: Network, frame: int, learner: Learner, way: str, seed: int) -> float:
+    """Bytes of one way of a visit, "sent" to the board or "received", per byte of float32 weights.
+
+    The network is the sine's, and so are the samples.
+    """
+    (device,) = Sine().devices(1, np.random.default_rng(seed))
+    link = TimedLink(LocalBoard(net, device), LINE, 0.0, frame)
+    traffic = visit(link, net, seed, learner, SAMPLES)
+    return float(getattr(traffic, way) / (4 * net.size))
+
+
 def line_share(net: Network, latency: float, seed: int) -> float:
     """Time the bare weights would take, there and back, over the time the visit took."""
     link = TimedLink(LocalBoard(net, _Noise(net)), LINE, latency)
@@ -138,9 +165,15 @@ def line_share(net: Network, latency: float, seed: int) -> float:
     return 8 * net.size * BITS_PER_BYTE / LINE / link.now
 
 
-def visit(link: TimedLink, net: Network, seed: int) -> Any:
+def visit(
+    link: TimedLink,
+    net: Network,
+    seed: int,
+    learner: Learner = _ONE_STEP,
+    samples: int = 1,
+) -> Any:
     """Visit a board once; returns the traffic."""
     client = BoardClient(link, net)
     phi = net.init(np.random.default_rng(seed))
-    client.visit(phi, Order(seed, OnlineSGD(0.001), 1, seed))
+    client.visit(phi, Order(seed, learner, samples, seed))
     return client.session.traffic

@@ -13,6 +13,20 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
+#if defined(__GNUC__)
+#define TR_INLINE inline __attribute__((always_inline))
+#define TR_OUTLINE __attribute__((noinline)) /* so that its loop has all registers */
+#define AS_IT_IS __asm__ volatile("") /* stands where the compiler shall keep a jump or a loop */
+#define AT_WORD(pointer) __builtin_assume_aligned(pointer, 4)
+#define COPY __builtin_memcpy /* no call, whatever the compiler was told of the C library */
+#else
+#define TR_INLINE inline
+#define TR_OUTLINE
+#define AS_IT_IS (void)0
+#define AT_WORD(pointer) (pointer)
+#define COPY memcpy
+#endif
+
 #define BLOCK 64     /* changes that share a scale */
 #define HEADER 6     /* bits, shift, count */
 #define DENSE 255    /* instead of a shift: all changes, no distances */
@@ -21,35 +35,36 @@
 #define HALF_MAX_BITS 0x477fe000u /* of the float 65,504 */
 #define INFINITE 0x7c00u          /* a size of float16 */
 #define BUCKET_BITS 7             /* of the 15 of a size; the other 8 choose one of 256 buckets */
-#define FINEST 127u               /* largest number of them */
+#define BUCKETS 256
+#define FINEST 127u               /* largest number of those bits */
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
 
 static uint32_t bits_of(float value)
 {
     uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    COPY(&bits, &value, sizeof bits);
     return bits;
 }
 
 static float float_of(uint32_t bits)
 {
     float value;
-    memcpy(&value, &bits, sizeof value);
+    COPY(&value, &bits, sizeof value);
     return value;
 }
 
-/* Two float16 lie in a word, the first in its lower half. */
+/* Two float16 lie in a word, the first in its lower half. What is beyond them becomes infinite. */
 #if defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && !defined(TR_PLAIN)
 /* The Cortex-M4 converts by itself: one instruction each, and the same bits as below. */
-static inline float from_half(uint32_t half)
+static TR_INLINE float from_half(uint32_t half)
 {
     float value;
     __asm__("vmov %0, %1\n\tvcvtb.f32.f16 %0, %0" : "=t"(value) : "r"(half));
     return value;
 }
 
-static inline void from_halves(uint32_t pair, float *first, float *second)
+static TR_INLINE void from_halves(uint32_t pair, float *first, float *second)
 {
     float both;
     __asm__("vmov %0, %1" : "=t"(both) : "r"(pair));
@@ -57,23 +72,16 @@ static inline void from_halves(uint32_t pair, float *first, float *second)
     __asm__("vcvtt.f32.f16 %0, %1" : "=t"(*second) : "t"(both));
 }
 
-/* What is beyond float16 becomes infinity. */
-static inline uint32_t to_halves(float first, float second)
+static TR_INLINE uint32_t to_halves(float first, float second)
 {
     uint32_t pair;
     __asm__("vcvtb.f16.f32 %1, %1\n\tvcvtt.f16.f32 %1, %2\n\tvmov %0, %1"
-            : "=r"(pair), "+t"(first)
+            : "=r"(pair), "+&t"(first)
             : "t"(second));
     return pair;
 }
-
-static inline uint32_t to_half(float value)
-{
-    const uint32_t half = to_halves(value, 0.0f);
-    return half - ((half & 0x7fffu) == INFINITE); /* infinity becomes the largest */
-}
 #else
-static inline float from_half(uint32_t half)
+static TR_INLINE float from_half(uint32_t half)
 {
     const uint32_t size = half & 0x7fffu;
     /* The exponent is 112 too low; by a multiplication that is right for subnormal numbers too. */
@@ -81,12 +89,12 @@ static inline float from_half(uint32_t half)
     return half & 0x8000u ? -scaled : scaled;
 }
 
-static inline uint32_t to_half(float value)
+static TR_INLINE uint32_t nearest(float value)
 {
     const uint32_t sign = bits_of(value) >> 16 & 0x8000u;
     uint32_t size = bits_of(value) & 0x7fffffffu;
     if (size > HALF_MAX_BITS) {
-        size = HALF_MAX_BITS;
+        return sign | INFINITE;
     }
     if (size < 0x38800000u) { /* below 2^-14 the steps are 2^-24, as those of floats from 0.5 on */
         return sign | (bits_of(float_of(size) + 0.5f) - bits_of(0.5f));
@@ -95,22 +103,28 @@ static inline uint32_t to_half(float value)
     return sign | ((size >> 13) - (112u << 10));
 }
 
-static inline void from_halves(uint32_t pair, float *first, float *second)
+static TR_INLINE void from_halves(uint32_t pair, float *first, float *second)
 {
     *first = from_half(pair & 0xffffu);
     *second = from_half(pair >> 16);
 }
 
-static inline uint32_t to_halves(float first, float second)
+static TR_INLINE uint32_t to_halves(float first, float second)
 {
-    return to_half(first) | to_half(second) << 16;
+    return nearest(first) | nearest(second) << 16;
 }
 #endif
 
-static inline uint32_t pair_at(const uint16_t *halves)
+static TR_INLINE uint32_t to_half(float value)
+{
+    const uint32_t half = to_halves(value, 0.0f);
+    return half - ((half & 0x7fffu) == INFINITE); /* cut */
+}
+
+static TR_INLINE uint32_t pair_at(const uint16_t *halves)
 {
     uint32_t pair;
-    memcpy(&pair, __builtin_assume_aligned(halves, 4), sizeof pair);
+    COPY(&pair, AT_WORD(halves), sizeof pair);
     return pair;
 }
 
@@ -125,7 +139,7 @@ uint16_t tr_to_half(float value)
 }
 
 /* 0 to below 1, for each position of a seed: the last steps of MurmurHash3. */
-static inline float dice(uint32_t seed, uint32_t at)
+static TR_INLINE float dice(uint32_t seed, uint32_t at)
 {
     uint32_t x = seed ^ at * 0x9e3779b9u;
     x ^= x >> 16;
@@ -143,9 +157,18 @@ typedef struct {
     uint32_t count, last, ties;
 } choice;
 
-static inline uint32_t bucket_of(uint32_t half)
+static TR_INLINE uint32_t bucket_of(uint32_t half)
 {
-    return half >> BUCKET_BITS & 255;
+    return half >> BUCKET_BITS & (BUCKETS - 1);
+}
+
+/* Four at a time; the memset of small C libraries takes byte after byte. */
+static void clear(uint16_t *buckets, size_t count)
+{
+    for (size_t i = 0; i < count; i += 4) {
+        buckets[i] = buckets[i + 1] = buckets[i + 2] = buckets[i + 3] = 0;
+        AS_IT_IS;
+    }
 }
 
 /* Cut what is beyond float16 to its largest number. */
@@ -160,37 +183,49 @@ static void cut_infinite(uint16_t *changes, uint16_t *buckets, size_t count)
     }
 }
 
-/* Put each change, in float16, in the place of phi; count their sizes in 256 buckets. */
-static void find_changes(uint16_t *phi, uint16_t *buckets, const float *weights,
-                         const tr_packing *packing)
+/* Put two changes, or the last one alone, in float16 in the place of phi; count their sizes. */
+static TR_INLINE void note_two(uint16_t *phi, uint16_t *buckets, float first, float second)
 {
-    float *kept = packing->kept;
-    const size_t limit = packing->limit, even = limit & ~(size_t)1;
-    memset(buckets, 0, 256 * sizeof *buckets);
-    for (size_t i = 0; i < even; i += 2) {
+    const uint32_t pair = to_halves(first, second);
+    COPY(AT_WORD(phi), &pair, sizeof pair);
+    buckets[bucket_of(pair)]++;
+    buckets[bucket_of(pair >> 16)]++;
+}
+
+static TR_INLINE void note_one(uint16_t *phi, uint16_t *buckets, float change)
+{
+    *phi = (uint16_t)to_half(change);
+    buckets[bucket_of(*phi)]++;
+}
+
+static TR_OUTLINE void find_changes(uint16_t *phi, uint16_t *buckets, const float *weights,
+                                    size_t count)
+{
+    for (const uint16_t *end = phi + (count & ~(size_t)1); phi < end; phi += 2, weights += 2) {
         float first, second;
-        from_halves(pair_at(phi + i), &first, &second);
-        first = weights[i] - first;
-        second = weights[i + 1] - second;
-        if (kept) {
-            kept[i] = first += kept[i];
-            kept[i + 1] = second += kept[i + 1];
-        }
-        const uint32_t pair = to_halves(first, second);
-        memcpy(__builtin_assume_aligned(phi + i, 4), &pair, sizeof pair);
-        buckets[bucket_of(pair)]++;
-        buckets[bucket_of(pair >> 16)]++;
+        from_halves(pair_at(phi), &first, &second);
+        note_two(phi, buckets, weights[0] - first, weights[1] - second);
     }
-    if (even < limit) {
-        float change = weights[even] - from_half(phi[even]);
-        if (kept) {
-            kept[even] = change += kept[even];
-        }
-        phi[even] = (uint16_t)to_half(change);
-        buckets[bucket_of(phi[even])]++;
+    if (count & 1) {
+        note_one(phi, buckets, weights[0] - from_half(*phi));
     }
-    if (buckets[bucket_of(INFINITE)] > 0) {
-        cut_infinite(phi, buckets, limit);
+}
+
+/* The same with what was not sent: it is in `kept`, and so are the changes afterwards. */
+static TR_OUTLINE void find_with_kept(uint16_t *phi, uint16_t *buckets, const float *weights,
+                                      float *kept, size_t count)
+{
+    const uint16_t *end = phi + (count & ~(size_t)1);
+    for (; phi < end; phi += 2, weights += 2, kept += 2) {
+        float first, second;
+        from_halves(pair_at(phi), &first, &second);
+        kept[0] = weights[0] - first + kept[0];
+        kept[1] = weights[1] - second + kept[1];
+        note_two(phi, buckets, kept[0], kept[1]);
+    }
+    if (count & 1) {
+        kept[0] = weights[0] - from_half(*phi) + kept[0];
+        note_one(phi, buckets, kept[0]);
     }
 }
 
@@ -205,36 +240,38 @@ static uint32_t reached(const uint16_t *buckets, uint32_t from, uint32_t *wanted
     return at;
 }
 
-static choice choose(const uint16_t *changes, uint16_t *buckets, uint32_t wanted, size_t limit)
+/* Count the sizes of one bucket. */
+static TR_OUTLINE void count_finely(uint16_t *fine, const uint16_t *changes, size_t count,
+                                    uint32_t bucket)
 {
-    choice chosen = {0, 0, 0};
-    uint32_t fine[FINEST + 1], zeros = 0;
-    uint32_t left = wanted;
-    const uint32_t bucket = reached(buckets, 255, &left);
-    memset(fine, 0, sizeof fine);
-    for (size_t i = 0; i + 1 < limit; i += 2) {
-        const uint32_t pair = pair_at(changes + i);
+    for (const uint16_t *end = changes + (count & ~(size_t)1); changes < end; changes += 2) {
+        const uint32_t pair = pair_at(changes);
         if (bucket_of(pair) == bucket) {
+            AS_IT_IS;
             fine[pair & FINEST]++;
         }
         if (bucket_of(pair >> 16) == bucket) {
+            AS_IT_IS;
             fine[pair >> 16 & FINEST]++;
         }
     }
-    if (limit & 1 && bucket_of(changes[limit - 1]) == bucket) {
-        fine[changes[limit - 1] & FINEST]++;
+    if (count & 1 && bucket_of(*changes) == bucket) {
+        fine[*changes & FINEST]++;
     }
-    uint32_t at = FINEST;
-    while (at > 0 && fine[at] < left) {
-        left -= fine[at--];
-    }
-    chosen.last = bucket << BUCKET_BITS | at;
+}
+
+static choice choose(const uint16_t *changes, uint16_t *buckets, uint32_t wanted, size_t limit)
+{
+    uint32_t left = wanted;
+    const uint32_t bucket = reached(buckets, BUCKETS - 1, &left);
+    clear(buckets, FINEST + 1); /* they are not needed any more */
+    count_finely(buckets, changes, limit, bucket);
+    const uint32_t at = reached(buckets, FINEST, &left);
+    choice chosen = {wanted, bucket << BUCKET_BITS | at, left};
     if (chosen.last == 0) { /* zeros are never sent */
-        zeros = left;
-        left = 0;
+        chosen.count -= left;
+        chosen.ties = 0;
     }
-    chosen.ties = left;
-    chosen.count = wanted - zeros;
     return chosen;
 }
 
@@ -265,25 +302,27 @@ static uint8_t rice_shift(uint32_t size, uint32_t count)
 
 /* Changes that are sent together. */
 typedef struct {
-    uint16_t at[BLOCK], half[BLOCK], gap[BLOCK];
+    uint16_t at[BLOCK], half[BLOCK];
     uint32_t count, largest; /* size */
+    uint32_t next;           /* position behind the change before them */
 } block;
 
-/* Bits, the lowest of a byte first. */
-static uint8_t *put_gaps(uint8_t *to, const block *some, uint32_t shift)
+/* Ones, a zero and the low bits of each gap; the lowest bit of a byte first. */
+static TR_OUTLINE uint8_t *put_gaps(uint8_t *to, const block *some, uint32_t shift)
 {
     const uint32_t low = (1u << shift) - 1;
     uint32_t bits = 0, filled = 0;
-    for (const uint16_t *gap = some->gap; gap < some->gap + some->count; gap++) {
-        uint32_t ones = *gap >> shift;
+    uint32_t next = some->next;
+    for (const uint16_t *at = some->at, *end = at + some->count; at < end; at++) {
+        const uint32_t gap = *at - next;
+        uint32_t ones = gap >> shift;
+        next = *at + 1u;
         for (; ones > 16; ones -= 8) { /* eight at a time, until the others fit into the word */
             *to++ = (uint8_t)(bits | 0xffu << filled);
             bits = 0xffu >> (8 - filled);
         }
-        bits |= ((1u << ones) - 1) << filled;
-        filled += ones + 1; /* a zero ends them */
-        bits |= (*gap & low) << filled;
-        for (filled += shift; filled >= 8; filled -= 8, bits >>= 8) {
+        bits |= ((((gap & low) << 1 | 1u) << ones) - 1) << filled;
+        for (filled += ones + 1 + shift; filled >= 8; filled -= 8, bits >>= 8) {
             *to++ = (uint8_t)bits;
         }
     }
@@ -293,7 +332,7 @@ static uint8_t *put_gaps(uint8_t *to, const block *some, uint32_t shift)
     return to;
 }
 
-static uint8_t *put_halves(uint8_t *to, const block *some, const tr_packing *packing)
+static TR_OUTLINE uint8_t *put_halves(uint8_t *to, const block *some, const tr_packing *packing)
 {
     for (uint32_t i = 0; i < some->count; i++) {
         *to++ = (uint8_t)some->half[i];
@@ -306,7 +345,7 @@ static uint8_t *put_halves(uint8_t *to, const block *some, const tr_packing *pac
 }
 
 /* Round down after adding 0 to below 1 by chance: the mean is right. */
-static uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *packing, float largest)
+static TR_OUTLINE uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *packing, float largest)
 {
     const float inverse = LARGEST / largest, scale = largest / LARGEST;
     const uint32_t count = some->count, seed = packing->seed;
@@ -314,8 +353,13 @@ static uint8_t *put_steps(uint8_t *to, const block *some, const tr_packing *pack
     for (uint32_t i = 0; i < count; i++) {
         const float value = from_half(some->half[i]) * inverse + dice(seed, some->at[i]);
         int32_t step = (int32_t)value;
-        step -= (float)step > value;
-        step = step > 127 ? 127 : step < -127 ? -127 : step;
+        if ((float)step > value) {
+            step--;
+        }
+        if ((uint32_t)(step + 127) > 254) {
+            AS_IT_IS;
+            step = step > 0 ? 127 : -127;
+        }
         *to++ = (uint8_t)step;
         if (kept) {
             kept[some->at[i]] -= scale * (float)step;
@@ -337,33 +381,53 @@ static uint8_t *put_block(uint8_t *to, const block *some, const tr_packing *pack
                               : put_halves(to, some, packing);
 }
 
+/* Where the changes are read. */
+typedef struct {
+    const uint16_t *changes, *at; /* all of them, and those behind the last one that is sent */
+    uint32_t left;                /* so many are still to be sent: they are there */
+    uint32_t least, last, ties;
+} position;
+
+/* Fill a block with the changes that come next. */
+static TR_OUTLINE void fill(block *some, position *now)
+{
+    const uint16_t *const changes = now->changes, *at = now->at;
+    const uint32_t last = now->last, count = now->left < BLOCK ? now->left : BLOCK;
+    uint32_t least = now->least, largest = 0;
+    some->next = (uint32_t)(at - changes);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t half;
+        do {
+            half = *at++;
+        } while ((half & 0x7fffu) < least);
+        some->half[i] = (uint16_t)half;
+        some->at[i] = (uint16_t)(at - changes - 1);
+        half &= 0x7fffu;
+        if (half == last && --now->ties == 0) {
+            AS_IT_IS;
+            least++;
+        }
+        largest = half > largest ? half : largest;
+    }
+    now->at = at;
+    now->left -= count;
+    now->least = least;
+    some->count = count;
+    some->largest = largest;
+}
+
 /* Everything behind the header. */
 static uint8_t *put_blocks(uint8_t *to, const uint16_t *changes, const tr_packing *packing,
                            choice chosen, uint32_t shift)
 {
     block some;
-    uint32_t next = 0; /* position behind the last change that is sent */
-    uint32_t least = chosen.last + (chosen.ties == 0);
-    some.count = some.largest = 0;
-    for (uint32_t i = 0; i < packing->limit; i++) {
-        const uint32_t size = changes[i] & 0x7fffu;
-        if (size < least) {
-            continue;
-        }
-        if (size == chosen.last && --chosen.ties == 0) {
-            least++;
-        }
-        some.at[some.count] = (uint16_t)i;
-        some.half[some.count] = changes[i];
-        some.gap[some.count] = (uint16_t)(i - next);
-        some.largest = size > some.largest ? size : some.largest;
-        next = i + 1;
-        if (++some.count == BLOCK) {
-            to = put_block(to, &some, packing, shift);
-            some.count = some.largest = 0;
-        }
+    position now = {changes, changes, chosen.count, chosen.last + (chosen.ties == 0), chosen.last,
+                    chosen.ties};
+    while (now.left > 0) {
+        fill(&some, &now);
+        to = put_block(to, &some, packing, shift);
     }
-    return some.count > 0 ? put_block(to, &some, packing, shift) : to;
+    return to;
 }
 
 uint16_t *tr_pack_phi(uint32_t *room, size_t weights)
@@ -373,7 +437,7 @@ uint16_t *tr_pack_phi(uint32_t *room, size_t weights)
 
 size_t tr_pack(uint32_t *room, const float *weights, size_t weight_count, const tr_packing *packing)
 {
-    uint16_t buckets[256];
+    uint16_t buckets[BUCKETS];
     uint8_t *start = (uint8_t *)room, *to = start;
     if (!room || !weights || !packing || weight_count > TR_PACK_MAX_WEIGHTS
         || packing->limit > weight_count || packing->count > packing->limit || packing->count == 0
@@ -382,7 +446,15 @@ size_t tr_pack(uint32_t *room, const float *weights, size_t weight_count, const 
     }
     uint16_t *changes = tr_pack_phi(room, weight_count);
     const int dense = packing->count == packing->limit;
-    find_changes(changes, buckets, weights, packing);
+    clear(buckets, BUCKETS);
+    if (packing->kept) {
+        find_with_kept(changes, buckets, weights, packing->kept, packing->limit);
+    } else {
+        find_changes(changes, buckets, weights, packing->limit);
+    }
+    if (buckets[bucket_of(INFINITE)] > 0) {
+        cut_infinite(changes, buckets, packing->limit);
+    }
     choice chosen = {packing->limit, 0, packing->limit + 1}; /* zeros too */
     if (!dense) {
         chosen = choose(changes, buckets, packing->count, packing->limit);

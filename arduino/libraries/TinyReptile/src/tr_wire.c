@@ -296,10 +296,10 @@ static uint8_t *phi_place(const tr_client *client)
                : (uint8_t *)client->model->weights;
 }
 
-/* What the server can pull; also while a repeated EVALUATE is worked on. */
+/* What the server can pull: what came, or what was learned of it. */
 static uint8_t *result_of(const tr_client *client)
 {
-    return client->packed ? (uint8_t *)client->room : (uint8_t *)client->model->weights;
+    return client->packed ? (uint8_t *)client->room : phi_place(client);
 }
 
 static void set_result(tr_client *client, const uint8_t *bytes, size_t size)
@@ -470,7 +470,6 @@ static void on_chunk(tr_client *client, const uint8_t *fields, size_t size)
     }
     if (halves) {
         widen_phi(client);
-        set_result(client, (const uint8_t *)client->model->weights, weight_bytes(client));
     }
     enter(client, TR_READY, 0);
 }

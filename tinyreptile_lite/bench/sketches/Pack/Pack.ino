@@ -13,6 +13,7 @@ static float kept[WEIGHTS];
 static float *const kept = NULL;
 #endif
 static volatile size_t packed;
+static volatile int packs = PACKS;  // not a constant: without the packing all else must stay
 
 static float draw() {
   static uint32_t state = 1;
@@ -28,7 +29,7 @@ void setup() {
     weights[i] = tr_from_half(phi[i]) + 0.1f * change * change * change;
   }
   const tr_packing packing = {BITS, COUNT, LIMIT, 1, kept};
-  for (int i = 0; i < PACKS; i++) packed = tr_pack(room, weights, WEIGHTS, &packing);
+  for (int left = packs; left > 0; left--) packed = tr_pack(room, weights, WEIGHTS, &packing);
   abort();
 }
 

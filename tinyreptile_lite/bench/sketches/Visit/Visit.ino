@@ -1,11 +1,9 @@
 /* One visit of a device: TinyReptile's, or Reptile's as it keeps its samples.
  *
  * phi.h, settings.h and samples.h are written beside it by bench/device.py, which runs it on the
- * virtual board. Where the RAM cannot hold the samples of a visit, they are in flash. With PACKING a
- * visit begins with phi in float16, and with 2 it ends with packed changes.
+ * virtual board. Where the RAM cannot hold the samples of a visit, they are in flash.
  */
 #include <TinyReptile.h>
-#include <tr_pack.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,23 +75,6 @@ static tr_status visit() {
 }
 #endif
 
-#if PACKING
-static uint32_t room[TR_PACK_WORDS(PHI_WEIGHTS)];
-static volatile uint32_t packed;
-
-static void unpack_phi() {
-  uint16_t *half = tr_pack_phi(room, PHI_WEIGHTS);
-  for (size_t i = 0; i < PHI_WEIGHTS; i++) weights[i] = tr_from_half(half[i] = tr_to_half(phi[i]));
-}
-
-static void pack() {
-#if PACKING > 1
-  const tr_packing how = {8, SENT, PHI_WEIGHTS, 1, NULL};
-  packed = tr_pack(room, weights, PHI_WEIGHTS, &how);
-#endif
-}
-#endif
-
 [[gnu::unused]] static float draw() {
   static uint32_t state = 1;
   state = state * 1664525u + 1013904223u;
@@ -109,15 +90,7 @@ void setup() {
   tr_status status =
       tr_init(&model, &phi_network, weights, PHI_WEIGHTS, workspace, PHI_WORKSPACE);
   if (status == TR_OK) status = tr_reset(&model, phi);
-  for (int i = 0; i < VISITS && status == TR_OK; i++) {
-#if PACKING
-    unpack_phi();
-    status = visit();
-    pack();
-#else
-    status = visit();
-#endif
-  }
+  for (int i = 0; i < VISITS && status == TR_OK; i++) status = visit();
   learnt = status == TR_OK;
   abort();
 }
