@@ -171,7 +171,7 @@ def plot_common_curves(
         ax.plot(x[:, 0], y[:, 0], color=GREY, linewidth=0.5)
     for left, (name, y) in zip(reversed(range(len(models))), models.items(), strict=True):
         own = style(name) | {"marker": ""}
-        ax.plot(x[:, 0], y[:, 0], linewidth=2 + 5 * left, label=name, **own)
+        ax.plot(x[:, 0], y[:, 0], linewidth=2 + 3 * left, label=name, **own)
     ax.set(xlabel="input x", ylabel="output y")
     _legend_outside(ax)
     return ax
