@@ -124,7 +124,7 @@ def link_widget() -> Explorer:
 
     controls = {
         "drop": choice("lost frames", [(f"{100 * each:.0f} %", each) for each in DROPS], 0.1),
-        "kind": ipywidgets.ToggleButtons(
+        "kind": ipywidgets.RadioButtons(
             options=list(LINKS), description="link", style={"description_width": "8em"}
         ),
     }
