@@ -104,17 +104,28 @@ window.seen = (() => {
     return [...pictures, ...sounds];
   }
 
-  /** What is there but not to be read: cut words, cut outputs, pictures blown up until they blur. */
+  /** Lines of a text that are wider than it. Every letter of a monitor's font is as wide. */
+  function breaking(text) {
+    const style = getComputedStyle(text);
+    const pen = document.createElement("canvas").getContext("2d");
+    pen.font = style.font;
+    const room = text.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    return text.textContent.split("\n").filter((line) => pen.measureText(line).width > room + 1);
+  }
+
+  /** What is there but not to be read: cut or broken lines, pictures blown up until they blur. */
   function unreadable() {
     const wide = (one) => visible(one) && one.scrollWidth > one.clientWidth + 1;
     const labels = all(notebook(), ".widget-label, .jupyter-button").filter(wide)
       .map((one) => `the label "${one.textContent.trim()}" is cut`);
+    const broken = all(notebook(), ".jp-OutputArea-output pre").filter(visible).flatMap(breaking)
+      .map((line) => `a printed line breaks: ${line.slice(0, 60)}`);
     const outputs = all(notebook(), ".jp-OutputArea-output").filter(wide)
       .map((one) => `an output is cut on the right: ${one.textContent.trim().slice(0, 60)}`);
     const blurred = all(notebook(), "img").filter(visible)
       .filter((one) => one.naturalWidth && one.clientWidth > 1.02 * one.naturalWidth)
       .map((one) => `a picture of ${one.naturalWidth} points is blown up to ${one.clientWidth}`);
-    return [...labels, ...outputs, ...blurred];
+    return [...labels, ...broken, ...outputs, ...blurred];
   }
 
   /** Code cells: how many are there, wait or run, and are done. */

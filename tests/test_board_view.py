@@ -7,9 +7,12 @@ import pytest
 
 from tinyreptile_lite.lab.board_view import (
     KEPT_LINES,
+    NOTHING_DRAWN,
+    NOTHING_SENT,
     Bench,
     board_html,
     board_widget,
+    monitor_html,
     plotted,
     plotter_svg,
 )
@@ -89,6 +92,33 @@ def test_the_plotter_leaves_gaps_for_nan():
     points = re.findall(r'points="([^"]*)"', plotter_svg({"a": [1, float("nan"), 3], "b": [2]}))
     assert [len(p.split()) for p in points] == [2, 1]
     assert plotter_svg({}).startswith("<svg")
+
+
+def test_before_anything_is_sent_the_widget_says_what_will_come(board):
+    *_, screens = board_widget(board).children
+    for screen, text in zip(screens.children, (NOTHING_SENT, NOTHING_DRAWN), strict=True):
+        assert text in screen.value
+    assert NOTHING_SENT not in monitor_html(["<ready>"])
+    assert "&lt;ready&gt;" in monitor_html(["<ready>"])
+
+
+def test_the_button_is_there_as_soon_as_the_sketch_looks_at_its_pin(board):
+    panel = board_widget(board)
+    _, controls, _, _ = panel.children
+    run, button, reset = controls.children
+    assert button.layout.display == "none"
+
+    async def use():
+        run.value = True
+        while not panel.bench.lines:
+            await asyncio.sleep(0.01)
+        run.value = False
+        await run.task
+
+    asyncio.run(use())
+    assert button.layout.display == ""
+    reset.click()
+    assert button.layout.display == "none"
 
 
 def test_the_plotter_tells_its_lines_apart_without_colours_and_says_them():

@@ -202,6 +202,7 @@ WRONG = {
     "    _esm = 'export default { render({ el }) { el.innerHTML = \"<p tabindex=0>knob</p>\" } }'\n"
     "New()": "nobody knows how to move",
     "w.Label('x' * 99, layout={'width': '3em'})": 'xxx" is cut',
+    "print('y' * 150)": "a printed line breaks: yyy",
     "w.HTML('<div style=\"width: 3000px\">wide</div>')": "an output is cut on the right: wide",
     "w.Image(value=png(), width=400)": "a picture of 40 points is blown up to 400",
     "assert 1 == 2": "fails: AssertionError",

@@ -227,6 +227,7 @@ def test_a_frame_shows_its_bytes_and_fields(message):
     ax = frame_diagram(frame)
     assert_words_are_whole_and_apart(ax.figure)
     assert len({round(one.get_width(), 6) for one in cells(ax)}) == 1  # each byte as wide
+    assert all(one.get_rotation() == 0 and one.get_fontsize() > 10 for one in ax.texts)
     words = all_words()
     name = type(message).__name__.upper().strip("2")
     assert f"{name}: a frame of {len(frame):,} bytes" in words

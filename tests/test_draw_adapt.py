@@ -251,6 +251,10 @@ def test_the_pad_teaches_and_asks_without_a_browser(board):
     board.train(1)
     pad.recognise.click()
     assert "After the passes: it is " in pad.text
+    pad.forget.click()
+    assert pad.text == "The board has forgotten all characters."
+    pad.teach.click()
+    assert pad.text == "The board knows character 4 from 1 drawing."
     pad.clear.click()
     assert pad.strokes == [] and pad.text == "draw a character"
 

@@ -65,6 +65,7 @@ def test_the_widget_draws_the_costs_and_follows_the_slider(monkeypatch):
     monkeypatch.setattr(lab, "link_costs", lambda: costs)
     widget = lab.link_widget()
     assert "1.10 times" in widget.caption.value and "same bits" in widget.caption.value
+    assert widget.controls["kind"].options == ("USB", "Bluetooth")  # buttons: two are no scale
     before = widget.image.value
     costs["Bluetooth", 0.5] = lab.LinkCost(2500.0, 1.5, np.ones(3))
     widget.controls["kind"].value, widget.controls["drop"].value = "Bluetooth", 0.5

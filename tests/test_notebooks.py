@@ -109,6 +109,15 @@ def test_outputs_are_stored_and_tell_nothing_of_the_machine(path):
 
 
 @each
+def test_no_printed_line_breaks_in_the_page(path):
+    """About 117 letters go into a line on a student's laptop, beside the list of files."""
+    for cell in code_cells(path):
+        for output in cell["outputs"]:
+            lines = "".join(output.get("text", [])).splitlines()
+            assert all(len(line) <= 110 for line in lines), cell["id"]
+
+
+@each
 def test_cell_ids_are_names(path):
     ids = [cell["id"] for cell in read_notebook(path)["cells"]]
     assert len(set(ids)) == len(ids)

@@ -155,6 +155,25 @@ def test_common_curves_name_the_models_only():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["joint"]
 
 
+def test_common_curves_that_agree_do_not_hide_each_other():
+    x = np.linspace(-5, 5, 11)[:, None]
+    ax = plots.plot_common_curves(x, [], {"fedsgd": 0 * x, "joint": 0 * x})
+    broad, thin = (one.get_linewidth() for one in ax.lines)
+    assert broad >= 2 * thin
+    assert beside_the_picture(ax)
+
+
+def beside_the_picture(ax: Axes) -> bool:
+    """Whether the legend lies on nothing that is drawn."""
+    ax.figure.canvas.draw()
+    return not ax.get_legend().get_window_extent().overlaps(ax.bbox.padded(-1))
+
+
+def test_spare_colours_are_told_apart():
+    for (one, *_), (other, *_) in combinations(plots.SPARE_STYLES, 2):
+        assert np.abs(seen(one, "usual") - seen(other, "usual")).max() > 0.25
+
+
 def test_history_smooths_with_a_centred_running_mean():
     history = History(loss=[1.0, 2.0, 3.0, 4.0], outer_rate=[1.0, 0.75, 0.5, 0.25])
     ax = plots.plot_history(history, window=3)
@@ -173,6 +192,7 @@ def test_history_of_one_round_is_drawn_and_an_empty_one_refused(refuses):
 def test_per_device_rings_the_worst(metric, worst):
     scores = np.array([0.1, 0.5, 0.9])
     ax = plots.plot_per_device(["a", "b", "c"], {"before": scores}, metric)
+    assert beside_the_picture(ax)
     (ring,) = [line for line in ax.lines if line.get_markersize() == 14]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (scores[worst], worst)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c"]

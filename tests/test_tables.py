@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyreptile_lite.tables import as_rows, only, table
+from tinyreptile_lite.tables import as_rows, command_lines, only, table
 
 
 def test_scores_of_ones_own_become_rows():
@@ -17,3 +17,13 @@ def test_scores_of_ones_own_become_rows():
     (short,) = only([row], [8])
     assert short == row | {"adapted_samples": {"8": row["adapted_samples"]["8"]}}
     assert table([short], "mse").splitlines()[-1].split() == ["joint", "2.000", "+-2.483", "3.000"]
+
+
+def test_a_command_too_long_for_a_page_breaks_before_its_options():
+    short, strategies = "tinyreptile compare sine --json", ",".join(["reptile"] * 12)
+    assert command_lines(short) == short
+    command = f"tinyreptile compare wrist --strategies {strategies} --json"
+    lines = command_lines(command).splitlines()
+    assert [line.split()[0] for line in lines] == ["tinyreptile", "--strategies", "--json"]
+    assert [line.endswith(" \\") for line in lines] == [True, True, False]
+    assert command_lines(command).replace("\\\n", "").split() == command.split()

@@ -4,6 +4,7 @@ from base64 import b64decode
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tinyreptile_lite.errors import DivergenceError, KitError
 from tinyreptile_lite.evaluation import evaluate
@@ -128,3 +129,25 @@ def test_a_widget_carries_its_picture_to_where_no_widget_lives(sine, rng):
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert bundle["text/plain"] == repr(widget)
     assert b64decode(bundle["image/png"]) == bytes(widget.image.value)
+
+
+def test_errors_too_high_for_the_picture_stand_at_its_top():
+    ax = Figure().subplots()
+    widgets._draw_errors(ax, np.array([4.0, 30.0, 2e3, np.inf]))
+    line, within, above = ax.lines
+    assert line.get_ydata().tolist() == [4, 30, 100, 100]
+    np.testing.assert_array_equal(within.get_ydata(), [4, 30, np.nan, np.nan])
+    assert above.get_xdata().tolist() == [2, 3] and set(above.get_ydata()) == {ax.get_ylim()[1]}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["more than 100"]
+
+
+def test_the_axes_stay_where_they_are_and_a_curve_that_leaves_is_said(sine, rng):
+    net, _, tasks = sine
+    widget = widgets.adaptation_widget(net, net.init(rng), tasks)
+    limits, said = set(), []
+    for rate, samples in ((0.02, 0), (0.02, 8), (0.1, 8)):
+        left, right = widget._draw(rate=rate, samples=samples).figure.axes
+        limits.add((left.get_xlim(), left.get_ylim(), right.get_xlim(), right.get_ylim()))
+        said.append([text.get_text() for text in left.texts])
+    assert len(limits) == 1
+    assert said == [[], [], ["a curve leaves the picture"]]

@@ -15,6 +15,13 @@ def in_columns(layout: str, rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(layout.format(*row) for row in rows)
 
 
+def command_lines(command: str, width: int = 100) -> str:
+    """Break a command that is too long for a page, before an option, as a shell reads it."""
+    if len(command) <= width:
+        return command
+    return command.replace(" --", " \\\n    --")
+
+
 def table(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
     """Lay rows of scores out as text: one line a row, one column a number of samples.
 

@@ -8,7 +8,7 @@ from tinyreptile_lite.lab.drawing_pad import DrawingPad
 from tinyreptile_lite.lab.keyword_board import KeywordBoard
 from tinyreptile_lite.lab.link_view import Tap, link_costs, link_widget, overheard
 from tinyreptile_lite.results import measured
-from tinyreptile_lite.tables import as_rows, only, table
+from tinyreptile_lite.tables import as_rows, command_lines, only, table
 
 __all__ = [
     "DrawBoard",
@@ -19,6 +19,7 @@ __all__ = [
     "between",
     "bills",
     "board_widget",
+    "command_lines",
     "cost_view",
     "diagrams",
     "link_costs",

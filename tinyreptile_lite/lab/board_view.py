@@ -12,13 +12,15 @@ import ipywidgets
 import numpy as np
 
 from tinyreptile_lite.errors import KitError
-from tinyreptile_lite.lab.plots import COLOURS
+from tinyreptile_lite.lab.plots import COLOURS, GREY
 from tinyreptile_lite.nano.virtual import VirtualNano
 
 STEP_MS = 50.0  # of virtual time between two refreshes
 KEPT_LINES = 200
 KEPT_POINTS = 500
 BUTTON_PIN = 2
+NOTHING_SENT = "Press Run: here comes\nwhat the sketch sends."
+NOTHING_DRAWN = "The numbers in it are drawn here."
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|-inf"
 _DASHES = ("none", "6 2", "1 2", "6 2 1 2", "12 3", "2 2")
 _LEDS = {"builtin": "#F0C000", "red": "#E03030", "green": "#20A020", "blue": "#3060E0"}
@@ -98,8 +100,9 @@ class Bench:
 def board_html(bench: Bench) -> str:
     """Draw LEDs and status as HTML."""
     dots = "".join(
-        f'<span title="{name}" style="display:inline-block;width:14px;height:14px;margin:0 4px;'
-        f'border-radius:7px;background:{colour if bench.board.leds[name] else "#DDDDDD"}"></span>'
+        f'<span title="{name}" style="display:inline-block;width:14px;height:14px;'
+        f"margin:0 4px 0 8px;vertical-align:middle;border-radius:7px;"
+        f'background:{colour if bench.board.leds[name] else "#DDDDDD"}"></span>'
         f"{name}"
         for name, colour in _LEDS.items()
     )
@@ -109,18 +112,23 @@ def board_html(bench: Bench) -> str:
 def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 180) -> str:
     """Draw the plotter as SVG: one line for each label, newest points on the right.
 
-    Values that are not finite leave a gap.
+    Values that are not finite leave a gap. Without any value the frame says what will come.
     """
     finite = [v for values in series.values() for v in values if np.isfinite(v)]
-    if not finite:
-        return f'<svg width="{width}" height="{height}"></svg>'
-    low, high = min(finite), max(finite)
     left, top, bottom = 60, 26, height - 8
+    frame = (
+        f'<rect x="{left}" y="{top}" width="{width - left - 2}" height="{bottom - top}" '
+        'fill="none" stroke="#CCCCCC"/>'
+    )
+    if not finite:
+        middle = f'x="{(left + width) / 2}" y="{(top + bottom) / 2}" text-anchor="middle"'
+        parts = [frame, f'<text {middle} fill="{GREY}">{NOTHING_DRAWN}</text>']
+        return _svg(width, height, f"Plotter: {NOTHING_DRAWN}", parts)
+    low, high = min(finite), max(finite)
     scale = (bottom - top) / ((high - low) or 1)
     step = (width - left - 5) / max(max(map(len, series.values())) - 1, 1)
     parts = [
-        f'<rect x="{left}" y="{top}" width="{width - left - 2}" height="{bottom - top}" '
-        'fill="none" stroke="#CCCCCC"/>',
+        frame,
         f'<text x="{left - 6}" y="{top + 9}" text-anchor="end">{high:.3g}</text>',
         f'<text x="{left - 6}" y="{bottom}" text-anchor="end">{low:.3g}</text>',
     ]
@@ -137,16 +145,27 @@ def plotter_svg(series: dict[str, list[float]], width: int = 460, height: int = 
         said.append(text)
         parts.append(f'<line x1="{x}" x2="{x + 24}" y1="12" y2="12" {look}/>')
         parts.append(f'<text x="{x + 28}" y="16" fill="{COLOURS[i % 6]}">{escape(text)}</text>')
-    alt = escape(f"Plotter: {', '.join(said)}")
-    head = f'<svg width="{width}" height="{height}" font-size="12" role="img" aria-label="{alt}">'
-    return f"{head}{''.join(parts)}</svg>"
+    return _svg(width, height, f"Plotter: {', '.join(said)}", parts)
+
+
+def _svg(width: int, height: int, alt: str, parts: list[str]) -> str:
+    size = f'width="{width}" height="{height}" font-size="12"'
+    return f'<svg {size} role="img" aria-label="{escape(alt)}">{"".join(parts)}</svg>'
+
+
+def monitor_html(lines: list[str]) -> str:
+    """Show the last lines that the sketch sent; without any, say what will come."""
+    text = escape("\n".join(lines[-12:])) or f'<span style="color:{GREY}">{NOTHING_SENT}</span>'
+    style = "height:200px;min-width:230px;overflow:auto;line-height:1.2;border:1px solid #CCCCCC"
+    return f'<pre style="{style};padding:2px 6px">{text}</pre>'
 
 
 def board_widget(board: VirtualNano) -> ipywidgets.VBox:
     """Show a virtual board: LEDs, monitor with an input line, plotter, button and reset.
 
-    "Run" lets virtual time pass in step with real time, until it is pressed again. The widget's
-    attribute `bench` is the `Bench` under it.
+    "Run" lets virtual time pass in step with real time, until it is pressed again. The button is
+    there as soon as the sketch looks at its pin. The widget's attribute `bench` is the `Bench`
+    under it.
     """
     bench = Bench(board)
     run = ipywidgets.ToggleButton(description="Run", icon="play")
@@ -157,9 +176,9 @@ def board_widget(board: VirtualNano) -> ipywidgets.VBox:
 
     def refresh() -> None:
         lights.value = board_html(bench)
-        text = escape("\n".join(bench.lines[-12:]))
-        monitor.value = f'<pre style="height:200px;overflow:auto;line-height:1.2">{text}</pre>'
+        monitor.value = monitor_html(bench.lines)
         plot.value = plotter_svg(bench.series)
+        button.layout.display = "" if bench.board.pins.has_button(BUTTON_PIN) else "none"
 
     async def play() -> None:
         while run.value and not bench.message:

@@ -102,6 +102,7 @@ class DrawingPad(ipywidgets.VBox):
 
     Beside the paper is the drawing as the board gets it; under it, what the board says. "Teach"
     empties the paper; "Recognise" does not, so that what was taken for another can be taught.
+    "Forget" lets the board forget all characters.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class DrawingPad(ipywidgets.VBox):
         What was drawn, in points of the paper, 280x280; x goes right, y down. It can be set.
     character : ipywidgets.ToggleButtons
         Whose value is the number under which "Teach" teaches.
-    clear, teach, recognise : ipywidgets.Button
+    clear, teach, recognise, forget : ipywidgets.Button
         Their method ``click()`` does what a click does.
 
     Examples
@@ -139,12 +140,18 @@ class DrawingPad(ipywidgets.VBox):
         self.clear = self._button("Clear", "eraser", self._clear)
         self.teach = self._button("Teach", "graduation-cap", self._teach)
         self.recognise = self._button("Recognise", "question", self._recognise)
-        row = ipywidgets.HBox([self.clear, self.teach, self.recognise])
+        self.forget = self._button("Forget", "trash", self._forget)
+        row = ipywidgets.HBox([self.clear, self.teach, self.recognise, self.forget])
         if board is None:
             row, self.character.layout.display = self.clear, "none"
         self._paper.observe(self._show, "strokes")
         self._show()
-        papers = ipywidgets.HBox([self._paper, self._sent], layout={"align_items": "center"})
+        papers = ipywidgets.HBox(
+            [
+                _under("your paper", self._paper),
+                _under(f"as the board gets it, {SIZE} x {SIZE}", self._sent),
+            ]
+        )
         super().__init__([papers, self.character, row, self._said])
 
     @property
@@ -194,6 +201,10 @@ class DrawingPad(ipywidgets.VBox):
             texts.append("After the passes: " + _in_words(found.passes))
         return " ".join(texts)
 
+    def _forget(self) -> str:
+        self._learner().forget()
+        return "The board has forgotten all characters."
+
     def _learner(self) -> DrawBoard:
         if self.board is None:
             raise KitError("the pad has no board; give it a DrawBoard")
@@ -223,6 +234,12 @@ class DrawingPad(ipywidgets.VBox):
 
     def __repr__(self) -> str:
         return "<a pad to draw on: run the cell, then draw with mouse or finger>"
+
+
+def _under(caption: str, picture: ipywidgets.DOMWidget) -> ipywidgets.VBox:
+    # A box stretches what is in it, and a stretched picture blurs.
+    picture.layout.align_self = "flex-start"
+    return ipywidgets.VBox([ipywidgets.Label(caption), picture], layout={"margin": "0 12px 0 0"})
 
 
 def _in_words(answer: Answer) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+import ipywidgets
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -88,7 +89,7 @@ def link_costs() -> Mapping[tuple[str, float], LinkCost]:
 
 
 def link_widget() -> Explorer:
-    """Sliders for the share of lost frames and for the kind of link; see `link_cost`."""
+    """A slider for the share of lost frames, a button for each kind of link; see `link_cost`."""
     costs = link_costs()
     percent = 100 * np.array(DROPS)
 
@@ -110,8 +111,8 @@ def link_widget() -> Explorer:
         cost, clean = costs[kind, drop], costs[kind, 0.0]
         again = clean.bytes / 1000 / (1 - percent / 100)
         left.plot(percent, again, ":", color=BLACK, label="what was lost, and no more")
-        left.set(ylabel="kB for each visit", ylim=0)
-        left.legend()
+        left.set(ylabel="kB for each visit", ylim=(0, 1.25 * left.get_ylim()[1]))
+        left.legend(loc="upper left")
         draw_lines(right, lambda cost: cost.waiting, drop, kind)
         right.set(ylabel="seconds of waiting in vain, each visit")
         same = "the same bits" if np.array_equal(cost.phi, clean.phi) else "other bits"
@@ -123,6 +124,8 @@ def link_widget() -> Explorer:
 
     controls = {
         "drop": choice("lost frames", [(f"{100 * each:.0f} %", each) for each in DROPS], 0.1),
-        "kind": choice("link", list(LINKS), "USB"),
+        "kind": ipywidgets.RadioButtons(
+            options=list(LINKS), description="link", style={"description_width": "8em"}
+        ),
     }
     return Explorer("Lost frames", controls, draw)

@@ -58,7 +58,7 @@ STYLES = {
 }
 SPARE_STYLES = [
     (YELLOW, "<", (0, (9, 3, 1, 3))),
-    (SKY, ">", (0, (4, 4))),
+    (BLACK, ">", (0, (4, 4))),
     (PURPLE, "p", (0, (8, 1, 2, 1))),
     (BLUE, "d", (0, (3, 1, 1, 1, 1, 1))),
     (GREEN, "H", (0, (12, 2, 3, 2))),
@@ -68,6 +68,7 @@ COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 LINES = ("-", *DASHES)
 MARKERS = "osD^vP"
 
+BARE: dict[str, Any] = {"fontsize": "small", "frameon": False, "handlelength": 3}  # of legends
 SCORE_LABELS = {"mse": "mean squared error", "accuracy": "accuracy"}
 
 
@@ -155,6 +156,8 @@ def plot_common_curves(
 ) -> Axes:
     """Curves of many devices, thin and grey, and of common models that should serve them all.
 
+    Models may agree, so each one is thinner than the one before it, and no line hides another.
+
     Parameters
     ----------
     x : ndarray, shape (N, 1)
@@ -166,11 +169,11 @@ def plot_common_curves(
     ax = _axes(ax)
     for y in devices:
         ax.plot(x[:, 0], y[:, 0], color=GREY, linewidth=0.5)
-    for name, y in models.items():
+    for left, (name, y) in zip(reversed(range(len(models))), models.items(), strict=True):
         own = style(name) | {"marker": ""}
-        ax.plot(x[:, 0], y[:, 0], linewidth=3, label=name, **own)
+        ax.plot(x[:, 0], y[:, 0], linewidth=2 + 3 * left, label=name, **own)
     ax.set(xlabel="input x", ylabel="output y")
-    ax.legend(fontsize="small")
+    _legend_outside(ax)
     return ax
 
 
@@ -246,7 +249,7 @@ def plot_per_device(
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(axis="y", alpha=0.3)
     _score_axis(ax.xaxis, metric)
-    _legend_outside(ax)
+    _legend_above(ax)
     return ax
 
 
@@ -344,9 +347,12 @@ def _figure(*shape: int, **options: Any) -> Any:
 
 
 def _legend_outside(ax: Axes) -> None:
-    ax.legend(
-        fontsize="small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False, handlelength=3
-    )
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), **BARE)
+
+
+def _legend_above(ax: Axes) -> None:
+    """Where the names are long, and at the side they would take the room of the picture."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), **BARE)
 
 
 def _score_axis(axis: Axis, metric: str) -> None:

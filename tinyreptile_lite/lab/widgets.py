@@ -34,6 +34,7 @@ from tinyreptile_lite.tasks.sine import X_LIMIT, Sine, SineDevice
 Array = np.ndarray
 
 LEARNER, SAMPLES = OnlineSGD(0.02), 32  # of every training run here
+HIGHEST = 100  # error that a picture still shows; one from a rate that is too high has no bounds
 OUTER_RATES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 PHASE_LIMITS = tuple(np.pi * i / 4 for i in range(9))
 
@@ -157,12 +158,14 @@ def adaptation_widget(net: Network, phi: Array, tasks: Sequence[Task], shown: in
             k: net.predict(each, task.query.x) for k, each in zip(counts, params, strict=True)
         }
         plot_sine_adaptation(task, curves, left)
-        left.set_ylim(-6, 11)  # room for the legend
-        right.plot(error, "o-", color=VERMILION)
-        right.set(xlim=(-1, 33), ylim=(0.01, 100), xlabel="samples seen")
+        # Room for the legend; and the axes stay where they are when a slider moves.
+        left.set(xlim=(-1.05 * X_LIMIT, 1.05 * X_LIMIT), ylim=(-6, 11))
+        if any(curve.min() < -6 or curve.max() > 11 for curve in curves.values()):
+            left.text(0, -5.5, "a curve leaves the picture", ha="center")
+        _draw_errors(right, error)
         right.set_ylabel(f"mean squared error of {len(tasks)} devices")
-        _log_scale(right, [0.01, 0.1, 1, 10, 100])
-        verdict = f"{error[-1]:.2f}" if error[-1] < 100 else "far off: the inner rate is too high"
+        far = error[-1] > HIGHEST
+        verdict = "far off: the inner rate is too high" if far else f"{error[-1]:.2f}"
         return Picture(figure, f"Before: {error[0]:.2f}. After {samples} samples: {verdict}.")
 
     rates = [0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.1]
@@ -171,6 +174,20 @@ def adaptation_widget(net: Network, phi: Array, tasks: Sequence[Task], shown: in
         "samples": choice("samples", range(33), 8),
     }
     return Explorer("Inner rate and number of samples", controls, draw)
+
+
+def _draw_errors(ax: Axes, error: Array) -> None:
+    """Errors after 0, 1, 2, ... samples; those too high for the picture stand at its top."""
+    above = np.flatnonzero(error > HIGHEST)
+    ax.plot(np.minimum(error, HIGHEST), color=VERMILION)
+    ax.plot(np.where(error > HIGHEST, np.nan, error), "o", color=VERMILION)
+    if len(above):
+        top = np.full(len(above), HIGHEST)
+        label = f"more than {HIGHEST}"
+        ax.plot(above, top, "^", color=VERMILION, markersize=9, clip_on=False, label=label)
+        ax.legend(loc="lower right")
+    ax.set(xlim=(-1, SAMPLES + 1), ylim=(0.01, HIGHEST), xlabel="samples seen")
+    _log_scale(ax, [0.01, 0.1, 1, 10, HIGHEST])
 
 
 # 2. Outer rate

@@ -121,6 +121,11 @@ class Pins:
         self._check(pin)
         self._pressed.discard(pin)
 
+    def has_button(self, pin: int) -> bool:
+        """Whether the sketch expects a button between the pin and ground."""
+        self._check(pin)
+        return self.mode[pin] == _INPUT_PULLUP
+
     def set_analog(self, pin: int, value: int) -> None:
         """Set what `analogRead` returns, 0 to 1023."""
         self._check(pin)

@@ -13,8 +13,8 @@ from tinyreptile_lite.lab.plots import COLOURS
 from tinyreptile_lite.wire import frames
 
 BYTE = 0.4  # inches a byte is wide
-_GAP, _LEFT, _HEIGHT = 1.6, 1.1, 2.05  # inches: what is left out, the words before a row, a row
-_LETTER = 0.085  # inches a letter of a name is wide
+_GAP, _LEFT, _ROOM = 1.6, 1.1, 0.2  # inches: what is left out, words before a row, room above it
+_NAMES, _LEVEL, _LETTER = 1.05, 0.42, 0.1  # inches: where names begin, high and wide as they are
 ROW = 24  # bytes in a row
 SHOWN = 3 * ROW  # of a longer frame the middle is left out
 _ENDS = 15, 12  # payload bytes shown then before and behind the gap
@@ -53,13 +53,18 @@ def frame_diagram(frame: bytes) -> Axes:
     payload = frames.unstuff(frame[:-1])
     fields = list(_fields(message))
     rows = list(_rows(list(aligned(frame, payload))))
+    names = [_levels(fields, row) for row in rows]
+    high = _NAMES + _LEVEL * (1 + max(each.level for row in names for each in row)) + _ROOM
     width = max(map(_width, rows)) + _LEFT + 0.15
-    ax = sheet(max(width, 7.5), 0.85 + _HEIGHT * len(rows))
+    ax = sheet(max(width, 7.5), 0.85 + high * len(rows))
     middle, top = ax.get_xlim()[1] / 2, ax.get_ylim()[1]
     title = f"{_name(message)}: a frame of {len(frame):,} bytes"
     words(ax, (middle, top - 0.25), title, fontsize=12, weight="bold")
-    for i, row in enumerate(rows, 1):
-        _draw_row(ax, top - 0.5 - _HEIGHT * i, row, payload, fields)
+    for i, (row, named) in enumerate(zip(rows, names, strict=True), 1):
+        bottom = top - 0.4 - high * i
+        _draw_row(ax, bottom, row, payload, fields)
+        for each in named:
+            _draw_name(ax, each, bottom + 1.0)
     words(
         ax, (middle, 0.2), "dark: put in by COBS, also where a zero was; the last 00 ends the frame"
     )
@@ -157,25 +162,64 @@ def _width(row: Row) -> float:
     return sum(_GAP if isinstance(each, int) else BYTE for each in row)
 
 
+def _placed(row: Row) -> Iterator[tuple[float, _Byte | int]]:
+    """Each byte of a row, and where it begins."""
+    x = _LEFT
+    for each in row:
+        yield x, each
+        x += _GAP if isinstance(each, int) else BYTE
+
+
+def _owners(fields: list[_Field]) -> list[int]:
+    """For each byte of the payload the place of its field."""
+    return [i for i, field in enumerate(fields) for _ in range(field.size)]
+
+
 def _draw_row(ax: Axes, bottom: float, row: Row, payload: bytes, fields: list[_Field]) -> None:
     words(ax, (0.1, bottom + 0.7), "payload", ha="left")
     words(ax, (0.1, bottom + 0.2), "on the wire", ha="left")
-    owners = [i for i, field in enumerate(fields) for _ in range(field.size)]
-    ends: dict[int, tuple[float, float]] = {}  # of each field in this row
-    x = _LEFT
-    for each in row:
+    owners = _owners(fields)
+    for x, each in _placed(row):
         if isinstance(each, int):
             words(ax, (x + _GAP / 2, bottom + 0.45), f"… {each:,} bytes …")
-            x += _GAP
             continue
         _draw_sent(ax, x, bottom, each)
         if each.payload >= 0:
             owner = owners[each.payload]
             _draw_payload(ax, x, bottom + 0.5, payload[each.payload], owner)
+
+
+class _Name(NamedTuple):
+    """The name of a field, with its value, over its bytes from left to right."""
+
+    text: str
+    left: float
+    right: float
+    level: int  # 0 is right above the bytes
+
+
+def _levels(fields: list[_Field], row: Row) -> list[_Name]:
+    """The names of a row: as low as there is room, so that none lies on another one."""
+    owners, ends = _owners(fields), dict[int, tuple[float, float]]()
+    for x, each in _placed(row):
+        if not isinstance(each, int) and each.payload >= 0:
+            owner = owners[each.payload]
             ends[owner] = ends.get(owner, (x, x))[0], x + BYTE
-        x += BYTE
+    names: list[_Name] = []
+    taken: list[tuple[int, float, float]] = []  # level, from, to
     for owner, (left, right) in ends.items():
-        _draw_name(ax, fields[owner], left, right, bottom + 1.0)
+        field, middle = fields[owner], (left + right) / 2
+        half = _LETTER * max(len(field.name), len(field.value)) / 2
+        level = 0
+        while any(
+            at == level and start < middle + half and middle - half < end
+            for at, start, end in taken
+        ):
+            level += 1
+        taken += [(level, middle - half, middle + half)]
+        taken += [(below, middle - 0.05, middle + 0.05) for below in range(level)]  # its line
+        names.append(_Name(f"{field.name}\n{field.value}", left, right, level))
+    return names
 
 
 def _draw_sent(ax: Axes, x: float, y: float, each: _Byte) -> None:
@@ -193,16 +237,11 @@ def _draw_payload(ax: Axes, x: float, y: float, byte: int, owner: int) -> None:
     words(ax, (x + BYTE / 2, y + 0.2), f"{byte:02x}", family="monospace")
 
 
-def _draw_name(ax: Axes, field: _Field, left: float, right: float, y: float) -> None:
-    """Name and value over a bracket; on end where they are wider than the field."""
-    ax.plot(
-        [left + 0.05, left + 0.05, right - 0.05, right - 0.05],
-        [y - 0.05, y, y, y - 0.05],
-        color=INK,
-        linewidth=1,
-    )
-    longest = max(len(field.name), len(field.value))
-    upright = longest * _LETTER < right - left
-    text = f"{field.name}\n{field.value}"
-    style = {"va": "bottom", "fontsize": 9.5, "rotation": 0 if upright else 90}
-    words(ax, ((left + right) / 2, y + 0.05), text, **style)
+def _draw_name(ax: Axes, name: _Name, y: float) -> None:
+    """Name and value over a bracket, and a line to them if they stand higher."""
+    left, right, middle = name.left + 0.05, name.right - 0.05, (name.left + name.right) / 2
+    ax.plot([left, left, right, right], [y - 0.05, y, y, y - 0.05], color=INK, linewidth=1)
+    foot = y + 0.05 + _LEVEL * name.level
+    if name.level:
+        ax.plot([middle, middle], [y, foot], color=INK, linewidth=0.8)
+    words(ax, (middle, foot), name.text, va="bottom", fontsize=11)

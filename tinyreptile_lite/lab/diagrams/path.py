@@ -140,8 +140,9 @@ def arrows(walk: Walk, ax: Axes | None = None, names: Sequence[str] = ()) -> Axe
     phi = plane.flat(walk.phi)
     for start, end in pairwise(phi):
         arrow(ax, start, end, VERMILION, 2.5)
-    ax.plot(*phi[0], "o", color=BLACK, markersize=9, label="phi at the start")
-    ax.plot(*phi[-1], "*", color=BLACK, markersize=12, label=f"phi after {len(phi) - 1} rounds")
+    ends: dict[str, Any] = {"color": BLACK, "markeredgecolor": "white", "zorder": 5}  # over arrows
+    ax.plot(*phi[0], "o", markersize=11, label="phi at the start", **ends)
+    ax.plot(*phi[-1], "*", markersize=17, label=f"phi after {len(phi) - 1} rounds", **ends)
     ax.plot([], [], color=VERMILION, linewidth=4, label="thick: outer step, phi moves")
     ax.set(xlabel=plane.labels[0], ylabel=plane.labels[1])
     ax.margins(0.06)
