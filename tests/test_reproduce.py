@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tinyreptile_lite.bench.together import FAMILIES
 from tinyreptile_lite.cli import main
 from tinyreptile_lite.figures.known import FIGURES
 from tinyreptile_lite.figures.reproduce import SUBJECTS
@@ -15,7 +16,7 @@ def test_every_subject_has_its_figures():
     assert {name for names in SUBJECTS.values() for name in names} <= set(FIGURES)
 
 
-@pytest.mark.parametrize("subject", [name for name in SUBJECTS if name != "claim"])
+@pytest.mark.parametrize("subject", [name for name in SUBJECTS if name not in ("claim", "costs")])
 def test_the_stored_rows_are_those_of_the_figures(subject, capsys):
     assert main(["reproduce", subject, "--stored", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -26,6 +27,18 @@ def test_the_stored_rows_are_those_of_the_figures(subject, capsys):
         assert {"strategy", "adaptation", "adapted_samples", "device_ram_bytes"} <= set(row)
     ways = [(row["strategy"], row["adaptation"], row["rounds"]) for row in rows]
     assert len(set(ways)) == len(ways) or subject == "keywords"  # there with new words, too
+
+
+def test_the_rows_of_the_costs_are_named_by_family(capsys):
+    assert main(["reproduce", "costs", "--stored", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    named = {row["name"]: row["value"] for row in rows if "name" in row}
+    for family in FAMILIES:
+        for ratio in ("bytes_up_ratio", "energy_ratio", "accuracy_loss"):
+            assert np.isfinite(named[f"{family}.{ratio}"])
+    assert main(["reproduce", "costs", "--stored"]) == 0
+    text = capsys.readouterr().out
+    assert "tinymetafed, head stays" in text and "wrist.energy_ratio" in text
 
 
 def test_all_are_printed(capsys):

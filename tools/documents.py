@@ -93,7 +93,11 @@ def _page(_: Read) -> str:
 
 def _score(row: dict[str, Any], count: int) -> str:
     """Mean and interval after so many samples."""
-    return "{mean:.3f} ± {ci95:.3f}".format(**row["adapted_samples"][str(count)])
+    return _interval(row["adapted_samples"][str(count)])
+
+
+def _interval(score: dict[str, float]) -> str:
+    return "{mean:.3f} ± {ci95:.3f}".format(**score)
 
 
 def _ram(row: dict[str, Any]) -> str:
@@ -177,6 +181,43 @@ def _claim(read: Read) -> str:
     return _table(table)
 
 
+def _costs(read: Read) -> str:
+    """What TinyReptile saves when it sends less, and what it loses by that."""
+    table = [
+        [
+            "family",
+            "all weights",
+            "sends less",
+            "its score",
+            "bytes up, times fewer",
+            "tinymetafed's score",
+            "bytes up, times fewer",
+            "energy of the better rival, in multiples",
+        ]
+    ]
+    for family in COSTS:
+        rows = read(f"costs-{family}")["rows"]
+        ways = {row["way"]: row for row in rows if "way" in row}
+        whole, both = ways["tinyreptile"], ways["tinymetafed"]
+        (own,) = (row for row in ways.values() if row["chosen"])
+        (energy,) = (row for row in rows if row.get("name") == f"{family}.energy_ratio")
+        fewer = [f"{whole['bytes_up'] / way['bytes_up']:.1f}" for way in (own, both)]
+        table.append(
+            [
+                family,
+                _interval(whole["score"]),
+                own["way"],
+                _interval(own["score"]),
+                fewer[0],
+                _interval(both["score"]),
+                fewer[1],
+                f"{energy['value']:.1f} ({energy['of']})",
+            ]
+        )
+    return _table(table)
+
+
+COSTS = "sine", "wrist", "wrist-commands", "omniglot"
 _SCRATCH = "scratch", "60 passes in minibatches"
 
 
@@ -468,6 +509,7 @@ DOCUMENTS: dict[
                 {"1 clip": 4, "3 clips": 12},
             ),
             "claim": _claim,
+            "costs": _costs,
         },
         {
             "TinyReptile gets {} and {}.": _many_visits,

@@ -61,7 +61,8 @@ def _run(options: argparse.Namespace) -> None:
             "costs": [row for rows in costs.values() for row in rows],
         }
     texts = [
-        f"{_text(name, one)}\n\n{cost_table(costs[name], model)}" for name, one in found.items()
+        _text(name, one) + (f"\n\n{cost_table(costs[name], model)}" if costs[name] else "")
+        for name, one in found.items()
     ]
     report(options, result, "\n\n".join(texts))
 
@@ -74,8 +75,32 @@ def _costs(figure: dict[str, Any], model: EnergyModel) -> list[dict[str, Any]]:
 
 
 def _text(name: str, figure: dict[str, Any]) -> str:
-    if "metric" not in figure:
-        named = [row for row in figure["rows"] if "name" in row]
-        lines = [(row["name"], f"{row['value']:.3f}") for row in named]
-        return f"{name}: TinyReptile against Reptile\n" + in_columns("{:50}{:>10}", lines)
-    return f"{name}: {table(figure['rows'], figure['metric'])}"
+    if "metric" in figure:
+        return f"{name}: {table(figure['rows'], figure['metric'])}"
+    named = [row for row in figure["rows"] if "name" in row]
+    lines = in_columns("{:50}{:>10}", [(row["name"], f"{row['value']:.3f}") for row in named])
+    ways = [row for row in figure["rows"] if "way" in row]
+    if not ways:
+        return f"{name}: TinyReptile against Reptile\n{lines}"
+    title = f"{name}: ways to send less; joules are modelled, of the whole training"
+    return f"{title}\n{_ways(ways)}\n\n{lines}"
+
+
+def _ways(rows: list[dict[str, Any]]) -> str:
+    """Ways to step and to send, side by side; a star at the one that was chosen."""
+    cells = [("", "score", "+- 95 %", "bytes up", "down", "M instr.", "RAM", "J", "")]
+    cells += [
+        (
+            row["way"],
+            f"{row['score']['mean']:.3f}",
+            f"{row['score']['ci95']:.3f}",
+            f"{row['bytes_up']:,.0f}",
+            f"{row['bytes_down']:,.0f}",
+            f"{row['instructions'] / 1e6:.2f}",
+            f"{row['ram_bytes']:,}",
+            f"{row['joules']:.2f}",
+            "*" if row["chosen"] else "",
+        )
+        for row in rows
+    ]
+    return in_columns("{:28}{:>7}{:>9}{:>10}{:>9}{:>10}{:>9}{:>9} {}", cells)
