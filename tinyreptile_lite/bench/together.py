@@ -86,13 +86,13 @@ WAYS = {
 
 
 # Where a training takes long, not all are tried.
-TRIED = {family: tuple(WAYS) for family in FAMILIES} | {
-    "wrist-commands": (*(name for name in WAYS if name not in ("16 bits", "8 bits, top 50 %")),),
-    "omniglot": (
-        *(f"8 bits{top}" for top in ("", ", top 25 %", ", top 10 %", ", top 5 %")),
-        "partial",
-        "tinymetafed",
-    ),
+_FEW = "8 bits", "8 bits, top 25 %", "8 bits, top 10 %", "8 bits, top 5 %", "tinymetafed"
+_REST = "8 bits, top 5 %, feedback", "tinymetafed, head stays"
+TRIED = {
+    "sine": tuple(WAYS),
+    "wrist": tuple(name for name in WAYS if name not in _REST),
+    "wrist-commands": _FEW,
+    "omniglot": _FEW,
 }
 
 
