@@ -22,7 +22,16 @@ ATTRIBUTES = {
 }  # fmt: skip
 BUILTINS = {"__has_include", "__has_attribute"} | {
     f"__builtin_{name}"
-    for name in ("expect", "trap", "unreachable", "frame_address", "return_address", "offsetof")
+    for name in (
+        "expect",
+        "trap",
+        "unreachable",
+        "frame_address",
+        "return_address",
+        "offsetof",
+        "memcpy",
+        "assume_aligned",
+    )
 }
 
 
