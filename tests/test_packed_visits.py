@@ -377,6 +377,37 @@ def test_a_visit_with_all_weights_in_between_takes_no_change_twice():
     rounds(client, reference, FEEDBACK, range(3, 6), phi)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_all_kinds_of_visits_take_turns_over_bad_links(seed):
+    client, reference = both(link=lambda board: FaultyLink(LocalLink(board), WORSE, seed), frame=80)
+    client.session.patience = 60
+    phi, rng = start(), np.random.default_rng(seed)
+    for number in range(60):
+        learner = (OnlineSGD(0.02), PART, FEEDBACK, FEEDBACK)[rng.integers(4)]
+        order = Order(number, learner, 8, number)
+        learned = client.visit(phi, order).params
+        if learner is PART or learner is FEEDBACK:
+            np.testing.assert_array_equal(learned, reference.visit(phi, order))
+        else:
+            reference.reset()
+        phi = phi + np.float32(0.5) * (learned - phi)
+
+
+def test_a_visit_without_feedback_keeps_what_is_kept():
+    client, reference = both()
+    phi = rounds(client, reference, FEEDBACK, range(2), start())
+    phi = rounds(client, reference, PART, range(2, 4), phi)
+    assert reference.kept.any()
+    rounds(client, reference, FEEDBACK, range(4, 6), phi)
+
+
+def test_another_training_of_the_same_client_begins_with_nothing_kept():
+    client, reference = both()
+    rounds(client, reference, FEEDBACK, range(3), start())
+    reference.reset()
+    rounds(client, reference, FEEDBACK, range(3), start(seed=1))
+
+
 def test_an_evaluation_that_comes_late_does_not_change_what_is_pulled():
     client, _ = both()
     phi, order = start(), Order(0, FEEDBACK, 8, 100)

@@ -60,7 +60,9 @@ class BoardClient:
         self.source = source
         self.name = name or link.name
         self._last = (-1, 0, b"")  # round, attempt, what was ordered
-        self._taken: int | None = None  # the visit whose changes were the last that arrived
+        # The visit with error feedback whose changes were the last that arrived; None: what the
+        # board may have kept is of another training.
+        self._taken: int | None = None
 
     def visit(self, phi: Array, order: Order) -> Learned:
         """Send phi, let the board learn online, fetch what it learned.
@@ -80,7 +82,8 @@ class BoardClient:
             # What it keeps may be as bad: let it forget that, and make the visit anew.
             self._taken, self._last = None, (*self._last[:2], b"")
             raise
-        self._taken = visit.nonce if visit.packing else None
+        if visit.packing and visit.packing.flags & Flag.FEEDBACK:
+            self._taken = visit.nonce
         return learned
 
     def scored_visit(self, phi: Array, order: Order, test_count: int) -> tuple[Learned, Scores]:
@@ -105,6 +108,8 @@ class BoardClient:
     def _make_visit(self, phi: Array, order: Order) -> Visit:
         """Number the visit so that the board can tell newer from older."""
         learner = self._checked(phi, order)
+        if order.round < self._last[0]:
+            self._taken = None  # another training begins
         packing = self._packing(phi, learner)
         weights = np.asarray(phi, "<f2" if packing else "<f4").tobytes()
         about = learner.rate, order.sample_count, order.seed, self.source
