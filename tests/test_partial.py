@@ -123,6 +123,18 @@ def test_the_same_order_again_gives_the_same_answer_with_feedback_too():
     assert (one == again).all()
 
 
+def test_another_training_begins_with_nothing_kept():
+    sine, rng = Sine(), RNG(0)
+    net, (device,) = sine.network(), sine.devices(1, rng)
+    phi, learner = net.init(rng), PartialSGD(0.02, bits=8, percent=5, feedback=True)
+    client = SimulatedClient(net, device)
+    for number in range(3):
+        client.visit(phi, Order(number, learner, 8, number))
+    again = client.visit(phi, Order(0, learner, 8, 5)).params
+    fresh = SimulatedClient(net, device).visit(phi, Order(0, learner, 8, 5)).params
+    assert (again == fresh).all()
+
+
 def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     sine = Sine()
     net = sine.network()

@@ -132,7 +132,9 @@ class Kept:
     after: Array | None = None
 
     def begin(self, order: Order) -> Array | None:
-        """Return what was not sent before this order."""
+        """Return what was not sent before this order; a new training begins with nothing."""
+        if self.order is not None and order.round < self.order.round:
+            self.after = None
         if order != self.order:
             self.order, self.before = order, self.after
         return self.before

@@ -181,7 +181,7 @@ def _claim(read: Read) -> str:
     return _table(table)
 
 
-def _costs(read: Read) -> str:
+def _less_to_send(read: Read) -> str:
     """What TinyReptile saves when it sends less, and what it loses by that."""
     table = [
         [
@@ -509,7 +509,7 @@ DOCUMENTS: dict[
                 {"1 clip": 4, "3 clips": 12},
             ),
             "claim": _claim,
-            "costs": _costs,
+            "costs": _less_to_send,
         },
         {
             "TinyReptile gets {} and {}.": _many_visits,
