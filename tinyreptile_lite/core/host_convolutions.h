@@ -47,7 +47,8 @@ TR_INLINE void window_tile(float *out, const tr_window *window, const float *x, 
         for (size_t i = window->n; i > 0; i--, x++, w += outputs) {
             TR_UNROLL
             for (int v = 0; v < wides; v++) {
-                const wide weight = load_wide(w + (size_t)v * apart);
+                wide weight = load_wide(w + (size_t)v * apart);
+                TR_IN_REGISTER(weight);
                 TR_UNROLL
                 for (int p = 0; p < places; p++) {
                     sum[p * wides + v] += WIDE_ALL(x[(size_t)p * step]) * weight;
@@ -213,7 +214,7 @@ static void image_forward(float *out, const float *x, const float *w, const tr_l
     }
 }
 
-/* ---- Backward pass of convolutions ------------------------------------------------------------
+/* ---- Backward pass -----------------------------------------------------------------------------
  *
  * Both kinds, over time and over an image, by the same two steps for LANES or twice as many input
  * channels at once. First each weight's gradient is summed in registers over all positions. Then
@@ -223,9 +224,10 @@ static void image_forward(float *out, const float *x, const float *w, const tr_l
 #define TURNED 16384 /* floats on the stack: where more are needed, the plain form serves */
 
 /* `rows` neighbouring rows of the weight, whose inputs are neighbours as well, and `wides` times
- * LANES of their outputs: target += scale * the gradients. */
+ * LANES of their outputs, each `apart` from the one before: target += scale * the gradients. If the
+ * last two overlap, some outputs come out the same twice, as all are loaded before one is stored. */
 TR_INLINE void learn_tile(float *target, const float *x, const float *delta, const tr_map *map,
-                          size_t outputs, const int rows, const int wides)
+                          size_t outputs, size_t apart, const int rows, const int wides)
 {
     wide gradient[2][4];
     TR_UNROLL
@@ -236,7 +238,8 @@ TR_INLINE void learn_tile(float *target, const float *x, const float *delta, con
         for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
             TR_UNROLL
             for (int k = 0; k < wides; k++) {
-                const wide d = load_wide(delta + k * LANES);
+                wide d = load_wide(delta + (size_t)k * apart);
+                TR_IN_REGISTER(d);
                 TR_UNROLL
                 for (int r = 0; r < rows; r++) {
                     gradient[r][k] += WIDE_ALL(x[r]) * d;
@@ -246,36 +249,35 @@ TR_INLINE void learn_tile(float *target, const float *x, const float *delta, con
     }
     TR_UNROLL
     for (int k = 0; k < rows * wides; k++) {
-        float *to = target + (size_t)(k / wides) * outputs + k % wides * LANES;
-        store_wide(to, load_wide(to) + WIDE_ALL(map->scale) * gradient[k / wides][k % wides]);
+        const float *from = target + (size_t)(k / wides) * outputs + (size_t)(k % wides) * apart;
+        wide *sum = &gradient[k / wides][k % wides];
+        *sum = load_wide(from) + WIDE_ALL(map->scale) * *sum;
+    }
+    TR_UNROLL
+    for (int k = 0; k < rows * wides; k++) {
+        store_wide(target + (size_t)(k / wides) * outputs + (size_t)(k % wides) * apart,
+                   gradient[k / wides][k % wides]);
     }
 }
 
-/* The same for `fours` times four outputs. */
-TR_INLINE void learn_fours(float *target, const float *x, const float *delta, const tr_map *map,
-                           size_t outputs, const int rows, const int fours)
+/* The same for four outputs. */
+TR_INLINE void learn_four(float *target, const float *x, const float *delta, const tr_map *map,
+                          size_t outputs, const int rows)
 {
-    four gradient[2][3];
-    TR_UNROLL
-    for (int k = 0; k < rows * fours; k++) {
-        gradient[k / fours][k % fours] = FOUR_ALL(0.0f);
-    }
+    four gradient[2] = {FOUR_ALL(0.0f), FOUR_ALL(0.0f)};
     for (size_t row = map->rows; row > 0; row--, x += map->x_jump, delta += map->delta_jump) {
         for (size_t i = map->n; i > 0; i--, x += map->x_step, delta += outputs) {
+            const four d = load(delta);
             TR_UNROLL
-            for (int k = 0; k < fours; k++) {
-                const four d = load(delta + k * FOUR);
-                TR_UNROLL
-                for (int r = 0; r < rows; r++) {
-                    gradient[r][k] += FOUR_ALL(x[r]) * d;
-                }
+            for (int r = 0; r < rows; r++) {
+                gradient[r] += FOUR_ALL(x[r]) * d;
             }
         }
     }
     TR_UNROLL
-    for (int k = 0; k < rows * fours; k++) {
-        float *to = target + (size_t)(k / fours) * outputs + k % fours * FOUR;
-        store(to, load(to) + FOUR_ALL(map->scale) * gradient[k / fours][k % fours]);
+    for (int r = 0; r < rows; r++) {
+        float *to = target + (size_t)r * outputs;
+        store(to, load(to) + FOUR_ALL(map->scale) * gradient[r]);
     }
 }
 
@@ -298,16 +300,15 @@ TR_INLINE void learn_rows(float *target, const float *x, const float *delta, con
 {
     size_t o = 0;
     for (; o + 4 * LANES <= outputs; o += 4 * LANES) {
-        learn_tile(target + o, x, delta + o, map, outputs, rows, 4);
+        learn_tile(target + o, x, delta + o, map, outputs, LANES, rows, 4);
     }
-    for (; o + 2 * LANES <= outputs; o += 2 * LANES) {
-        learn_tile(target + o, x, delta + o, map, outputs, rows, 2);
-    }
-    for (; o + 3 * FOUR <= outputs; o += 3 * FOUR) {
-        learn_fours(target + o, x, delta + o, map, outputs, rows, 3);
+    for (size_t left = outputs - o; left > LANES; left = outputs - o) {
+        const size_t apart = left < 2 * LANES ? left - LANES : LANES;
+        learn_tile(target + o, x, delta + o, map, outputs, apart, rows, 2);
+        o += LANES + apart;
     }
     for (; o + FOUR <= outputs; o += FOUR) {
-        learn_fours(target + o, x, delta + o, map, outputs, rows, 1);
+        learn_four(target + o, x, delta + o, map, outputs, rows);
     }
     for (; o < outputs; o++) {
         for (int r = 0; r < rows; r++) {
@@ -328,176 +329,366 @@ TR_INLINE size_t positions_on(size_t *first, const tr_sweep *sweep, size_t tap, 
     return stop > *first ? stop - *first : 0;
 }
 
-/* The weights of `count` input channels from `channel` on. */
-TR_INLINE void learn_channels(const tr_change *change, const float *x, const float *delta,
-                              const tr_sweep *sweep, size_t channel, size_t count)
+/* The weights of one tap for `count` input channels from `channel` on. */
+TR_OUTLINE void learn_tap(const tr_change *change, const float *x, const float *delta,
+                         const tr_sweep *sweep, size_t tap, size_t channel, size_t count)
 {
     const size_t outputs = sweep->outputs;
-    float *target = change->target + channel * outputs;
-    for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
-        const size_t down = tap / sweep->across;
-        const size_t across = tap % sweep->across;
-        float *to = target + tap * sweep->inputs * outputs;
-        size_t row;
-        size_t column;
-        tr_map map = {positions_on(&row, sweep, down, sweep->height, sweep->rows),
-                      positions_on(&column, sweep, across, sweep->width, sweep->columns),
-                      sweep->stride * sweep->inputs, 0, 0, 0, 0, change->scale};
-        if (map.rows == 0 || map.n == 0) {
-            continue;
-        }
-        map.x_jump = (sweep->width - map.n) * map.x_step;
-        map.delta_jump = (sweep->columns - map.n) * outputs;
-        const size_t pixel = (row * sweep->stride + down - sweep->padding) * sweep->width
-            + column * sweep->stride + across - sweep->padding;
-        const float *in = x + pixel * sweep->inputs + channel;
-        const float *d = delta + (row * sweep->columns + column) * outputs;
-        size_t left = count;
-        for (; left >= 2; left -= 2, in += 2, to += 2 * outputs) {
-            learn_rows(to, in, d, &map, outputs, 2);
-        }
-        if (left > 0) {
-            learn_rows(to, in, d, &map, outputs, 1);
-        }
+    const size_t down = tap / sweep->across;
+    const size_t across = tap % sweep->across;
+    float *to = change->target + (tap * sweep->inputs + channel) * outputs;
+    size_t row;
+    size_t column;
+    tr_map map = {positions_on(&row, sweep, down, sweep->height, sweep->rows),
+                  positions_on(&column, sweep, across, sweep->width, sweep->columns),
+                  sweep->stride * sweep->inputs, 0, 0, 0, 0, change->scale};
+    if (map.rows == 0 || map.n == 0) {
+        return;
+    }
+    map.x_jump = (sweep->width - map.n) * map.x_step;
+    map.delta_jump = (sweep->columns - map.n) * outputs;
+    const size_t pixel = (row * sweep->stride + down - sweep->padding) * sweep->width
+        + column * sweep->stride + across - sweep->padding;
+    const float *in = x + pixel * sweep->inputs + channel;
+    const float *d = delta + (row * sweep->columns + column) * outputs;
+    for (; count >= 2; count -= 2, in += 2, to += 2 * outputs) {
+        learn_rows(to, in, d, &map, outputs, 2);
+    }
+    if (count > 0) {
+        learn_rows(to, in, d, &map, outputs, 1);
     }
 }
 
-/* Four of the eight floats of a and b. */
-#if defined(__clang__)
-#define PICK(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+TR_INLINE void learn_channels(const tr_change *change, const float *x, const float *delta,
+                              const tr_sweep *sweep, size_t channel, size_t count)
+{
+    for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
+        learn_tap(change, x, delta, sweep, tap, channel, count);
+    }
+}
+
+/* Of every four floats of a and b, four. */
+#ifdef TR_EIGHT
+#define PICKED(i) ((i) < FOUR ? (i) : (i) + FOUR)
+#define PICKS(i, j, k, l) PICKED(i), PICKED(j), PICKED(k), PICKED(l), \
+    PICKED(i) + FOUR, PICKED(j) + FOUR, PICKED(k) + FOUR, PICKED(l) + FOUR
+typedef eight_places wide_places;
 #else
-#define PICK(a, b, i, j, k, l) __builtin_shuffle(a, b, (four_places){i, j, k, l})
+#define PICKS(i, j, k, l) i, j, k, l
+typedef four_places wide_places;
 #endif
+#if defined(__clang__)
+#define PICK(a, b, ...) __builtin_shufflevector(a, b, PICKS(__VA_ARGS__))
+#else
+#define PICK(a, b, ...) __builtin_shuffle(a, b, (wide_places){PICKS(__VA_ARGS__)})
+#endif
+
+/* Four floats of a row of the weight and, in a register of eight, of the fourth row after it, or
+ * zeros if that is none of the `rows` that are left. */
+TR_INLINE wide load_turning(const float *w, size_t rows, size_t outputs)
+{
+#ifdef TR_EIGHT
+    const four low = load(w);
+    const four high = rows < TR_EIGHT ? FOUR_ALL(0.0f) : load(w + FOUR * outputs);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+#else
+    (void)rows, (void)outputs;
+    return load(w);
+#endif
+}
 
 /* turned (outputs, lanes) = w (count, outputs), count at most the lanes; the rest is zero. */
 TR_INLINE void turn(float *turned, const float *w, size_t count, size_t outputs, size_t lanes)
 {
-    for (size_t c = 0; c < lanes; c += FOUR, w += FOUR * outputs) {
+    for (size_t c = 0; c < lanes; c += LANES, w += LANES * outputs) {
+        const size_t left = count > c ? count - c : 0;
+        const int in_fours = left >= LANES || left == FOUR;
         size_t o = 0;
-        for (; c + FOUR <= count && o + FOUR <= outputs; o += FOUR) {
-            const four a = load(w + o);
-            const four b = load(w + outputs + o);
-            const four d = load(w + 2 * outputs + o);
-            const four e = load(w + 3 * outputs + o);
-            const four p = PICK(a, b, 0, 4, 1, 5);
-            const four q = PICK(a, b, 2, 6, 3, 7);
-            const four r = PICK(d, e, 0, 4, 1, 5);
-            const four s = PICK(d, e, 2, 6, 3, 7);
+        for (; in_fours && o + FOUR <= outputs; o += FOUR) {
+            const wide a = load_turning(w + o, left, outputs);
+            const wide b = load_turning(w + o + outputs, left, outputs);
+            const wide d = load_turning(w + o + 2 * outputs, left, outputs);
+            const wide e = load_turning(w + o + 3 * outputs, left, outputs);
+            const wide p = PICK(a, b, 0, 4, 1, 5);
+            const wide q = PICK(a, b, 2, 6, 3, 7);
+            const wide r = PICK(d, e, 0, 4, 1, 5);
+            const wide s = PICK(d, e, 2, 6, 3, 7);
             float *to = turned + o * lanes + c;
-            store(to, PICK(p, r, 0, 1, 4, 5));
-            store(to + lanes, PICK(p, r, 2, 3, 6, 7));
-            store(to + 2 * lanes, PICK(q, s, 0, 1, 4, 5));
-            store(to + 3 * lanes, PICK(q, s, 2, 3, 6, 7));
+            store_wide(to, PICK(p, r, 0, 1, 4, 5));
+            store_wide(to + lanes, PICK(p, r, 2, 3, 6, 7));
+            store_wide(to + 2 * lanes, PICK(q, s, 0, 1, 4, 5));
+            store_wide(to + 3 * lanes, PICK(q, s, 2, 3, 6, 7));
         }
         for (; o < outputs; o++) {
-            for (size_t j = 0; j < FOUR; j++) {
-                turned[o * lanes + c + j] = c + j < count ? w[j * outputs + o] : 0.0f;
+            for (size_t j = 0; j < LANES; j++) {
+                turned[o * lanes + c + j] = j < left ? w[j * outputs + o] : 0.0f;
             }
         }
     }
 }
 
-/* What one position, by one tap, sends back to `wides` times LANES channels of a pixel. A pixel of
- * an image has four partial sums; one in time gets those of four outputs together. */
-TR_INLINE void send_back(wide part[2][4], const float *w, const float *d, size_t outputs,
-                         const int wides, const int is_image)
-{
-    const size_t lanes = (size_t)wides * LANES;
-    for (; outputs >= 4; outputs -= 4, d += 4, w += 4 * lanes) {
-        TR_UNROLL
-        for (int v = 0; v < wides; v++) {
-            const float *from = w + v * LANES;
-            const wide a = WIDE_ALL(d[0]) * load_wide(from);
-            const wide b = WIDE_ALL(d[1]) * load_wide(from + lanes);
-            const wide c = WIDE_ALL(d[2]) * load_wide(from + 2 * lanes);
-            const wide e = WIDE_ALL(d[3]) * load_wide(from + 3 * lanes);
-            if (is_image) {
-                part[v][0] += a;
-                part[v][1] += b;
-                part[v][2] += c;
-                part[v][3] += e;
-            } else {
-                part[v][0] += (a + c) + (b + e);
-            }
-        }
-    }
-    TR_UNROLL
-    for (size_t o = 0; o < 3; o++) {
-        TR_UNROLL
-        for (int v = 0; o < outputs && v < wides; v++) {
-            part[v][is_image ? o : 0] += WIDE_ALL(d[o]) * load_wide(w + o * lanes + v * LANES);
-        }
-    }
-}
-
-/* Where a pixel lies in a side: the first tap that reaches it, and at which position. For each
- * `stride` taps more it is a position less; below zero, that is huge. */
+/* Neighbouring pixels in a side, `stride` apart, that the same taps of the kernel reach. */
 typedef struct {
-    size_t tap;
-    size_t position;
-} tr_place;
+    size_t count;
+    size_t tap;      /* the first one, ... */
+    size_t taps;     /* ... and how many, `stride` apart */
+    size_t position; /* that the first tap reaches the first pixel from; a tap more, one less */
+} tr_reach;
 
-TR_INLINE void next_place(tr_place *place, size_t stride)
-{
-    if (++place->tap == stride) {
-        place->tap = 0;
-        place->position++;
-    }
-}
-
-/* The gradient of `count` channels of the pixel at x, gated, takes their place. */
-TR_INLINE void send_back_pixel(float *x, const float *turned, const float *delta,
-                               const tr_sweep *sweep, tr_place row, tr_place column, size_t count,
-                               int gate, const int wides, const int is_image)
+TR_INLINE tr_reach reach_from(const tr_sweep *sweep, size_t pixel, size_t side, size_t kernel,
+                              size_t positions)
 {
     const size_t stride = sweep->stride;
-    const size_t taps = sweep->outputs * (size_t)wides * LANES; /* from one to the next */
-    wide part[2][4] = {{WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)},
-                       {WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f), WIDE_ALL(0.0f)}};
-    float sums[2 * LANES];
-    for (; row.tap < sweep->down; row.tap += stride, row.position--) {
-        tr_place at = column;
-        for (; row.position < sweep->rows && at.tap < sweep->across; at.tap += stride) {
-            if (at.position < sweep->columns) {
-                send_back(part, turned + (row.tap * sweep->across + at.tap) * taps,
-                          delta + (row.position * sweep->columns + at.position) * sweep->outputs,
-                          sweep->outputs, wides, is_image);
-            }
-            at.position--;
+    const size_t last = (pixel + sweep->padding) / stride; /* position, by the first tap ... */
+    const size_t first_tap = (pixel + sweep->padding) % stride;
+    const size_t all = first_tap < kernel ? (kernel - first_tap - 1) / stride + 1 : 0;
+    const size_t skipped = last < positions ? 0 : last - positions + 1; /* ... beyond the image */
+    const size_t stop = all < last + 1 ? all : last + 1;
+    tr_reach reach = {1, first_tap + skipped * stride, stop > skipped ? stop - skipped : 0,
+                      last - skipped};
+    if (reach.taps == all && skipped == 0) {
+        const size_t pixels = (side - pixel - 1) / stride + 1;
+        reach.count = positions - last < pixels ? positions - last : pixels;
+    }
+    return reach;
+}
+
+/* What sends a gradient back to `count` channels of the pixels that the same taps reach. */
+typedef struct {
+    const float *turned;
+    const tr_sweep *sweep;
+    tr_reach row;
+    tr_reach column;
+    size_t count;
+    int gate;
+} tr_sender;
+
+/* Some of these pixels; `delta` is the gradient at the first position of each. */
+typedef struct {
+    float *x[4];
+    const float *delta[4];
+} tr_pixels;
+
+/* The gradient of a pixel's channels, gated, takes their place. */
+TR_INLINE void put_gradient(float *x, const wide *gradient, const tr_sender *sender,
+                            const int wides)
+{
+    float values[2 * LANES] = {0.0f};
+    if (sender->count == (size_t)wides * LANES && sender->gate != TR_KIND_TANH
+        && sender->gate != TR_KIND_RELU) {
+        TR_UNROLL
+        for (int v = 0; v < wides; v++) {
+            store_wide(x + v * LANES, gradient[v]);
         }
+        return;
     }
     TR_UNROLL
     for (int v = 0; v < wides; v++) {
-        const wide sum = (part[v][0] + part[v][2]) + (part[v][1] + part[v][3]);
-        store_wide(sums + v * LANES, is_image ? sum : part[v][0]);
+        store_wide(values + v * LANES, gradient[v]);
     }
-    for (size_t c = 0; c < count; c++) {
-        x[c] = gated(gate, sums[c], x[c]);
+    for (size_t c = 0; c < sender->count; c++) {
+        x[c] = gated(sender->gate, values[c], x[c]);
     }
 }
 
-/* `count` input channels from `channel` on: all that the backward pass has to do for them. */
-TR_INLINE void sweep_channels(const tr_change *change, float *dx, const float *delta,
-                              const tr_sweep *sweep, size_t channel, size_t count, const int wides,
-                              const int is_image)
+/* One tap's share of the partial sums from `part` on: pixels, times wides, times `parts`. */
+TR_INLINE void add_tap(wide sum[8], const float *w, const float *const from[4], size_t left,
+                       const int pixels, const int wides, const int parts)
 {
+    size_t o = 0;
+    for (; o + (size_t)parts <= left; o += COLUMN_PARTS, w += COLUMN_PARTS * wides * LANES) {
+        TR_UNROLL
+        for (int k = 0; k < parts * wides; k++) {
+            wide weight = load_wide(w + k * LANES);
+            TR_IN_REGISTER(weight);
+            TR_UNROLL
+            for (int p = 0; p < pixels; p++) {
+                sum[k * pixels + p] += WIDE_ALL(from[p][o + (size_t)(k / wides)]) * weight;
+            }
+        }
+    }
+    TR_UNROLL
+    for (int k = 0; k < (parts - 1) * wides; k++) {
+        if (o + (size_t)(k / wides) >= left) {
+            break;
+        }
+        TR_UNROLL
+        for (int p = 0; p < pixels; p++) {
+            sum[k * pixels + p] +=
+                WIDE_ALL(from[p][o + (size_t)(k / wides)]) * load_wide(w + k * LANES);
+        }
+    }
+}
+
+/* What a few pixels of an image get, in four partial sums for each channel, of which `parts` are in
+ * registers at once. */
+TR_INLINE void image_tile(const tr_sender *sender, const tr_pixels *at, const int pixels,
+                          const int wides, const int parts)
+{
+    const tr_sweep *sweep = sender->sweep;
+    const size_t outputs = sweep->outputs;
+    const float *const turned = sender->turned;
+    wide found[COLUMN_PARTS][8];
+    for (size_t part = 0; part < COLUMN_PARTS; part += (size_t)parts) {
+        wide sum[8];
+        TR_UNROLL
+        for (int k = 0; k < parts * pixels * wides; k++) {
+            sum[k] = WIDE_ALL(0.0f);
+        }
+        for (size_t i = 0; i < sender->row.taps && part < outputs; i++) {
+            for (size_t j = 0; j < sender->column.taps; j++) {
+                const size_t down = sender->row.tap + i * sweep->stride;
+                const size_t tap = down * sweep->across + sender->column.tap + j * sweep->stride;
+                const size_t back = (i * sweep->columns + j) * outputs;
+                const float *from[4];
+                TR_UNROLL
+                for (int p = 0; p < pixels; p++) {
+                    from[p] = at->delta[p] + part - back;
+                }
+                add_tap(sum, turned + (tap * outputs + part) * (size_t)wides * LANES, from,
+                        outputs - part, pixels, wides, parts);
+            }
+        }
+        TR_UNROLL
+        for (int k = 0; k < parts * pixels * wides; k++) {
+            found[part + (size_t)(k / (pixels * wides))][k % (pixels * wides)] = sum[k];
+        }
+    }
+    TR_UNROLL
+    for (int p = 0; p < pixels; p++) {
+        wide gradient[2];
+        TR_UNROLL
+        for (int v = 0; v < wides; v++) {
+            const int k = v * pixels + p;
+            gradient[v] = (found[0][k] + found[2][k]) + (found[1][k] + found[3][k]);
+        }
+        put_gradient(at->x[p], gradient, sender, wides);
+    }
+}
+
+/* The same in time, where a pixel gets what four outputs send it together. */
+TR_INLINE void time_tile(const tr_sender *sender, const tr_pixels *at, const int pixels,
+                         const int wides)
+{
+    const size_t lanes = (size_t)wides * LANES;
+    const size_t outputs = sender->sweep->outputs;
+    wide sum[8];
+    TR_UNROLL
+    for (int k = 0; k < pixels * wides; k++) {
+        sum[k] = WIDE_ALL(0.0f);
+    }
+    for (size_t i = 0; i < sender->row.taps; i++) {
+        const size_t tap = sender->row.tap + i * sender->sweep->stride;
+        const float *w = sender->turned + tap * outputs * lanes;
+        size_t o = 0;
+        for (; o + 4 <= outputs; o += 4, w += 4 * lanes) {
+            TR_UNROLL
+            for (int k = 0; k < pixels * wides; k++) {
+                const float *d = at->delta[k / wides] + o - i * outputs;
+                const float *from = w + k % wides * LANES;
+                const wide a = WIDE_ALL(d[0]) * load_wide(from);
+                const wide b = WIDE_ALL(d[1]) * load_wide(from + lanes);
+                const wide c = WIDE_ALL(d[2]) * load_wide(from + 2 * lanes);
+                const wide e = WIDE_ALL(d[3]) * load_wide(from + 3 * lanes);
+                sum[k] += (a + c) + (b + e);
+            }
+        }
+        for (; o < outputs; o++, w += lanes) {
+            TR_UNROLL
+            for (int k = 0; k < pixels * wides; k++) {
+                const float *d = at->delta[k / wides] + o - i * outputs;
+                sum[k] += WIDE_ALL(*d) * load_wide(w + k % wides * LANES);
+            }
+        }
+    }
+    TR_UNROLL
+    for (int p = 0; p < pixels; p++) {
+        put_gradient(at->x[p], sum + p * wides, sender, wides);
+    }
+}
+
+/* Four, two or one pixels, and eight sums at once where there are as many. Not inlined, so that
+ * each has all registers to itself. */
+#define DEFINE_TILES(name, wides) \
+    TR_OUTLINE void name##_four_##wides(const tr_sender *sender, const tr_pixels *at) \
+    { \
+        DO_##name(sender, at, 4, wides, 1); \
+    } \
+    TR_OUTLINE void name##_two_##wides(const tr_sender *sender, const tr_pixels *at) \
+    { \
+        DO_##name(sender, at, 2, wides, 2); \
+    } \
+    TR_OUTLINE void name##_one_##wides(const tr_sender *sender, const tr_pixels *at) \
+    { \
+        DO_##name(sender, at, 1, wides, 4); \
+    }
+#define DO_image(sender, at, pixels, wides, parts) image_tile(sender, at, pixels, wides, parts)
+#define DO_time(sender, at, pixels, wides, parts) time_tile(sender, at, pixels, wides)
+DEFINE_TILES(image, 1)
+DEFINE_TILES(image, 2)
+DEFINE_TILES(time, 1)
+DEFINE_TILES(time, 2)
+
+typedef void (*tr_tile)(const tr_sender *sender, const tr_pixels *at);
+
+/* All these pixels, the first at x. `tiles` are for four, two and one. */
+static void send_back(const tr_sender *sender, float *x, const float *delta,
+                      const tr_tile tiles[3])
+{
+    const tr_sweep *sweep = sender->sweep;
+    size_t i = 0;
+    size_t j = 0;
+    for (size_t left = sender->row.count * sender->column.count, n; left > 0; left -= n) {
+        tr_pixels at;
+        n = left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        for (size_t p = 0; p < n; p++) {
+            const size_t position = (sender->row.position + i) * sweep->columns
+                + sender->column.position + j;
+            at.x[p] = x + (i * sweep->width + j) * sweep->stride * sweep->inputs;
+            at.delta[p] = delta + position * sweep->outputs;
+            j++;
+            i += j == sender->column.count;
+            j = j == sender->column.count ? 0 : j;
+        }
+        tiles[2 - n / 2](sender, &at);
+    }
+}
+
+/* The pixels of a side in groups that the same taps reach: first those `stride` apart from the first
+ * one, then from the second, and so on. Returns the next group's first pixel. */
+TR_INLINE size_t next_group(size_t pixel, const tr_reach *reach, size_t stride, size_t side)
+{
+    const size_t next = pixel + reach->count * stride;
+    return next < side ? next : pixel % stride + 1 < stride ? pixel % stride + 1 : side;
+}
+
+/* `count` input channels from `channel` on: all that the backward pass has to do for them. */
+static void sweep_channels(const tr_change *change, float *dx, const float *delta,
+                           const tr_sweep *sweep, size_t channel, size_t count, int is_image)
+{
+    static const tr_tile tiles[2][2][3] = {
+        {{time_four_1, time_two_1, time_one_1}, {time_four_2, time_two_2, time_one_2}},
+        {{image_four_1, image_two_1, image_one_1}, {image_four_2, image_two_2, image_one_2}},
+    };
     float turned[TURNED];
     const size_t outputs = sweep->outputs;
-    const size_t lanes = (size_t)wides * LANES;
+    const size_t stride = sweep->stride;
+    const int two = count > LANES;
+    const size_t lanes = two ? 2 * LANES : LANES;
     for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
         turn(turned + tap * outputs * lanes,
              change->weights + (tap * sweep->inputs + channel) * outputs, count, outputs, lanes);
     }
     learn_channels(change, dx, delta, sweep, channel, count);
-    const tr_place first = {sweep->padding % sweep->stride, sweep->padding / sweep->stride};
-    tr_place row = first;
-    float *x = dx + channel;
-    for (size_t i = 0; i < sweep->height; i++, next_place(&row, sweep->stride)) {
-        tr_place column = first;
-        for (size_t j = 0; j < sweep->width; j++, next_place(&column, sweep->stride)) {
-            send_back_pixel(x, turned, delta, sweep, row, column, count, change->gate, wides,
-                            is_image);
-            x += sweep->inputs;
+    tr_sender sender = {turned, sweep, {0, 0, 0, 0}, {0, 0, 0, 0}, count, change->gate};
+    tr_reach *row = &sender.row;
+    tr_reach *column = &sender.column;
+    for (size_t i = 0; i < sweep->height; i = next_group(i, row, stride, sweep->height)) {
+        *row = reach_from(sweep, i, sweep->height, sweep->down, sweep->rows);
+        for (size_t j = 0; j < sweep->width; j = next_group(j, column, stride, sweep->width)) {
+            *column = reach_from(sweep, j, sweep->width, sweep->across, sweep->columns);
+            send_back(&sender, dx + (i * sweep->width + j) * sweep->inputs + channel, delta,
+                      tiles[is_image][two]);
         }
     }
 }
@@ -505,7 +696,7 @@ TR_INLINE void sweep_channels(const tr_change *change, float *dx, const float *d
 /* All channels, then the bias; dx is NULL if nobody needs the gradient that is sent back, and x
  * otherwise. Returns 0, with nothing done, if that is too large for the stack. */
 TR_INLINE int sweep_back(const tr_change *change, float *dx, const float *x, const float *delta,
-                         const tr_sweep *sweep, const int is_image)
+                         const tr_sweep *sweep, int is_image)
 {
     const size_t taps = sweep->down * sweep->across;
     float *bias = change->target + taps * sweep->inputs * sweep->outputs;
@@ -516,11 +707,9 @@ TR_INLINE int sweep_back(const tr_change *change, float *dx, const float *x, con
         count = sweep->inputs - c;
         if (!dx) {
             learn_channels(change, x, delta, sweep, c, count);
-        } else if (count > LANES) {
-            count = count < 2 * LANES ? count : 2 * LANES;
-            sweep_channels(change, dx, delta, sweep, c, count, 2, is_image);
         } else {
-            sweep_channels(change, dx, delta, sweep, c, count, 1, is_image);
+            count = count < 2 * LANES ? count : 2 * LANES;
+            sweep_channels(change, dx, delta, sweep, c, count, is_image);
         }
     }
     for (size_t n = sweep->bias ? sweep->rows * sweep->columns : 0; n > 0; n--) {

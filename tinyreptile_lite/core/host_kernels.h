@@ -37,6 +37,7 @@ TR_INLINE void store(float *to, four value)
 
 /* Eight floats, where a register holds as many, for what gives the same bits at any width. */
 #if defined(__AVX__)
+#include <immintrin.h>
 #define TR_EIGHT 8
 typedef float eight __attribute__((vector_size(32)));
 typedef int32_t eight_places __attribute__((vector_size(32)));
@@ -87,6 +88,13 @@ TR_INLINE void store_wide(float *to, wide value)
 {
     memcpy(to, &value, sizeof value);
 }
+
+/* A value that is used several times: GCC would load it anew for each. */
+#if defined(__x86_64__)
+#define TR_IN_REGISTER(value) __asm__("" : "+x"(value))
+#else
+#define TR_IN_REGISTER(value) ((void)0)
+#endif
 
 TR_INLINE float add_up(four part)
 {
