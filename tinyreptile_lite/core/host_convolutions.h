@@ -372,10 +372,8 @@ TR_INLINE void learn_channels(const tr_change *change, const float *x, const flo
 #define PICKED(i) ((i) < FOUR ? (i) : (i) + FOUR)
 #define PICKS(i, j, k, l) PICKED(i), PICKED(j), PICKED(k), PICKED(l), \
     PICKED(i) + FOUR, PICKED(j) + FOUR, PICKED(k) + FOUR, PICKED(l) + FOUR
-typedef eight_places wide_places;
 #else
 #define PICKS(i, j, k, l) i, j, k, l
-typedef four_places wide_places;
 #endif
 #if defined(__clang__)
 #define PICK(a, b, ...) __builtin_shufflevector(a, b, PICKS(__VA_ARGS__))

@@ -70,10 +70,12 @@ TR_INLINE four high_half(eight a)
 #ifdef TR_EIGHT
 #define LANES 8
 typedef eight wide;
+typedef eight_places wide_places;
 #define WIDE_ALL(x) EIGHT_ALL(x)
 #else
 #define LANES 4
 typedef four wide;
+typedef four_places wide_places;
 #define WIDE_ALL(x) FOUR_ALL(x)
 #endif
 

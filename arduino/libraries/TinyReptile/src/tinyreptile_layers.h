@@ -301,7 +301,8 @@ static float norm_backward(const tr_change *change, const tr_step *step)
     const float along = sums[1] * share;
     size_t i = 0;
 #ifdef TR_HAS_NORM_BACK_LANES
-    i = norm_back_lanes(step->dx, step->delta, mean, root, same, along, change->gate, step->n);
+    i = norm_back_lanes(step->dx, step->x, step->delta, mean, root, same, along, change->gate,
+                        step->n);
 #endif
     for (; i < step->n; i++) {
         const float x = step->x[i];
