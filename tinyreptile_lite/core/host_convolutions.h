@@ -359,11 +359,114 @@ TR_OUTLINE void learn_tap(const tr_change *change, const float *x, const float *
     }
 }
 
+#define TAPS 3 /* neighbouring taps of a row of the kernel, learnt at once */
+
+/* Their sums at one position; `pixel` is where the first tap lies, below zero huge. If not `inside`,
+ * some taps may lie beyond the image. */
+TR_INLINE void add_taps(wide gradient[2 * TAPS], const float *x, const float *delta, size_t apart,
+                        const tr_sweep *sweep, size_t pixel, const int inside)
+{
+    const wide d[2] = {load_wide(delta), load_wide(delta + apart)};
+    TR_UNROLL
+    for (size_t t = 0; t < TAPS; t++) {
+        if (inside || pixel + t < sweep->width) {
+            const wide value = WIDE_ALL(x[(pixel + t) * sweep->inputs]);
+            gradient[2 * t] += value * d[0];
+            gradient[2 * t + 1] += value * d[1];
+        }
+    }
+}
+
+/* TAPS weights of one input channel and two registers of outputs, `apart` from each other: what
+ * learn_tile() does for neighbouring channels. x and delta are the first row that the taps reach. */
+TR_OUTLINE void learn_taps(float *target, const float *x, const float *delta,
+                           const tr_sweep *sweep, size_t rows, size_t across, size_t apart,
+                           float scale)
+{
+    const size_t outputs = sweep->outputs;
+    const size_t tap = sweep->inputs * outputs;
+    size_t first;
+    size_t last;
+    const size_t stop = positions_on(&last, sweep, across + TAPS - 1, sweep->width, sweep->columns);
+    positions_on(&first, sweep, across, sweep->width, sweep->columns);
+    last = stop > 0 ? last + stop : 0; /* from `first` to `last` all taps are inside */
+    wide gradient[2 * TAPS];
+    TR_UNROLL
+    for (int k = 0; k < 2 * TAPS; k++) {
+        gradient[k] = WIDE_ALL(0.0f);
+    }
+    for (; rows > 0; rows--, x += sweep->stride * sweep->width * sweep->inputs) {
+        size_t pixel = across - sweep->padding;
+        for (size_t i = 0; i < sweep->columns; i++, pixel += sweep->stride, delta += outputs) {
+            if (i >= first && i < last) {
+                add_taps(gradient, x, delta, apart, sweep, pixel, 1);
+            } else {
+                add_taps(gradient, x, delta, apart, sweep, pixel, 0);
+            }
+        }
+    }
+    TR_UNROLL
+    for (int k = 0; k < 2 * TAPS; k++) {
+        gradient[k] = load_wide(target + (size_t)(k / 2) * tap + (size_t)(k % 2) * apart)
+            + WIDE_ALL(scale) * gradient[k];
+    }
+    TR_UNROLL
+    for (int k = 0; k < 2 * TAPS; k++) {
+        store_wide(target + (size_t)(k / 2) * tap + (size_t)(k % 2) * apart, gradient[k]);
+    }
+}
+
+/* All weights of one input channel, if the outputs fill pairs of registers. */
+static void learn_channel(const tr_change *change, const float *x, const float *delta,
+                          const tr_sweep *sweep, size_t channel)
+{
+    const size_t outputs = sweep->outputs;
+    const size_t rest = outputs % (2 * LANES);
+    for (size_t down = 0; down < sweep->down; down++) {
+        size_t across = 0;
+        size_t row;
+        const size_t rows = positions_on(&row, sweep, down, sweep->height, sweep->rows);
+        const size_t line = row * sweep->stride + down - sweep->padding;
+        for (; (rest == 0 || rest > LANES) && across + TAPS <= sweep->across; across += TAPS) {
+            const size_t tap = down * sweep->across + across;
+            float *target = change->target + (tap * sweep->inputs + channel) * outputs;
+            for (size_t o = 0; rows > 0 && o < outputs; o += 2 * LANES) {
+                learn_taps(target + o, x + line * sweep->width * sweep->inputs + channel,
+                           delta + row * sweep->columns * outputs + o, sweep, rows, across,
+                           outputs - o < 2 * LANES ? rest - LANES : LANES, change->scale);
+            }
+        }
+        for (; across < sweep->across; across++) {
+            learn_tap(change, x, delta, sweep, down * sweep->across + across, channel, 1);
+        }
+    }
+}
+
 TR_INLINE void learn_channels(const tr_change *change, const float *x, const float *delta,
                               const tr_sweep *sweep, size_t channel, size_t count)
 {
-    for (size_t tap = 0; tap < sweep->down * sweep->across; tap++) {
-        learn_tap(change, x, delta, sweep, tap, channel, count);
+    for (size_t tap = 0; count > 1 && tap < sweep->down * sweep->across; tap++) {
+        learn_tap(change, x, delta, sweep, tap, channel, count - count % 2);
+    }
+    if (count % 2) {
+        learn_channel(change, x, delta, sweep, channel + count - 1);
+    }
+}
+
+/* bias (outputs) += scale * each position's delta (outputs), LANES outputs at once in a register. */
+static void learn_bias(float *bias, const float *delta, size_t positions, size_t outputs,
+                       float scale)
+{
+    size_t o = 0;
+    for (; o + LANES <= outputs; o += LANES) {
+        wide sum = load_wide(bias + o);
+        for (size_t i = 0; i < positions; i++) {
+            sum += WIDE_ALL(scale) * load_wide(delta + i * outputs + o);
+        }
+        store_wide(bias + o, sum);
+    }
+    for (size_t i = 0; o < outputs && i < positions; i++) {
+        add_scaled(bias + o, scale, delta + i * outputs + o, outputs - o);
     }
 }
 
@@ -472,20 +575,22 @@ TR_INLINE void put_gradient(float *x, const wide *gradient, const tr_sender *sen
                             const int wides)
 {
     float values[2 * LANES] = {0.0f};
-    if (sender->count == (size_t)wides * LANES && sender->gate != TR_KIND_TANH
-        && sender->gate != TR_KIND_RELU) {
-        TR_UNROLL
-        for (int v = 0; v < wides; v++) {
-            store_wide(x + v * LANES, gradient[v]);
-        }
-        return;
-    }
     TR_UNROLL
     for (int v = 0; v < wides; v++) {
         store_wide(values + v * LANES, gradient[v]);
     }
-    for (size_t c = 0; c < sender->count; c++) {
-        x[c] = gated(sender->gate, values[c], x[c]);
+    if (sender->gate == TR_KIND_TANH || sender->gate == TR_KIND_RELU) {
+        for (size_t c = 0; c < sender->count; c++) {
+            x[c] = gated(sender->gate, values[c], x[c]);
+        }
+        return;
+    }
+    size_t c = 0;
+    for (; c + FOUR <= sender->count; c += FOUR) {
+        store(x + c, load(values + c));
+    }
+    for (; c < sender->count; c++) {
+        x[c] = values[c];
     }
 }
 
@@ -494,7 +599,7 @@ TR_INLINE void add_tap(wide sum[8], const float *w, const float *const from[4], 
                        const int pixels, const int wides, const int parts)
 {
     size_t o = 0;
-    for (; o + (size_t)parts <= left; o += COLUMN_PARTS, w += COLUMN_PARTS * wides * LANES) {
+    for (size_t n = (left + COLUMN_PARTS - (size_t)parts) / COLUMN_PARTS; n > 0; n--) {
         TR_UNROLL
         for (int k = 0; k < parts * wides; k++) {
             wide weight = load_wide(w + k * LANES);
@@ -504,6 +609,8 @@ TR_INLINE void add_tap(wide sum[8], const float *w, const float *const from[4], 
                 sum[k * pixels + p] += WIDE_ALL(from[p][o + (size_t)(k / wides)]) * weight;
             }
         }
+        o += COLUMN_PARTS;
+        w += COLUMN_PARTS * wides * LANES;
     }
     TR_UNROLL
     for (int k = 0; k < (parts - 1) * wides; k++) {
@@ -710,9 +817,8 @@ TR_INLINE int sweep_back(const tr_change *change, float *dx, const float *x, con
             sweep_channels(change, dx, delta, sweep, c, count, is_image);
         }
     }
-    for (size_t n = sweep->bias ? sweep->rows * sweep->columns : 0; n > 0; n--) {
-        add_scaled(bias, change->scale, delta, sweep->outputs);
-        delta += sweep->outputs;
+    if (sweep->bias) {
+        learn_bias(bias, delta, sweep->rows * sweep->columns, sweep->outputs, change->scale);
     }
     return 1;
 }
