@@ -145,6 +145,7 @@ TR_INLINE void windows(float *out, const tr_window *window, const float *bias, s
 #define TR_HAS_WINDOW_FORWARD
 static void window_forward(float *out, const tr_window *window, const float *bias, size_t outputs)
 {
+    bias = bias == out ? NULL : bias; /* zeros, until some outputs are taken once more */
     if (outputs < LANES) {
         window_narrow(out, window, bias, outputs);
     } else {
