@@ -155,8 +155,8 @@ static void slope_all(float *delta, const float *x, const float *w, size_t n, si
             target[c + channels] += change->scale * biases[c]; \
         } \
     }
-typedef float one __attribute__((vector_size(4)));
-DEFINE_NORM(one, 1)
+typedef float single __attribute__((vector_size(4)));
+DEFINE_NORM(single, 1)
 DEFINE_NORM(four, FOUR)
 #ifdef TR_EIGHT
 DEFINE_NORM(eight, TR_EIGHT)
@@ -183,7 +183,7 @@ static size_t norm_lanes(const tr_change *change, const float *x, float *delta, 
         norm_four(change, x, delta, n, channels, c, sums);
     }
     for (; c < channels; c++) {
-        norm_one(change, x, delta, n, channels, c, sums);
+        norm_single(change, x, delta, n, channels, c, sums);
     }
     return channels;
 }
