@@ -20,7 +20,7 @@ from tinyreptile_lite.core.structs import c_network
 from tinyreptile_lite.errors import DivergenceError
 from tinyreptile_lite.evaluation import evaluate
 from tinyreptile_lite.federation import Federation
-from tinyreptile_lite.image_layers import Conv2D, Flatten, SiLU
+from tinyreptile_lite.image_layers import Conv2D, Flatten, LayerNorm, SiLU
 from tinyreptile_lite.layers import Conv1D, Dense, GlobalAveragePool, ReLU, Scale, Tanh
 from tinyreptile_lite.learners import Adam, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
@@ -316,10 +316,13 @@ def wide_networks() -> dict[str, Network]:
     """Such as fill the widest registers, and one beyond the room that the fast forms have."""
     layers = [Conv1D(3, 17, 3), ReLU(), Conv1D(17, 240, 5, 2), Tanh(), GlobalAveragePool()]
     image = [Conv2D(2, 20, 3), Tanh(), Conv2D(20, 120, 3, 2, 1), SiLU(), Flatten(), Dense(480, 3)]
+    pooled = [Conv2D(3, 12, 3, 1, 1, pool=2, bias=False), LayerNorm(12), SiLU()]
+    pooled += [Conv2D(12, 21, 3, 2, 1), LayerNorm(21), SiLU(), Flatten(), Dense(84, 3)]
     return {
         "characters": Omniglot().network(),
         "keywords": Keywords().network(),
         "wrist": Wrist().network(),
+        "pooled": Network(pooled, "cross_entropy", (9, 7, 3)),
         "beyond, time": Network([*layers, Dense(240, 3)], "cross_entropy", (15, 3)),
         "beyond, image": Network(image, "cross_entropy", (6, 6, 2)),
     }

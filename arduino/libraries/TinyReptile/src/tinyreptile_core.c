@@ -275,6 +275,14 @@ static float dot(const float *a, const float *b, size_t n)
 }
 #endif
 
+#ifndef TR_HAS_SQUARES
+/* Kernel: the sum of squares of x (n) by dot(), or in any order where TR_BOUND is far away. */
+TR_INLINE float bounded_squares(const float *x, size_t n)
+{
+    return dot(x, x, n);
+}
+#endif
+
 #ifndef TR_HAS_ADD_SCALED
 /* Kernel: target (n) += c * values (n) */
 static void add_scaled(float *target, float c, const float *values, size_t n)
@@ -697,7 +705,7 @@ TR_SMALL tr_status tr_init(tr_model *model, const tr_network *network, float *we
 /* Whether no value is NaN, infinite, or beyond TR_LIMIT together with the others. */
 TR_INLINE int is_sound(const float *values, size_t n)
 {
-    return dot(values, values, n) <= TR_BOUND; /* a NaN compares as false */
+    return bounded_squares(values, n) <= TR_BOUND; /* a NaN compares as false */
 }
 
 tr_status tr_reset(tr_model *model, const float *phi)
@@ -758,7 +766,12 @@ TR_SMALL tr_status tr_learn_part(tr_model *model, tr_part part)
 /* All layers for one sample. Checks the sample, and all activations that the backward pass will
  * multiply by, so that a step that goes wrong is refused before it has moved a weight. The output
  * itself is left to the caller to check. */
+#ifdef TR_HAS_SQUARES /* `surely` refuses whatever is near the bound, so that any order will do */
+TR_INLINE tr_status pass_forward(const tr_model *model, const float *x, const int surely)
+#else
+enum { surely = 0 };
 static tr_status forward_pass(const tr_model *model, const float *x)
+#endif
 {
     const tr_network *network = model->network;
     const float *w = model->weights;
@@ -803,13 +816,21 @@ static tr_status forward_pass(const tr_model *model, const float *x)
         /* What an in-place layer is about to overwrite, it checks itself; the output is checked
          * by the callers. */
         if (layer + 1 < end && !is_elementwise(layer) && !works_in_place(network, layer + 1)) {
-            squares += dot(out, out, size);
+            squares += surely ? bounded_squares(out, size) : dot(out, out, size);
         }
         in = out;
         out += size;
     }
-    return squares <= TR_BOUND ? TR_OK : TR_ERR_DIVERGED;
+    return squares <= (surely ? 0.5f * TR_BOUND : TR_BOUND) ? TR_OK : TR_ERR_DIVERGED;
 }
+
+#ifdef TR_HAS_SQUARES
+static tr_status forward_pass(const tr_model *model, const float *x)
+{
+    const tr_status status = pass_forward(model, x, 1);
+    return status == TR_ERR_DIVERGED ? pass_forward(model, x, 0) : status;
+}
+#endif
 
 /* The forward pass, and a check of the output. */
 static tr_status checked_forward_pass(const tr_model *model, const float *x)
@@ -1042,7 +1063,7 @@ TR_OUTLINE tr_status backward_pass(const tr_model *model, const float *x, float 
             } else {
                 elementwise_backward(dx, layer, change.gate, size);
             }
-            squares = dot(dx, dx, inputs);
+            squares = bounded_squares(dx, inputs);
         }
         if (!(squares <= TR_BOUND)) { /* a NaN compares as false */
             return TR_ERR_OVERFLOW;

@@ -155,8 +155,12 @@ static ptrdiff_t silu_kept(const tr_layer *layer, const tr_layer *before, size_t
 static void silu_forward(float *out, const float *x, const float *w, float *scratch,
                          const tr_layer *layer, size_t n)
 {
+    size_t i = 0;
     (void)w, (void)scratch, (void)layer;
-    for (size_t i = 0; i < n; i++) {
+#ifdef TR_HAS_SILU_LANES
+    i = silu_lanes(out, x, n);
+#endif
+    for (; i < n; i++) {
         out[i] = x[i] * sigmoid(x[i]);
     }
 }
@@ -167,7 +171,7 @@ static float silu_backward(const tr_change *change, const tr_step *step)
         const float x = step->x[i];
         step->dx[i] = gated(change->gate, step->delta[i] * silu_slope(x), x);
     }
-    return dot(step->dx, step->dx, step->n);
+    return bounded_squares(step->dx, step->n);
 }
 
 const tr_functions tr_silu = {silu_fits, no_weights, same_size,    same_size,
@@ -228,6 +232,11 @@ static void norm_forward(float *out, const float *x, const float *w, float *scra
     (void)scratch;
     out[-2] = mean;
     out[-1] = root;
+#ifdef TR_HAS_NORM_SCALE
+    if (norm_scale(out, x, w, mean, root, n, channels)) {
+        return;
+    }
+#endif
     for (; n > 0; n -= channels, out += channels, x += channels) {
         for (size_t c = 0; c < channels; c++) {
             out[c] = w[c] * ((x[c] - mean) * root) + bias[c];
@@ -290,12 +299,17 @@ static float norm_backward(const tr_change *change, const tr_step *step)
     const float root = step->delta[-1];
     const float same = sums[0] * share;
     const float along = sums[1] * share;
-    for (size_t i = 0; i < step->n; i++) {
+    size_t i = 0;
+#ifdef TR_HAS_NORM_BACK_LANES
+    i = norm_back_lanes(step->dx, step->x, step->delta, mean, root, same, along, change->gate,
+                        step->n);
+#endif
+    for (; i < step->n; i++) {
         const float x = step->x[i];
         const float d = step->delta[i] - same - (x - mean) * root * along;
         step->dx[i] = gated(change->gate, root * d, x);
     }
-    return dot(step->dx, step->dx, step->n);
+    return bounded_squares(step->dx, step->n);
 }
 
 const tr_functions tr_layer_norm = {norm_fits, norm_weights, same_size,    same_size,
@@ -463,6 +477,12 @@ static void conv2d_forward(float *out, const float *x, const float *w, float *sc
     const size_t rows = conv2d_positions(layer, layer->time) / layer->pool;
     const size_t columns = conv2d_positions(layer, layer->width) / layer->pool;
     uint8_t *places = (uint8_t *)(out - conv2d_kept(layer, NULL, n));
+#ifdef TR_HAS_IMAGE_FORWARD
+    if (layer->pool == 1) {
+        image_forward(out, x, w, layer, rows, columns);
+        return;
+    }
+#endif
     for (size_t row = 0; row < rows; row++) {
         for (size_t column = 0; column < columns; column++) {
             conv2d_pooled(out, places, x, w, scratch, layer, row, column);
@@ -589,7 +609,7 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
         && image_back(change, step->dx, step->x, step->delta, layer,
                       conv2d_positions(layer, layer->time),
                       conv2d_positions(layer, layer->width))) {
-        return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
+        return step->dx ? bounded_squares(step->dx, step->n) : 0.0f;
     }
 #endif
     for (size_t channel = 0; channel < layer->inputs; channel++) {
@@ -613,7 +633,7 @@ static float conv2d_backward(const tr_change *change, const tr_step *step)
     for (size_t i = 0; i < outputs; i += layer->outputs) {
         add_scaled(bias, change->scale, step->delta + i, layer->outputs);
     }
-    return step->dx ? dot(step->dx, step->dx, step->n) : 0.0f;
+    return step->dx ? bounded_squares(step->dx, step->n) : 0.0f;
 }
 
 const tr_functions tr_conv2d = {conv2d_fits, conv2d_weights, conv2d_inputs,  conv2d_outputs,
