@@ -4,9 +4,9 @@ TinyReptile as the search has tuned it is trained again with less to send: chang
 the largest of them only (Top-P), with a head that is rebuilt first (partial), and with both, which
 is TinyMetaFed in our reading. Nothing else is changed, and nothing is searched for them but P: with
 8 bits and steps of all layers, P falls until the score on validation devices, which are in neither
-training nor test, loses more than is allowed; the last P before that is chosen. Reptile and FedAvg,
-which the same search has tuned, stand beside them. New devices adapt in the same way from all
-starting points: in several passes over the samples that they keep.
+training nor test, loses more than half a point, or a twentieth of the error; the last P before that
+is chosen. Reptile and FedAvg, which the same search has tuned, stand beside them. New devices adapt
+in the same way from all starting points: in several passes over the samples that they keep.
 
 Bytes are counted on a board inside this process, framing, checks, positions and requests included.
 """
@@ -44,7 +44,9 @@ Array = np.ndarray
 FAMILIES = "sine", "wrist", "wrist-commands", "omniglot"
 RIVALS = "reptile", "fedavg"
 WHOLE = "tinyreptile"
-ALLOWED = {"accuracy": 0.01, "mse": 0.10}  # loss: one point, or a tenth of the error
+# Loss on validation devices: half of the point, or of the tenth of the error, that may be lost on
+# test devices, as the validation devices are few.
+ALLOWED = {"accuracy": 0.005, "mse": 0.05}
 VALIDATION_SEED, VALIDATION_FOLDS = 100, 3
 VISITS = 5  # whose bytes are counted, each by another device
 HEAD_SHARE = 3  # a third of the samples rebuild the head
