@@ -182,7 +182,8 @@ def test_compare_and_reproduce_print_modelled_joules(capsys, monkeypatch):
     monkeypatch.setattr(cli, "compare", lambda *_, **__: measured("sine")["rows"])
     words = ["compare", "sine", "--strategies", "tinyreptile,scratch", "--rounds", "1"]
     text = output(capsys, *words)
-    assert "joules are modelled" in text and "361,570 counted" in text
+    visit = visit_work(find_family("sine").network(), OnlineSGD(0.019), 32).instructions
+    assert "joules are modelled" in text and f"{visit:,} counted" in text
     costs = json.loads(output(capsys, *words, "--json", "--energy", "tx_dbm=8"))["costs"]
     assert costs[0]["visits"] == 1 and costs[1]["visit_joules"] == 0
     louder = costs[0]["visit_joules"]

@@ -38,7 +38,10 @@ class CFlash(ctypes.Structure):
 
 @cache
 def library():
-    sources = [HERE / "c" / "store.c", *(CORE / f"{n}.c" for n in ("tr_store", "tr_wire"))]
+    sources = [
+        HERE / "c" / "store.c",
+        *(CORE / f"{n}.c" for n in ("tr_store", "tr_wire", "tr_pack")),
+    ]
     sources.append(CORE / "tinyreptile_core.c")
     lib = ctypes.CDLL(str(shared_library("store", sources, CORE)))
     lib.tr_store_find.restype = ctypes.POINTER(ctypes.c_float)
