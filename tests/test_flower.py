@@ -21,6 +21,7 @@ from tinyreptile_lite.experiment import population
 from tinyreptile_lite.federation import Federation
 from tinyreptile_lite.few_shot import ClassMeans, PrototypeSGD
 from tinyreptile_lite.learners import Adam, Learned, MinibatchSGD, OnlineSGD
+from tinyreptile_lite.partial import PartialSGD
 from tinyreptile_lite.recipes import find_recipe
 from tinyreptile_lite.tasks import find_family
 
@@ -335,6 +336,7 @@ def test_what_a_node_cannot_do_it_refuses_with_a_reason(node, device, words, ref
             Adam(0.003, 8, 4, 0.99, 1e-7),
             PrototypeSGD(0.05, 0.1, 2.0),
             ClassMeans(0.1, True),
+            PartialSGD(0.05, 3, 0.1, 8, 25.0, send_head=False),
         ]
     ),
     st.integers(0, 2**32 - 1),
@@ -346,6 +348,13 @@ def test_a_visit_survives_the_way(learner, seed, device):
     sent = messages.write_visit(phi, given_visit, NET)
     got_phi, got = messages.read_visit(sent, NET)
     assert got_phi.tobytes() == phi.tobytes() and got == given_visit
+
+
+def test_nodes_keep_nothing_between_two_visits(refuses):
+    learner = PartialSGD(0.05, bits=8, percent=25.0, feedback=True)
+    with refuses("keep nothing between two visits; train without error feedback"):
+        order = Order(0, learner, 9, 1)
+        messages.write_visit(np.zeros(NET.size, np.float32), Visit("sine-0", order), NET)
 
 
 def test_a_visit_for_another_network_or_learner_is_refused(mlp, refuses):

@@ -17,10 +17,14 @@ from tinyreptile_lite.errors import KitError, unknown_name
 from tinyreptile_lite.flower.api import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from tinyreptile_lite.learners import Adam, Learned, Learner, MinibatchSGD, OnlineSGD
 from tinyreptile_lite.network import Network
+from tinyreptile_lite.partial import PartialSGD
 
 FORMAT = "float32, little-endian"
 ANY = "*"  # in a node's list of devices: it can play every device of the family
-_LEARNERS = {kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam, *few_shot.LEARNERS)}
+_LEARNERS = {
+    kind.__name__: kind
+    for kind in (OnlineSGD, MinibatchSGD, Adam, PartialSGD, *few_shot.LEARNERS)
+}
 
 
 class Visit(NamedTuple):
@@ -31,7 +35,14 @@ class Visit(NamedTuple):
 
 
 def write_visit(phi: np.ndarray, visit: Visit, net: Network) -> RecordDict:
-    """Pack phi, the device and the order."""
+    """Pack phi, the device and the order.
+
+    Raises `KitError` if the device shall keep something for its next visit, as nodes keep nothing.
+    """
+    if isinstance(visit.order.learner, PartialSGD) and visit.order.learner.feedback:
+        raise KitError(
+            "Flower's nodes keep nothing between two visits; train without error feedback"
+        )
     order = asdict(visit.order)
     learner = order.pop("learner") | {"kind": type(visit.order.learner).__name__}
     ask = ConfigRecord({"network": net.fingerprint(), "device": visit.device} | order)
