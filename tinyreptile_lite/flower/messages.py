@@ -22,8 +22,7 @@ from tinyreptile_lite.partial import PartialSGD
 FORMAT = "float32, little-endian"
 ANY = "*"  # in a node's list of devices: it can play every device of the family
 _LEARNERS = {
-    kind.__name__: kind
-    for kind in (OnlineSGD, MinibatchSGD, Adam, PartialSGD, *few_shot.LEARNERS)
+    kind.__name__: kind for kind in (OnlineSGD, MinibatchSGD, Adam, PartialSGD, *few_shot.LEARNERS)
 }
 
 
