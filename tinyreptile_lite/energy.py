@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from tinyreptile_lite.costs import visit_macs
-from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.errors import KitError, named_numbers
 from tinyreptile_lite.learners import Learner
 from tinyreptile_lite.network import Network
 
@@ -65,16 +65,8 @@ class EnergyModel:
     @classmethod
     def parse(cls, text: str) -> "EnergyModel":
         """Read "tx_dbm=8,idle_ma=5", as the command line has it."""
-        values, known = {}, [field.name for field in fields(cls)]
-        for part in filter(None, text.replace(" ", "").split(",")):
-            name, _, value = part.partition("=")
-            if name not in known:
-                raise unknown_name("constant of the energy model", name, known)
-            try:
-                values[name] = float(value)
-            except ValueError:
-                raise KitError(f"{part!r} is no number; write for example {name}=4") from None
-        return cls(**values)
+        known = [field.name for field in fields(cls)]
+        return cls(**named_numbers(text, "constant of the energy model", known, 4))
 
     @property
     def sent_uj(self) -> float:

@@ -1,7 +1,7 @@
 """Errors that a user can cause, each one sentence that names the value and the remedy."""
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
@@ -64,6 +64,36 @@ def file_errors(remedy: str) -> Iterator[None]:
     except OSError as error:
         file = f"cannot use {error.filename}: " if error.filename else ""
         raise KitError(f"{file}{error.strerror}; {remedy}") from error
+
+
+def named_numbers(text: str, kind: str, known: Collection[str], example: float) -> dict[str, float]:
+    """Read "drop=0.1,flip=0.01", as the command line has it.
+
+    Parameters
+    ----------
+    text : str
+    kind : str
+        What the names are, for the sentence that refuses another one.
+    known : collection of str
+        Names that there are.
+    example : float
+        A number to show to somebody who wrote none.
+
+    Raises
+    ------
+    KitError
+        If a name is unknown, or what it is to be is no number.
+    """
+    numbers: dict[str, float] = {}
+    for part in filter(None, text.replace(" ", "").split(",")):
+        name, _, value = part.partition("=")
+        if name not in known:
+            raise unknown_name(kind, name, known)
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            raise KitError(f"{part!r} is no number; write for example {name}={example}") from None
+    return numbers
 
 
 def at_least_one(owner: str = "", /, **counts: object) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinyreptile_lite.errors import KitError, unknown_name
+from tinyreptile_lite.errors import KitError, named_numbers
 from tinyreptile_lite.wire.links import Link, LinkLost
 
 _LONGEST_DELAY = 20  # frames
@@ -34,16 +34,7 @@ class Faults:
     @classmethod
     def parse(cls, text: str) -> "Faults":
         """Read "drop=0.1,flip=0.01", as the command line has it."""
-        rates, known = {}, vars(cls())
-        for part in filter(None, text.replace(" ", "").split(",")):
-            name, _, value = part.partition("=")
-            if name not in known:
-                raise unknown_name("fault", name, known)
-            try:
-                rates[name] = float(value)
-            except ValueError:
-                raise KitError(f"{part!r} is no rate; write for example {name}=0.1") from None
-        return cls(**rates)
+        return cls(**named_numbers(text, "fault", vars(cls()), 0.1))
 
 
 @dataclass
